@@ -1,0 +1,1 @@
+//! The admin API under `/_mqttstack`: looking at and steering one emulator.

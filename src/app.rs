@@ -1,0 +1,34 @@
+//! The handles that every walk needs, cheap to clone. One `App` is one emulator; nothing is
+//! global, so any number of them run in one process.
+
+use crate::broker::Broker;
+use crate::clock::Clock;
+use crate::exchange::Receipt;
+use crate::ids::Ids;
+use crate::journal::Journal;
+use crate::quota::Quotas;
+
+/// The shared rooms of one emulator.
+#[derive(Debug, Clone)]
+pub struct App {
+    /// The emulator's time.
+    pub clock: Clock,
+    /// Ids and randomness.
+    pub ids: Ids,
+    /// Requests and messages.
+    pub journal: Journal,
+    /// Rates.
+    pub quotas: Quotas,
+    /// The MQTT broker.
+    pub broker: Broker,
+}
+
+impl App {
+    /// A new request id and the one reading of the clock for its walk.
+    pub fn receipt(&self) -> Receipt {
+        Receipt {
+            id: self.ids.request_id(),
+            now: self.clock.now(),
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! The one broker under all five vendors: publish, list, kick, count. [`Broker`] is a cheap
+//! handle; what goes in and comes out are the values of `message.rs`; the engine behind it is
+//! named only in `engine.rs`.
+
+pub mod message;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use self::message::{
+    Client, Counters, Message, Publication, Published, Retained, Subscription, Transport,
+};
+use crate::clock::Clock;
+use crate::exchange::Refusal;
+use crate::ids::Ids;
+
+/// What the broker grants and refuses.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Whether clients without any vendor's credentials may connect (default true).
+    pub open_clients: bool,
+    /// The longest keep-alive in seconds that is granted (default 65,535).
+    pub max_keep_alive: u16,
+    /// The longest packet in bytes that is taken (default 1 MiB).
+    pub max_packet_size: u32,
+    /// How many unacknowledged deliveries one client may have (default 16).
+    pub receive_maximum: u16,
+    /// How many topic aliases are used in each direction (default 32).
+    pub topic_alias_maximum: u16,
+    /// Topic filters that the open dialect may not subscribe to.
+    pub deny_subscribe: Vec<String>,
+    /// Topic filters that the open dialect may not publish to.
+    pub deny_publish: Vec<String>,
+    /// Deliveries that may wait for one client before publishes wait (default 1,000).
+    pub queue_limit: usize,
+    /// How long a publish waits for a full queue, in milliseconds (default 5,000).
+    pub publish_wait_ms: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            open_clients: true,
+            max_keep_alive: u16::MAX,
+            max_packet_size: 1 << 20,
+            receive_maximum: 16,
+            topic_alias_maximum: 32,
+            deny_subscribe: Vec::new(),
+            deny_publish: Vec::new(),
+            queue_limit: 1_000,
+            publish_wait_ms: 5_000,
+        }
+    }
+}
+
+/// Takes every message that the broker took, at once and without waiting: the journal.
+pub type Sink = Arc<dyn Fn(Arc<Message>) + Send + Sync>;
+
+/// A shared handle on the broker.
+#[derive(Debug, Clone)]
+pub struct Broker(Arc<()>);
+
+impl Broker {
+    /// Starts the engine. No listener is open yet.
+    pub async fn start(settings: Settings, clock: Clock, ids: Ids, sink: Sink) -> Self {
+        let _ = (settings, clock, ids, sink);
+        unimplemented!()
+    }
+
+    /// Opens a plain listener (`Tcp` or `Ws`) and returns its address (port 0: a free one).
+    pub async fn listen(
+        &self,
+        transport: Transport,
+        address: SocketAddr,
+    ) -> io::Result<SocketAddr> {
+        let _ = (transport, address);
+        unimplemented!()
+    }
+
+    /// Publishes a message to everybody who is subscribed. Waits while a matching connected
+    /// subscriber's queue is full; refuses with [`Refusal::Overloaded`] if it stays so.
+    pub async fn publish(&self, publication: Publication) -> Result<Published, Refusal> {
+        let _ = publication;
+        unimplemented!()
+    }
+
+    /// Delivers a message to one client, subscribed or not. Nothing is delivered, and
+    /// `matched` is 0, where no such client has a session.
+    pub async fn send_to_client(
+        &self,
+        client_id: &str,
+        publication: Publication,
+    ) -> Result<Published, Refusal> {
+        let _ = (client_id, publication);
+        unimplemented!()
+    }
+
+    /// Every client that has a session, by client id.
+    pub async fn clients(&self) -> Vec<Client> {
+        unimplemented!()
+    }
+
+    /// Every subscription, in the order in which they were made.
+    pub async fn subscriptions(&self) -> Vec<Subscription> {
+        unimplemented!()
+    }
+
+    /// Every retained message that has not expired, by topic.
+    pub fn retained(&self) -> Vec<Retained> {
+        unimplemented!()
+    }
+
+    /// Ends a client's connection and its session; false if there is no such client.
+    pub async fn kick(&self, client_id: &str) -> bool {
+        let _ = client_id;
+        unimplemented!()
+    }
+
+    /// Totals.
+    pub fn counters(&self) -> Counters {
+        unimplemented!()
+    }
+
+    /// Forgets every retained message.
+    pub fn clear_retained(&self) {
+        unimplemented!()
+    }
+
+    /// Ends every connection and every session.
+    pub async fn clear_sessions(&self) {
+        unimplemented!()
+    }
+
+    /// Closes every listener, every connection and every session.
+    pub async fn stop(&self) {
+        unimplemented!()
+    }
+}

@@ -1,0 +1,1 @@
+//! The configuration: defaults < file < environment < flags; composes each room's own Settings.

@@ -1,0 +1,1 @@
+//! Whose request is it: the host table, then the path table.

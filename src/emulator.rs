@@ -1,0 +1,1 @@
+//! One emulator: builds the App, opens the listeners, becomes ready, stops cleanly.

@@ -1,0 +1,87 @@
+//! Ids and randomness. One generator per emulator, seeded on request (`--seed`), so that a run
+//! repeats exactly: the same requests in the same order get the same ids.
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+/// A shared handle on the emulator's generator.
+#[derive(Clone)]
+pub struct Ids(Arc<Mutex<StdRng>>);
+
+impl std::fmt::Debug for Ids {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Ids")
+    }
+}
+
+impl Ids {
+    /// A generator seeded by the machine, or by `seed`.
+    pub fn new(seed: Option<u64>) -> Self {
+        let rng = seed.map_or_else(rand::make_rng, StdRng::seed_from_u64);
+        Self(Arc::new(Mutex::new(rng)))
+    }
+
+    /// `N` random bytes.
+    pub fn bytes<const N: usize>(&self) -> [u8; N] {
+        let mut bytes = [0; N];
+        self.0.lock().fill_bytes(&mut bytes);
+        bytes
+    }
+
+    /// A random (version 4) UUID.
+    pub fn uuid(&self) -> uuid::Uuid {
+        uuid::Builder::from_random_bytes(self.bytes()).into_uuid()
+    }
+
+    /// A UUID in upper case with hyphens: Aliyun's `RequestId`, and our request ids.
+    pub fn request_id(&self) -> String {
+        let mut buffer = uuid::Uuid::encode_buffer();
+        self.uuid()
+            .hyphenated()
+            .encode_upper(&mut buffer)
+            .to_owned()
+    }
+
+    /// `2 * N` upper-case hexadecimal digits: Aliyun's `MsgId` with `N` = 16.
+    pub fn upper_hex<const N: usize>(&self) -> String {
+        let mut text = String::with_capacity(2 * N);
+        for byte in self.bytes::<N>() {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "{byte:02X}");
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_seed_gives_the_same_ids_and_another_seed_gives_others() {
+        let (a, b, c) = (Ids::new(Some(7)), Ids::new(Some(7)), Ids::new(Some(8)));
+        let first = a.request_id();
+        assert_eq!(first, b.request_id());
+        assert_ne!(first, c.request_id());
+        assert_ne!(first, a.request_id());
+    }
+
+    #[test]
+    fn ids_have_the_vendors_form() {
+        let ids = Ids::new(None);
+        let msg_id = ids.upper_hex::<16>();
+        assert_eq!(msg_id.len(), 32);
+        assert!(
+            msg_id
+                .bytes()
+                .all(|b| b.is_ascii_digit() || (b'A'..=b'F').contains(&b))
+        );
+        let request_id = ids.request_id();
+        assert_eq!(request_id.len(), 36);
+        assert_eq!(request_id, request_id.to_ascii_uppercase());
+    }
+}

@@ -1,0 +1,119 @@
+//! One request in the journal: what came, and, once the walk has ended, what was found out and
+//! answered. How it looks in JSON is the admin API's (`admin/inspect.rs`).
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+
+use crate::exchange::{Answer, Head, Receipt, Request, Surface};
+
+/// What the walk finds out while it goes.
+#[derive(Debug, Clone, Default)]
+pub struct Draft {
+    /// The vendor's name of the operation.
+    pub operation: Option<String>,
+    /// Who calls: an access key id, a device, a user; never a secret.
+    pub caller: Option<String>,
+    /// The vendor's error code.
+    pub error_code: Option<String>,
+    /// Why it was refused, and hints, in words.
+    pub reasons: Vec<String>,
+    /// Ids of the messages that it published.
+    pub messages: Vec<String>,
+}
+
+impl Draft {
+    /// Adds a reason or a hint.
+    pub fn note(&mut self, text: impl Into<String>) {
+        self.reasons.push(text.into());
+    }
+}
+
+/// How a request ended.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// What the walk found out.
+    pub draft: Draft,
+    /// The status answered; `None` if the walk was aborted.
+    pub status: Option<u16>,
+    /// The answer's header fields.
+    pub headers: Vec<(String, String)>,
+    /// The answer's body.
+    pub body: Bytes,
+    /// How long the walk took.
+    pub duration: Duration,
+}
+
+impl Outcome {
+    pub(super) fn new(draft: Draft, answer: Option<&Answer>, duration: Duration) -> Self {
+        Self {
+            draft,
+            status: answer.map(|answer| answer.status),
+            headers: answer
+                .map(|answer| {
+                    answer
+                        .headers
+                        .iter()
+                        .map(|(name, value)| (name.to_string(), value.clone()))
+                        .collect()
+                })
+                .unwrap_or_default(),
+            body: answer.map(|answer| answer.body.bytes()).unwrap_or_default(),
+            duration,
+        }
+    }
+
+    pub(super) fn weight(&self) -> usize {
+        256 + self.body.len()
+            + self
+                .headers
+                .iter()
+                .map(|(n, v)| n.len() + v.len() + 48)
+                .sum::<usize>()
+    }
+}
+
+/// One request.
+#[derive(Debug)]
+pub struct Entry {
+    /// The request id.
+    pub id: String,
+    /// The emulator's time at which it came.
+    pub time: Timestamp,
+    /// Whose surface it was for; `None` if it was for none.
+    pub surface: Option<Surface>,
+    /// Request line and header fields.
+    pub head: Head,
+    /// The body.
+    pub body: Bytes,
+    outcome: OnceLock<Outcome>,
+}
+
+impl Entry {
+    pub(super) fn new(surface: Option<Surface>, receipt: &Receipt, request: &Request) -> Self {
+        Self {
+            id: receipt.id.clone(),
+            time: receipt.now,
+            surface,
+            head: request.head.clone(),
+            body: request.body.clone(),
+            outcome: OnceLock::new(),
+        }
+    }
+
+    /// How it ended; `None` while it is being walked.
+    pub fn outcome(&self) -> Option<&Outcome> {
+        self.outcome.get()
+    }
+
+    pub(super) fn finish(&self, outcome: Outcome) {
+        // A second close cannot happen: `Opened` closes once.
+        let _ = self.outcome.set(outcome);
+    }
+
+    pub(super) fn weight(&self) -> usize {
+        512 + self.head.size + self.head.headers.0.len() * 72 + self.body.len()
+    }
+}

@@ -1,0 +1,155 @@
+//! What came in and what became of it: two rings, requests and messages, each entry with a
+//! cursor. An entry exists before anything is decided about it, so nothing is ever unrecorded.
+//! The rings are in `ring.rs`, what a request entry holds in `entry.rs`.
+
+pub mod entry;
+pub mod ring;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use serde::{Deserialize, Serialize};
+
+use crate::broker::message::Message;
+use crate::exchange::{Answer, Receipt, Request, Surface};
+
+pub use entry::{Draft, Entry, Outcome};
+pub use ring::{Cursor, Ring};
+
+/// How much the journal keeps.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Entries in each of the two rings (default 10,000).
+    pub max_entries: usize,
+    /// Bytes in both rings together (default 64 MiB).
+    pub max_bytes: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            max_entries: 10_000,
+            max_bytes: 64 << 20,
+        }
+    }
+}
+
+/// A shared handle on both rings.
+#[derive(Debug, Clone)]
+pub struct Journal(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    max_bytes: usize,
+    bytes: Arc<AtomicUsize>,
+    requests: Ring<Entry>,
+    messages: Ring<Message>,
+}
+
+impl Journal {
+    /// Empty rings.
+    pub fn new(settings: &Settings) -> Self {
+        let bytes = Arc::new(AtomicUsize::new(0));
+        Self(Arc::new(Inner {
+            max_bytes: settings.max_bytes,
+            requests: Ring::new(settings.max_entries, bytes.clone()),
+            messages: Ring::new(settings.max_entries, bytes.clone()),
+            bytes,
+        }))
+    }
+
+    /// The requests.
+    pub fn requests(&self) -> &Ring<Entry> {
+        &self.0.requests
+    }
+
+    /// The messages.
+    pub fn messages(&self) -> &Ring<Message> {
+        &self.0.messages
+    }
+
+    /// Opens the entry of a request. Unless it is [`Opened::close`]d, its drop closes it as
+    /// aborted.
+    pub fn open(&self, surface: Option<Surface>, receipt: &Receipt, request: &Request) -> Opened {
+        let entry = Arc::new(Entry::new(surface, receipt, request));
+        let weight = entry.weight();
+        self.0.requests.push(entry.clone(), weight);
+        self.trim();
+        Opened {
+            journal: self.clone(),
+            entry,
+            draft: Draft::default(),
+            started: std::time::Instant::now(),
+            closed: false,
+        }
+    }
+
+    /// Keeps a message.
+    pub fn record(&self, message: Arc<Message>) {
+        let weight = message.weight();
+        self.0.messages.push(message, weight);
+        self.trim();
+    }
+
+    /// Evicts the oldest entries of the larger ring until both fit into the limit together.
+    fn trim(&self) {
+        while self.0.bytes.load(Ordering::Relaxed) > self.0.max_bytes {
+            let evicted = if self.0.requests.bytes() >= self.0.messages.bytes() {
+                self.0.requests.evict_oldest()
+            } else {
+                self.0.messages.evict_oldest()
+            };
+            if !evicted {
+                return;
+            }
+        }
+    }
+}
+
+/// The entry of a request that is being walked.
+#[derive(Debug)]
+pub struct Opened {
+    journal: Journal,
+    entry: Arc<Entry>,
+    /// What the walk has found out so far.
+    pub draft: Draft,
+    started: std::time::Instant,
+    closed: bool,
+}
+
+impl Opened {
+    /// The entry itself.
+    pub fn entry(&self) -> &Arc<Entry> {
+        &self.entry
+    }
+
+    /// Writes down the answer. Called before the answer leaves.
+    pub fn close(mut self, answer: &Answer) {
+        self.finish(Some(answer));
+    }
+
+    fn finish(&mut self, answer: Option<&Answer>) {
+        if std::mem::replace(&mut self.closed, true) {
+            return;
+        }
+        let mut draft = std::mem::take(&mut self.draft);
+        if answer.is_none() {
+            draft
+                .reasons
+                .push("aborted: the walk ended without an answer".to_owned());
+        }
+        let outcome = Outcome::new(draft, answer, self.started.elapsed());
+        let weight = outcome.weight();
+        self.entry.finish(outcome);
+        let journal = &self.journal.0;
+        journal.requests.changed(weight);
+        self.journal.trim();
+    }
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        self.finish(None);
+    }
+}

@@ -1,0 +1,2 @@
+//! The program (being written).
+fn main() {}

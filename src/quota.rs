@@ -1,0 +1,138 @@
+//! How often a caller may call: rates per key and operation, on the emulator's clock, so that a
+//! frozen clock never refills and an advanced one does.
+
+use std::collections::HashMap;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use governor::middleware::NoOpMiddleware;
+use governor::nanos::Nanos;
+use governor::state::keyed::DefaultKeyedStateStore;
+use governor::{Quota, RateLimiter};
+use parking_lot::RwLock;
+
+use crate::clock::Clock;
+use crate::exchange::Refusal;
+
+/// The emulator's clock as the limiter reads it.
+#[derive(Debug, Clone)]
+struct LimiterClock(Clock);
+
+impl governor::clock::Clock for LimiterClock {
+    type Instant = Nanos;
+
+    fn now(&self) -> Nanos {
+        // Before 1970 every instant is the same to the limiter.
+        let nanos = u64::try_from(self.0.now().as_nanosecond().max(0)).unwrap_or(u64::MAX);
+        Nanos::from(nanos)
+    }
+}
+
+type Limiter =
+    RateLimiter<String, DefaultKeyedStateStore<String>, LimiterClock, NoOpMiddleware<Nanos>>;
+
+/// A shared handle on all rates of one emulator.
+#[derive(Clone)]
+pub struct Quotas {
+    clock: Clock,
+    limiters: Arc<RwLock<HashMap<(&'static str, u32), Arc<Limiter>>>>,
+}
+
+impl std::fmt::Debug for Quotas {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Quotas")
+    }
+}
+
+impl Quotas {
+    /// No call counted yet.
+    pub fn new(clock: Clock) -> Self {
+        Self {
+            clock,
+            limiters: Arc::default(),
+        }
+    }
+
+    /// Counts one call of `operation` by `key`; refuses it when `key` has made more than
+    /// `per_second` calls within a second. Zero means no limit.
+    pub fn take(&self, operation: &'static str, key: &str, per_second: u32) -> Result<(), Refusal> {
+        let Some(rate) = NonZeroU32::new(per_second) else {
+            return Ok(());
+        };
+        let limiter = self.limiter(operation, rate);
+        limiter
+            .check_key(&key.to_owned())
+            .map_err(|_| Refusal::TooManyRequests {
+                operation,
+                key: key.to_owned(),
+                per_second,
+            })
+    }
+
+    /// Forgets every call counted so far. Also needed after the clock was set back.
+    pub fn clear(&self) {
+        self.limiters.write().clear();
+    }
+
+    fn limiter(&self, operation: &'static str, rate: NonZeroU32) -> Arc<Limiter> {
+        let key = (operation, rate.get());
+        if let Some(limiter) = self.limiters.read().get(&key) {
+            return limiter.clone();
+        }
+        self.limiters
+            .write()
+            .entry(key)
+            .or_insert_with(|| {
+                Arc::new(RateLimiter::new(
+                    Quota::per_second(rate),
+                    DefaultKeyedStateStore::default(),
+                    LimiterClock(self.clock.clone()),
+                ))
+            })
+            .clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jiff::SignedDuration;
+
+    fn frozen() -> (Clock, Quotas) {
+        let clock = Clock::frozen("2026-11-21T22:51:00Z".parse().unwrap());
+        (clock.clone(), Quotas::new(clock))
+    }
+
+    #[test]
+    fn the_call_over_the_quota_is_refused_and_only_the_clock_refills_it() {
+        let (clock, quotas) = frozen();
+        for _ in 0..3 {
+            quotas.take("SendMessage", "testid", 3).unwrap();
+        }
+        assert!(matches!(
+            quotas.take("SendMessage", "testid", 3),
+            Err(Refusal::TooManyRequests { per_second: 3, .. })
+        ));
+        clock.advance(SignedDuration::from_secs(1)).unwrap();
+        quotas.take("SendMessage", "testid", 3).unwrap();
+    }
+
+    #[test]
+    fn keys_and_operations_have_quotas_of_their_own() {
+        let (_, quotas) = frozen();
+        quotas.take("SendMessage", "a", 1).unwrap();
+        quotas.take("SendMessage", "b", 1).unwrap();
+        quotas.take("ApplyToken", "a", 1).unwrap();
+        assert!(quotas.take("SendMessage", "a", 1).is_err());
+        quotas.clear();
+        quotas.take("SendMessage", "a", 1).unwrap();
+    }
+
+    #[test]
+    fn zero_means_no_limit() {
+        let (_, quotas) = frozen();
+        for _ in 0..10_000 {
+            quotas.take("SendMessage", "a", 0).unwrap();
+        }
+    }
+}

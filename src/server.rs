@@ -1,0 +1,1 @@
+//! The HTTP listeners, plain and TLS, and their clean end.

@@ -1,0 +1,1 @@
+//! The local certificate authority, its leaves, and rustls configurations.

@@ -1,0 +1,1 @@
+//! Aliyun ApsaraMQ for MQTT: the `OnsMqtt` OpenAPI, version 2020-04-20.

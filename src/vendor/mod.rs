@@ -1,0 +1,5 @@
+//! The five vendors, each a folder with the same files: `auth.rs` who calls, `api.rs` what can
+//! be asked, `error.rs` how it refuses, `store.rs` its resources. No vendor knows another.
+
+pub mod aliyun;
+pub mod nanomq;

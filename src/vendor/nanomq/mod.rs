@@ -1,0 +1,1 @@
+//! `NanoMQ`'s HTTP API, V1 and V4.
