@@ -3,7 +3,8 @@
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
-    reason = "a test that cannot go on fails"
+    unreachable_pub,
+    reason = "a test that cannot go on fails, and nothing here is a library"
 )]
 
 mod broker;

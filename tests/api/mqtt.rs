@@ -225,7 +225,10 @@ impl Device {
                     .unwrap();
             }
         }
-        while qos > 0 {
+        if qos == 0 {
+            return;
+        }
+        loop {
             match self.next().await {
                 Event::Acknowledged => return,
                 Event::Ended => panic!("the connection ended instead of an acknowledgement"),
