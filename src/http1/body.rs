@@ -344,10 +344,10 @@ mod tests {
 
     #[test]
     fn chunks_come_out_the_same_however_they_are_split() {
-        let input = b"4;ext=\"x\"\r\nWiki\r\n0A\r\npedia in \r\n\r\n0\r\nTrailer: x\r\n\r\nNEXT";
+        let input = b"4;ext=\"x\"\r\nWiki\r\n0B\r\npedia in \r\n\r\n0\r\nTrailer: x\r\n\r\nNEXT";
         for step in 1..=input.len() {
             let (body, used) = decode(input, step, 100).unwrap().unwrap();
-            assert_eq!(body, b"Wikipedia in \r", "{step}");
+            assert_eq!(body, b"Wikipedia in \r\n", "{step}");
             assert_eq!(&input[used..], b"NEXT", "{step}");
         }
     }
