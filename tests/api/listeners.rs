@@ -13,6 +13,7 @@ use mqttstack::server::{Listener, Server, Settings};
 use mqttstack::tls::{self, Authority};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -309,22 +310,76 @@ async fn reqwest_trusts_every_name_under_the_local_authority() {
     );
 }
 
-#[tokio::test]
-async fn a_client_certificate_is_taken_from_anybody_and_shown_to_the_surface() {
+/// Presents this certificate whatever it is; rustls itself would look at it first.
+fn presenting(
+    site: &Site,
+    version: &'static SupportedProtocolVersion,
+    certificate: &CertificateDer<'static>,
+    key: &PrivateKeyDer<'static>,
+) -> ClientConfig {
+    let provider = rustls::crypto::ring::default_provider();
+    let key = provider.key_provider.load_private_key(key.clone_key());
+    let pair = CertifiedKey::new(vec![certificate.clone()], key.unwrap());
+    client_builder(site, version).with_client_cert_resolver(Arc::new(SingleCertAndKey::from(pair)))
+}
+
+/// A surface sees the certificate that a client presents, in TLS 1.2 and 1.3.
+async fn is_seen(certificate: &CertificateDer<'static>, key: &PrivateKeyDer<'static>) {
     let (recorder, site) = echo().await;
-    let key = rcgen::KeyPair::generate().unwrap();
-    let params = rcgen::CertificateParams::new(vec!["device".to_owned()]).unwrap();
-    let own = params.self_signed(&key).unwrap().der().clone();
     for version in [TLS12, TLS13] {
-        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        let config = client_builder(&site, version)
-            .with_client_auth_cert(vec![own.clone()], key)
-            .unwrap();
+        let config = presenting(&site, version, certificate, key);
         let url = format!("https://localhost:{}/", site.https.port());
         let answer = client(&site, config).get(url).send().await.unwrap();
         assert_eq!(answer.status(), 200);
         let request = recorder.seen.lock().pop().unwrap();
-        assert_eq!(request.certificates[..], [Bytes::copy_from_slice(&own)]);
+        let seen = &request.certificates[..];
+        assert_eq!(seen, [Bytes::copy_from_slice(certificate)]);
+    }
+}
+
+#[tokio::test]
+async fn a_client_certificate_is_taken_from_anybody_and_shown_to_the_surface() {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let params = rcgen::CertificateParams::new(vec!["device".to_owned()]).unwrap();
+    let own = params.self_signed(&key).unwrap().der().clone();
+    let key = PrivatePkcs8KeyDer::from(key.serialize_der());
+    is_seen(&own, &key.into()).await;
+}
+
+/// Made by `openssl x509 -req -signkey`, which writes X.509 version 1.
+const VERSION_1: &str = "-----BEGIN CERTIFICATE-----
+MIIBHTCBxQIUVXp//RPnjLujH7hAkod+4qEqZFswCgYIKoZIzj0EAwIwETEPMA0G
+A1UEAwwGZGV2aWNlMCAXDTI2MTEyMjAwNTI0OFoYDzIxMDAxMDI1MDA1MjQ4WjAR
+MQ8wDQYDVQQDDAZkZXZpY2UwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAASeUhAQ
+BoVNHbmTBo7JVg4+hZfOvJp6KW8CeIqLD190yllhCmKUR06AQ55D2bAY76EMgoWF
+YUmvL1y5n62S2VO5MAoGCCqGSM49BAMCA0cAMEQCIA/TH2yMIxgz+smE92O8zl1n
+nQi7tVmmPLfklhh+8V+gAiBnPLFNpJjH6PFTsAcgce3wBV8cVYO6/inYjN+pziE/
+hQ==
+-----END CERTIFICATE-----
+-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgY7bOXyIv02KlYpMq
+4TMon18XuAzJJvuiH/1Zz35xwAOhRANCAASeUhAQBoVNHbmTBo7JVg4+hZfOvJp6
+KW8CeIqLD190yllhCmKUR06AQ55D2bAY76EMgoWFYUmvL1y5n62S2VO5
+-----END PRIVATE KEY-----
+";
+
+#[tokio::test]
+async fn a_client_certificate_of_version_1_is_taken_too() {
+    let certificate = CertificateDer::from_pem_slice(VERSION_1.as_bytes()).unwrap();
+    let key = PrivateKeyDer::from_pem_slice(VERSION_1.as_bytes()).unwrap();
+    is_seen(&certificate, &key).await;
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_hold_the_key_of_its_certificate_is_refused() {
+    let (_, site) = echo().await;
+    let version_1 = CertificateDer::from_pem_slice(VERSION_1.as_bytes()).unwrap();
+    let own = rcgen::generate_simple_self_signed(vec!["device".to_owned()]).unwrap();
+    for certificate in [version_1, own.cert.der().clone()] {
+        let other = rcgen::KeyPair::generate().unwrap().serialize_der();
+        let other = PrivatePkcs8KeyDer::from(other).into();
+        let config = presenting(&site, TLS12, &certificate, &other);
+        assert!(connect_tls(&site, config).await.is_err());
     }
 }
 
