@@ -1,4 +1,4 @@
-//! The behaviour of a running emulator and of its rooms, one module per behaviour.
+//! What the program promises, one module per kind of behaviour.
 
 #![allow(
     clippy::unwrap_used,
@@ -10,4 +10,6 @@
 
 mod broker;
 mod dialect;
+mod http1;
+mod listeners;
 mod mqtt;
