@@ -37,10 +37,8 @@ pub trait Shown: Sized + 'static {
 
 /// Bytes as the admin API shows them: text if they are UTF-8, else an object with `base64`.
 pub fn bytes(bytes: &[u8]) -> Value {
-    std::str::from_utf8(bytes).map_or_else(
-        |_| json!({ "base64": STANDARD.encode(bytes) }),
-        |text| Value::from(text),
-    )
+    std::str::from_utf8(bytes)
+        .map_or_else(|_| json!({ "base64": STANDARD.encode(bytes) }), Value::from)
 }
 
 /// The value that `T` serializes to; `null` for what cannot be JSON.

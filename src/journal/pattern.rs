@@ -32,7 +32,7 @@ enum Test {
 }
 
 /// Why a pattern cannot be read.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {why}")]
 pub struct PatternError {
     /// The dotted name of the field.
@@ -80,9 +80,9 @@ impl<T: Shown> Pattern<T> {
     }
 
     /// Adds a clause: the field must equal `value`.
-    pub fn equal(&mut self, field: &str, value: Value) -> Result<(), PatternError> {
+    pub fn equal(&mut self, field: &str, value: &Value) -> Result<(), PatternError> {
         self.clauses
-            .push(clause(field, &value)?.ok_or_else(|| unknown::<T>(field))?);
+            .push(clause(field, value)?.ok_or_else(|| unknown::<T>(field))?);
         Ok(())
     }
 
