@@ -158,6 +158,11 @@ impl<T> Ring<T> {
         }
     }
 
+    /// The entries that came after `since` (0: all), oldest first, each with its cursor.
+    pub fn since(&self, since: Cursor) -> Vec<(Cursor, Arc<T>)> {
+        self.arrived_since(since).entries
+    }
+
     /// The cursor of the newest event; 0 before the first.
     pub fn last(&self) -> Cursor {
         self.state.lock().last

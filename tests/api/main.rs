@@ -1,6 +1,15 @@
-//! How one emulator behaves, by area. Everything runs in process, on free ports, without sleeps.
+//! The behaviour of a running emulator and of its rooms, one module per behaviour.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    unreachable_pub,
+    reason = "a test that cannot go on fails, and nothing here is a library"
+)]
 
 mod admin;
+mod broker;
 mod clock;
 mod journal;
+mod mqtt;
 mod panel;

@@ -20,27 +20,27 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tower::ServiceExt;
 
-pub(crate) const NOW: &str = "2026-11-21T22:51:00Z";
+pub const NOW: &str = "2026-11-21T22:51:00Z";
 
 /// The admin routes over rooms of their own.
-pub(crate) struct Panel {
-    pub(crate) app: App,
-    pub(crate) router: Router,
-    pub(crate) ready: watch::Sender<Option<Arc<Value>>>,
-    pub(crate) resets: Arc<Mutex<Vec<Vec<ResetPart>>>>,
+pub struct Panel {
+    pub app: App,
+    pub router: Router,
+    pub ready: watch::Sender<Option<Arc<Value>>>,
+    pub resets: Arc<Mutex<Vec<Vec<ResetPart>>>>,
 }
 
 /// Status, content type and body of an answer.
 #[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    pub(crate) kind: String,
-    pub(crate) allow: Option<String>,
-    pub(crate) json: Value,
+pub struct Answer {
+    pub status: u16,
+    pub kind: String,
+    pub allow: Option<String>,
+    pub json: Value,
 }
 
 impl Panel {
-    pub(crate) async fn new() -> Self {
+    pub async fn new() -> Self {
         let clock = Clock::frozen(NOW.parse().unwrap());
         let ids = Ids::new(Some(7));
         let journal = Journal::new(&journal::Settings::default());
@@ -82,12 +82,12 @@ impl Panel {
     }
 
     /// Sends a request and gives the answer with its body still to come.
-    pub(crate) async fn send(&self, request: Request<Body>) -> Response<Body> {
+    pub async fn send(&self, request: Request<Body>) -> Response<Body> {
         self.router.clone().oneshot(request).await.unwrap()
     }
 
     /// `method path` below the prefix with a body.
-    pub(crate) async fn call(&self, method: &str, path: &str, body: &str) -> Answer {
+    pub async fn call(&self, method: &str, path: &str, body: &str) -> Answer {
         let request = Request::builder()
             .method(method)
             .uri(format!("/_mqttstack{path}"))
@@ -111,7 +111,7 @@ impl Panel {
 
     /// `GET path`, which must succeed.
     #[track_caller]
-    pub(crate) fn get(&self, path: &str) -> impl Future<Output = Value> {
+    pub fn get(&self, path: &str) -> impl Future<Output = Value> {
         let path = path.to_owned();
         async move {
             let answer = self.call("GET", &path, "").await;
@@ -121,12 +121,12 @@ impl Panel {
     }
 
     /// `POST path` with a JSON body.
-    pub(crate) async fn post(&self, path: &str, body: Value) -> Answer {
+    pub async fn post(&self, path: &str, body: Value) -> Answer {
         self.call("POST", path, &body.to_string()).await
     }
 
     /// Publishes through the broker as an Aliyun request does.
-    pub(crate) async fn publish(&self, topic: &str, payload: &str) {
+    pub async fn publish(&self, topic: &str, payload: &str) {
         let publication = Publication {
             topic: TopicName::parse(topic).unwrap(),
             payload: payload.to_owned().into(),
@@ -144,7 +144,7 @@ impl Panel {
     }
 
     /// Opens a request's entry, to be closed with an answer.
-    pub(crate) fn open(&self, id: &str, target: &str, headers: &[(&str, &str)]) -> Opened {
+    pub fn open(&self, id: &str, target: &str, headers: &[(&str, &str)]) -> Opened {
         let headers = headers
             .iter()
             .map(|(name, value)| ((*name).into(), value.as_bytes().to_vec().into()))
@@ -174,7 +174,7 @@ impl Panel {
     }
 
     /// A refused SendMessage.
-    pub(crate) fn refuse(&self, id: &str) {
+    pub fn refuse(&self, id: &str) {
         let mut opened = self.open(id, "/", &[]);
         opened.draft.operation = Some("SendMessage".to_owned());
         opened.draft.caller = Some("testid".to_owned());
@@ -187,7 +187,7 @@ impl Panel {
 impl Answer {
     /// That it is a problem document with this status, type and a detail with this text.
     #[track_caller]
-    pub(crate) fn is_problem(&self, status: u16, kind: &str, detail: &str) {
+    pub fn is_problem(&self, status: u16, kind: &str, detail: &str) {
         assert_eq!(self.status, status, "{self:?}");
         assert_eq!(self.kind, "application/problem+json", "{self:?}");
         assert_eq!(self.json["status"], status, "{self:?}");
