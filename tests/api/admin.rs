@@ -6,9 +6,11 @@ use axum::body::Body;
 use axum::http::Request;
 use http_body_util::BodyExt;
 use mqttstack::admin::ResetPart;
+use mqttstack::broker::message::Transport;
 use serde_json::{Value, json};
 
-use crate::panel::Panel;
+use crate::mqtt::Device;
+use crate::panel::{NOW, Panel};
 
 const METHODS: [&str; 5] = ["GET", "PUT", "POST", "DELETE", "PATCH"];
 
@@ -142,6 +144,54 @@ async fn events(panel: &Panel, last: Option<&str>) -> Body {
 async fn piece(stream: &mut Body) -> String {
     let frame = stream.frame().await.unwrap().unwrap();
     String::from_utf8(frame.into_data().unwrap().to_vec()).unwrap()
+}
+
+#[tokio::test]
+async fn what_the_broker_holds_is_listed_and_a_client_can_be_ended() {
+    let panel = Panel::new().await;
+    let free = ([127, 0, 0, 1], 0).into();
+    let address = panel.app.broker.listen(Transport::Tcp, free).unwrap();
+    let mut device = Device::v5(address, "dev/1").await;
+    device.subscribe("a/+", 1).await;
+    device.publish("a/kept", 1, true, "hello").await;
+    device.receive().await;
+
+    let clients = panel.get("/clients").await;
+    let client = &clients["clients"][0];
+    assert_eq!(
+        (&client["client_id"], &client["connected"]),
+        (&json!("dev/1"), &json!(true))
+    );
+    assert_eq!(
+        (&client["protocol_version"], &client["subscriptions"]),
+        (&json!(5), &json!(1))
+    );
+    assert_eq!(client["connected_at"], NOW);
+    let subscriptions = panel.get("/subscriptions").await;
+    assert_eq!(subscriptions["subscriptions"][0]["topic_filter"], "a/+");
+    let retained = panel.get("/retained").await;
+    let kept = &retained["retained"][0];
+    assert_eq!(
+        (&kept["topic"], &kept["payload"]),
+        (&json!("a/kept"), &json!({"text": "hello"}))
+    );
+    assert_eq!(
+        (&kept["origin"]["kind"], &kept["expires_in"]),
+        (&json!("mqtt"), &Value::Null)
+    );
+    let message = &panel.get("/messages").await["messages"][0];
+    assert_eq!(message["deliveries"][0]["client_id"], "dev/1");
+
+    assert_eq!(
+        panel.call("DELETE", "/clients/dev%2F1", "").await.status,
+        204
+    );
+    device.ended().await;
+    assert_eq!(panel.get("/clients").await, json!({"clients": []}));
+    panel
+        .call("DELETE", "/clients/dev%2F1", "")
+        .await
+        .is_problem(404, "not-found", "dev/1");
 }
 
 #[tokio::test]

@@ -52,7 +52,7 @@ async fn a_time_that_cannot_be_is_refused_and_changes_nothing() {
         ("/clock/advance", "POST", r#"{"seconds": 1e18}"#),
         ("/clock/advance", "POST", r#"{"seconds": 1e300}"#),
         ("/clock/advance", "POST", r#"{"seconds": "5"}"#),
-        ("/clock/advance", "POST", r#"{}"#),
+        ("/clock/advance", "POST", "{}"),
         (
             "/clock",
             "PUT",

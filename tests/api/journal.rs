@@ -202,68 +202,76 @@ async fn finding_and_counting_use_the_matchers() {
     assert_eq!(topics(&found.json["messages"]), ["a/b"]);
 }
 
+/// Path, body, the problem and a part of its detail.
+const BAD_BODIES: &[(&str, &str, &str, &str)] = &[
+    ("/messages/wait", "{", "bad-body", "EOF"),
+    (
+        "/messages/wait",
+        r#"{"matches": {}}"#,
+        "bad-body",
+        "unknown field",
+    ),
+    (
+        "/messages/wait",
+        r#"{"match": {"topics": "a"}}"#,
+        "bad-match",
+        "no such field",
+    ),
+    (
+        "/messages/wait",
+        r#"{"count": {"exactly": 1, "at_least": 1}}"#,
+        "bad-body",
+        "exactly",
+    ),
+    (
+        "/messages/wait",
+        r#"{"count": {"at_least": 2, "at_most": 1}}"#,
+        "bad-body",
+        "less than",
+    ),
+    (
+        "/messages/wait",
+        r#"{"count": {"at_least": 10001}}"#,
+        "bad-body",
+        "10000",
+    ),
+    (
+        "/messages/wait",
+        r#"{"timeout_ms": 60001}"#,
+        "bad-body",
+        "60000",
+    ),
+    (
+        "/messages/wait",
+        r#"{"timeout_ms": 1, "quiet_ms": 2}"#,
+        "bad-body",
+        "quiet_ms",
+    ),
+    ("/messages/wait", r#"{"since": -1}"#, "bad-body", "-1"),
+    ("/messages/count", r#"{"limit": 1}"#, "bad-body", "limit"),
+    (
+        "/requests/find",
+        r#"{"match": {"body": {"matches": "["}}}"#,
+        "bad-match",
+        "regular",
+    ),
+    ("/requests/find", "[]", "bad-body", ""),
+];
+
 #[tokio::test]
 async fn a_body_that_cannot_be_meant_is_refused() {
     let panel = Panel::new().await;
-    for (path, body, kind, detail) in [
-        ("/messages/wait", "{", "bad-body", "EOF"),
-        (
-            "/messages/wait",
-            r#"{"matches": {}}"#,
-            "bad-body",
-            "unknown field",
-        ),
-        (
-            "/messages/wait",
-            r#"{"match": {"topics": "a"}}"#,
-            "bad-match",
-            "no such field",
-        ),
-        (
-            "/messages/wait",
-            r#"{"count": {"exactly": 1, "at_least": 1}}"#,
-            "bad-body",
-            "exactly",
-        ),
-        (
-            "/messages/wait",
-            r#"{"count": {"at_least": 2, "at_most": 1}}"#,
-            "bad-body",
-            "less than",
-        ),
-        (
-            "/messages/wait",
-            r#"{"count": {"at_least": 10001}}"#,
-            "bad-body",
-            "10000",
-        ),
-        (
-            "/messages/wait",
-            r#"{"timeout_ms": 60001}"#,
-            "bad-body",
-            "60000",
-        ),
-        (
-            "/messages/wait",
-            r#"{"timeout_ms": 1, "quiet_ms": 2}"#,
-            "bad-body",
-            "quiet_ms",
-        ),
-        ("/messages/wait", r#"{"since": -1}"#, "bad-body", "-1"),
-        ("/messages/count", r#"{"limit": 1}"#, "bad-body", "limit"),
-        (
-            "/requests/find",
-            r#"{"match": {"body": {"matches": "["}}}"#,
-            "bad-match",
-            "regular",
-        ),
-        ("/requests/find", "[]", "bad-body", ""),
-    ] {
+    for (path, body, kind, detail) in BAD_BODIES {
         panel
             .call("POST", path, body)
             .await
             .is_problem(400, kind, detail);
     }
+}
+
+#[tokio::test]
+async fn a_body_over_the_limit_is_refused() {
+    let panel = Panel::new().await;
     let long = format!(r#"{{"match": {{"id": "{}"}}}}"#, "x".repeat(1 << 20));
     panel
         .call("POST", "/requests/find", &long)
