@@ -278,7 +278,15 @@ pub struct Message {
 impl Message {
     /// About how many bytes this record occupies.
     pub fn weight(&self) -> usize {
-        512 + self.topic.len() + self.payload.len()
+        let properties = &self.properties;
+        let user: usize = properties
+            .user_properties
+            .iter()
+            .map(|(name, value)| name.len() + value.len() + 64)
+            .sum();
+        let correlation = properties.correlation_data.as_ref().map_or(0, Bytes::len);
+        let rows = self.deliveries.lock().len() * (160 + self.topic.len());
+        512 + 2 * self.topic.len() + self.payload.len() + user + correlation + rows
     }
 }
 

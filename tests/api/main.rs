@@ -8,8 +8,12 @@
     reason = "a test that cannot go on fails, and nothing here is a library"
 )]
 
+mod admin;
 mod broker;
+mod clock;
 mod dialect;
 mod http1;
+mod journal;
 mod listeners;
 mod mqtt;
+mod panel;
