@@ -28,6 +28,7 @@ pub mod ids;
 pub mod journal;
 pub mod pipeline;
 pub mod quota;
+pub mod reset;
 pub mod secret;
 pub mod server;
 pub mod tls;

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::exchange::Surface;
-use crate::{broker, http1, journal};
+use crate::{broker, journal, server, tls};
 
 pub use value::{ClockStart, LogFormat, LogLevel, NotAClockStart, NotAPort, NotASeed, Port, Seed};
 
@@ -61,8 +61,10 @@ pub struct Config {
     pub log_format: LogFormat,
     /// Which log lines are written.
     pub log_level: LogLevel,
-    /// The bounds of an HTTP connection.
-    pub http: http1::Limits,
+    /// The bounds of the HTTP listeners.
+    pub http: server::Settings,
+    /// For whom the TLS listeners show a certificate.
+    pub tls: tls::Settings,
     /// What the broker grants and refuses.
     pub mqtt: broker::Settings,
     /// How much the journal keeps.
@@ -90,7 +92,8 @@ impl Default for Config {
             data_dir: None,
             log_format: LogFormat::Text,
             log_level: LogLevel::Info,
-            http: http1::Limits::default(),
+            http: server::Settings::default(),
+            tls: tls::Settings::default(),
             mqtt: broker::Settings::default(),
             journal: journal::Settings::default(),
         }

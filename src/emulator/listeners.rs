@@ -1,6 +1,5 @@
-//! Opens every configured listener, or says which one could not be opened.
+//! Binds every configured listener, or says which one could not be bound; then serves them.
 
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -12,8 +11,8 @@ use crate::broker::message::Transport;
 use crate::config::{Config, Port};
 use crate::edge::Edge;
 use crate::exchange::Surface;
-use crate::http1::Limits;
-use crate::server::Server;
+use crate::server::{BindError, Listener, Server};
+use crate::tls::Authority;
 
 /// Where everything listens.
 #[derive(Debug, Clone, Default)]
@@ -27,100 +26,83 @@ pub(super) struct Addresses {
     pub(super) vendors: Vec<(Surface, SocketAddr)>,
 }
 
-/// What the listeners are opened with.
-pub(super) struct Openings<'a> {
-    pub(super) config: &'a Config,
-    pub(super) broker: &'a Broker,
-    pub(super) server: &'a Server,
-    pub(super) edge: &'a Edge,
-    pub(super) http_tls: Arc<ServerConfig>,
-    pub(super) mqtt_tls: Arc<ServerConfig>,
-}
+/// The bound HTTP listeners, each with the surface that is alone there.
+pub(super) struct Http(Vec<(Listener, Option<Surface>)>);
 
-impl Openings<'_> {
-    /// Opens them all. What was opened before a failure is the caller's to stop.
-    pub(super) async fn open(&self) -> Result<Addresses, StartError> {
-        let config = self.config;
-        let mut addresses = Addresses {
-            http: self.http("http-port", config.http_port, self.edge.clone(), None).await?,
-            https: self
-                .http("https-port", config.https_port, self.edge.clone(), Some(&self.http_tls))
-                .await?,
-            mqtt: self.mqtt("mqtt-port", config.mqtt_port, Transport::Tcp).await?,
-            mqtts: self.mqtt("mqtts-port", config.mqtts_port, Transport::Tls).await?,
-            ws: self.mqtt("ws-port", config.ws_port, Transport::Ws).await?,
-            wss: self.mqtt("wss-port", config.wss_port, Transport::Wss).await?,
-            vendors: Vec::new(),
-        };
+impl Http {
+    /// Binds them all; dropped, they are closed again.
+    pub(super) async fn bind(
+        config: &Config,
+        tls: Arc<ServerConfig>,
+        addresses: &mut Addresses,
+    ) -> Result<Self, BindError> {
+        let mut bound = Vec::new();
+        if let Some(address) = address(config, config.http_port) {
+            let listener = Listener::bind("--http-port", address, None).await?;
+            addresses.http = Some(listener.address());
+            bound.push((listener, None));
+        }
+        if let Some(address) = address(config, config.https_port) {
+            let listener = Listener::bind("--https-port", address, Some(tls)).await?;
+            addresses.https = Some(listener.address());
+            bound.push((listener, None));
+        }
         for surface in Surface::ALL {
-            let port = config.vendor_port(surface);
-            let own = self.edge.only(surface);
-            let opened = self.http(vendor_flag(surface), port, own, None).await?;
-            addresses.vendors.extend(opened.map(|address| (surface, address)));
-        }
-        Ok(addresses)
-    }
-
-    async fn http(
-        &self,
-        flag: &'static str,
-        port: Port,
-        handler: Edge,
-        tls: Option<&Arc<ServerConfig>>,
-    ) -> Result<Option<SocketAddr>, StartError> {
-        let Some(address) = self.address(port) else {
-            return Ok(None);
-        };
-        let opened = self.server.listen(address, handler, tls.cloned()).await;
-        located(flag, address, opened)
-    }
-
-    async fn mqtt(
-        &self,
-        flag: &'static str,
-        port: Port,
-        transport: Transport,
-    ) -> Result<Option<SocketAddr>, StartError> {
-        let Some(address) = self.address(port) else {
-            return Ok(None);
-        };
-        let opened = match transport {
-            Transport::Tcp | Transport::Ws => self.broker.listen(transport, address),
-            Transport::Tls | Transport::Wss => {
-                self.broker
-                    .listen_tls(transport, address, self.mqtt_tls.clone())
-                    .await
+            if let Some(address) = address(config, config.vendor_port(surface)) {
+                let flag = format!("--{surface}-port");
+                let listener = Listener::bind(&flag, address, None).await?;
+                addresses.vendors.push((surface, listener.address()));
+                bound.push((listener, Some(surface)));
             }
-        };
-        located(flag, address, opened)
+        }
+        Ok(Self(bound))
     }
 
-    fn address(&self, port: Port) -> Option<SocketAddr> {
-        match port {
-            Port::Off => None,
-            Port::Number(number) => Some(SocketAddr::new(self.config.bind, number)),
+    /// Begins to serve them.
+    pub(super) fn serve(self, server: &Server, edge: &Edge) {
+        for (listener, surface) in self.0 {
+            let handler = surface.map_or_else(|| edge.clone(), |surface| edge.only(surface));
+            server.serve(listener, Arc::new(handler));
         }
     }
 }
 
-fn located(
-    flag: &'static str,
-    address: SocketAddr,
-    opened: io::Result<SocketAddr>,
-) -> Result<Option<SocketAddr>, StartError> {
-    opened.map(Some).map_err(|error| StartError::Listen {
-        flag,
-        address,
-        error,
-    })
+/// Opens the broker's listeners. What was opened before a failure is the broker's to stop.
+pub(super) fn open_mqtt(
+    config: &Config,
+    broker: &Broker,
+    authority: &Authority,
+    addresses: &mut Addresses,
+) -> Result<(), StartError> {
+    let open = |flag, port, transport| {
+        let Some(address) = address(config, port) else {
+            return Ok(None);
+        };
+        match transport {
+            Transport::Tcp | Transport::Ws => broker.listen(transport, address),
+            Transport::Tls | Transport::Wss => {
+                broker.listen_tls(transport, address, authority.mqtt())
+            }
+        }
+        .map(Some)
+        .map_err(|source| {
+            StartError::Listen(BindError {
+                name: format!("--{flag}"),
+                address: address.to_string(),
+                source,
+            })
+        })
+    };
+    addresses.mqtt = open("mqtt-port", config.mqtt_port, Transport::Tcp)?;
+    addresses.mqtts = open("mqtts-port", config.mqtts_port, Transport::Tls)?;
+    addresses.ws = open("ws-port", config.ws_port, Transport::Ws)?;
+    addresses.wss = open("wss-port", config.wss_port, Transport::Wss)?;
+    Ok(())
 }
 
-fn vendor_flag(surface: Surface) -> &'static str {
-    match surface {
-        Surface::Aliyun => "aliyun-port",
-        Surface::TencentIot => "tencent-iot-port",
-        Surface::TencentTdmq => "tencent-tdmq-port",
-        Surface::Azure => "azure-port",
-        Surface::Nanomq => "nanomq-port",
+fn address(config: &Config, port: Port) -> Option<SocketAddr> {
+    match port {
+        Port::Off => None,
+        Port::Number(number) => Some(SocketAddr::new(config.bind, number)),
     }
 }

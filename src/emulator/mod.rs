@@ -24,7 +24,7 @@ use std::sync::Arc;
 use axum::Router;
 use jiff::Timestamp;
 
-use self::listeners::{Addresses, Openings};
+use self::listeners::{Addresses, Http};
 use self::ready::ReadyFile;
 use crate::app::App;
 use crate::broker::Broker;
@@ -37,7 +37,8 @@ use crate::ids::Ids;
 use crate::journal::{Entry, Journal, Ring};
 use crate::quota::Quotas;
 use crate::reset::{Baseline, Part};
-use crate::server::Server;
+use crate::server::{BindError, Server};
+use crate::tls::{self, Authority};
 use crate::vendor::Vendors;
 
 pub use ready::Ready;
@@ -46,30 +47,18 @@ pub use ready::Ready;
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// A listener could not be opened.
-    #[error("--{flag}: cannot listen at {address}: {error}")]
-    Listen {
-        /// The flag of the listener's port.
-        flag: &'static str,
-        /// Where it should have listened.
-        address: SocketAddr,
-        /// What the machine says.
-        error: io::Error,
-    },
+    #[error("{0}")]
+    Listen(#[from] BindError),
     /// The local certificate authority could not be made, read or kept.
-    #[error("--data-dir{}: {error}", path.as_ref().map(|path| format!(" {}", path.display())).unwrap_or_default())]
-    Authority {
-        /// The directory, if there is one.
-        path: Option<PathBuf>,
-        /// What went wrong.
-        error: io::Error,
-    },
+    #[error("--data-dir: {0}")]
+    Authority(#[from] tls::Error),
     /// The ready file could not be written.
-    #[error("--ready-file {}: {error}", path.display())]
+    #[error("--ready-file: cannot write {}: {source}", path.display())]
     ReadyFile {
         /// The file.
         path: PathBuf,
         /// What the machine says.
-        error: io::Error,
+        source: io::Error,
     },
 }
 
@@ -108,6 +97,7 @@ impl Builder {
 }
 
 /// A running emulator. It stops when it is dropped; [`Emulator::stop`] also waits for the end.
+#[derive(Debug)]
 pub struct Emulator {
     app: App,
     baseline: Baseline,
@@ -115,12 +105,7 @@ pub struct Emulator {
     addresses: Addresses,
     ready: Ready,
     ready_file: Option<ReadyFile>,
-}
-
-impl std::fmt::Debug for Emulator {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Emulator").field(&self.addresses).finish()
-    }
+    ca_pem: String,
 }
 
 impl Emulator {
@@ -130,4 +115,167 @@ impl Emulator {
             config: Config::free_ports(),
         }
     }
+
+    async fn start(config: Config) -> Result<Self, StartError> {
+        let authority = Authority::open(&config.tls, config.data_dir.as_deref())?;
+        let mut addresses = Addresses::default();
+        let http = Http::bind(&config, authority.https(), &mut addresses).await?;
+        let app = rooms(&config).await;
+        let opened = listeners::open_mqtt(&config, &app.broker, &authority, &mut addresses);
+        let announced = opened.and_then(|()| announce(&config, &addresses));
+        let (ready, ready_file) = match announced {
+            Ok(announced) => announced,
+            Err(error) => {
+                app.broker.stop().await;
+                return Err(error);
+            }
+        };
+        let vendors = Vendors::default();
+        let baseline = Baseline::new(app.clone(), vendors.clone(), config.clock);
+        let edge = Edge::new(app.clone(), vendors, Router::new());
+        let server = Server::new(config.http.clone());
+        http.serve(&server, &edge);
+        Ok(Self {
+            app,
+            baseline,
+            server,
+            addresses,
+            ready,
+            ready_file,
+            ca_pem: authority.ca_pem().to_owned(),
+        })
+    }
+
+    /// Where everything listens, as the program announces it.
+    pub fn ready(&self) -> &Ready {
+        &self.ready
+    }
+
+    /// The edge, `http://127.0.0.1:PORT`; `None` where that listener is off.
+    pub fn http_url(&self) -> Option<&str> {
+        self.ready.http.as_deref()
+    }
+
+    /// The edge over TLS.
+    pub fn https_url(&self) -> Option<&str> {
+        self.ready.https.as_deref()
+    }
+
+    /// One vendor's own port, `http://127.0.0.1:PORT`.
+    pub fn vendor_url(&self, surface: Surface) -> Option<&str> {
+        self.ready.ports.get(surface.as_str())?.as_str()
+    }
+
+    /// MQTT over TCP.
+    pub fn mqtt_addr(&self) -> Option<SocketAddr> {
+        self.addresses.mqtt
+    }
+
+    /// MQTT over TLS.
+    pub fn mqtts_addr(&self) -> Option<SocketAddr> {
+        self.addresses.mqtts
+    }
+
+    /// MQTT over WebSocket, path `/mqtt`.
+    pub fn ws_addr(&self) -> Option<SocketAddr> {
+        self.addresses.ws
+    }
+
+    /// MQTT over WebSocket over TLS, path `/mqtt`.
+    pub fn wss_addr(&self) -> Option<SocketAddr> {
+        self.addresses.wss
+    }
+
+    /// The certificate of the local authority in PEM, for clients of the TLS listeners.
+    pub fn ca_pem(&self) -> &str {
+        &self.ca_pem
+    }
+
+    /// The shared rooms.
+    pub fn app(&self) -> &App {
+        &self.app
+    }
+
+    /// The emulator's clock.
+    pub fn clock(&self) -> &Clock {
+        &self.app.clock
+    }
+
+    /// Every request that came.
+    pub fn requests(&self) -> &Ring<Entry> {
+        self.app.journal.requests()
+    }
+
+    /// Every message that the broker took.
+    pub fn messages(&self) -> &Ring<Message> {
+        self.app.journal.messages()
+    }
+
+    /// Puts everything back to the state at the start.
+    pub async fn reset(&self) {
+        self.baseline.restore(&Part::ALL).await;
+    }
+
+    /// Puts these parts back to the state at the start.
+    pub async fn reset_only(&self, parts: &[Part]) {
+        self.baseline.restore(parts).await;
+    }
+
+    /// Stops: takes no more, lets requests in flight end for about a second, closes the broker.
+    pub async fn stop(mut self) {
+        self.ready_file = None;
+        self.server.stop().await;
+        self.app.broker.stop().await;
+    }
+}
+
+impl Drop for Emulator {
+    fn drop(&mut self) {
+        // The server stops with its own drop; the broker has to be told, which takes awaiting.
+        // After `stop` there is nothing left to do and telling it again does no harm.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let broker = self.app.broker.clone();
+            runtime.spawn(async move { broker.stop().await });
+        }
+    }
+}
+
+async fn rooms(config: &Config) -> App {
+    let clock = Clock::real();
+    config.clock.set(&clock);
+    let ids = Ids::new(config.seed.number());
+    let journal = Journal::new(&config.journal);
+    let sink = {
+        let journal = journal.clone();
+        Arc::new(move |message| journal.record(message))
+    };
+    App {
+        quotas: Quotas::new(clock.clone()),
+        broker: Broker::start(config.mqtt.clone(), clock.clone(), ids.clone(), sink).await,
+        clock,
+        ids,
+        journal,
+    }
+}
+
+fn announce(
+    config: &Config,
+    addresses: &Addresses,
+) -> Result<(Ready, Option<ReadyFile>), StartError> {
+    let ca_cert = config
+        .data_dir
+        .as_deref()
+        .map(|dir| dir.join(tls::CERTIFICATE_FILE));
+    let ready = Ready::new(addresses, ca_cert);
+    let file = match &config.ready_file {
+        None => None,
+        Some(path) => {
+            let written = ReadyFile::write(path, &ready);
+            Some(written.map_err(|source| StartError::ReadyFile {
+                path: path.clone(),
+                source,
+            })?)
+        }
+    };
+    Ok((ready, file))
 }

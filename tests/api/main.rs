@@ -1,0 +1,3 @@
+//! What the emulator promises, by behaviour.
+
+mod layers;
