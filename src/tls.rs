@@ -155,7 +155,7 @@ impl Root {
         let key = KeyPair::generate().map_err(issue)?;
         let mut params = parameters(&[], &[])?;
         // Of its own name, so that nobody takes it for an earlier authority's certificate.
-        let [a, b, c, d, ..] = Sha256::digest(key.public_key_raw()).into();
+        let [a, b, c, d, ..]: [u8; 32] = Sha256::digest(key.public_key_raw()).into();
         let name = format!("mqttstack local CA {a:02x}{b:02x}{c:02x}{d:02x}");
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));

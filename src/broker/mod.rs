@@ -3,14 +3,18 @@
 //! named only in `engine.rs`.
 
 mod engine;
+mod gate;
 pub mod message;
 mod outbox;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
+use parking_lot::Mutex;
+use rustls::ServerConfig;
 use serde::{Deserialize, Serialize};
+use tokio::task::AbortHandle;
 
 use self::engine::Engine;
 use self::message::{
@@ -66,24 +70,45 @@ pub type Sink = Arc<dyn Fn(Arc<Message>) + Send + Sync>;
 
 /// A shared handle on the broker.
 #[derive(Debug, Clone)]
-pub struct Broker(Arc<Engine>);
+pub struct Broker {
+    engine: Arc<Engine>,
+    gates: Arc<Mutex<Vec<AbortHandle>>>,
+}
 
 impl Broker {
     /// Starts the engine. No listener is open yet.
     pub async fn start(settings: Settings, clock: Clock, ids: Ids, sink: Sink) -> Self {
-        Self(Arc::new(Engine::start(settings, clock, ids, sink).await))
+        Self {
+            engine: Arc::new(Engine::start(settings, clock, ids, sink).await),
+            gates: Arc::default(),
+        }
     }
 
     /// Opens a plain listener (`Tcp` or `Ws`) and returns its address (port 0: a free one).
     /// Must be called inside a tokio runtime.
     pub fn listen(&self, transport: Transport, address: SocketAddr) -> io::Result<SocketAddr> {
-        self.0.listen(transport, address, false)
+        self.engine.listen(transport, address, false)
+    }
+
+    /// Opens a secure listener (`Tls` or `Wss`) and returns its address (port 0: a free one).
+    /// Must be called inside a tokio runtime.
+    pub fn listen_tls(
+        &self,
+        transport: Transport,
+        address: SocketAddr,
+        config: Arc<ServerConfig>,
+    ) -> io::Result<SocketAddr> {
+        let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let inner = self.engine.listen(transport, loopback, true)?;
+        let (bound, gate) = gate::open(address, inner, config)?;
+        self.gates.lock().push(gate);
+        Ok(bound)
     }
 
     /// Publishes a message to everybody who is subscribed. Waits while a matching connected
     /// subscriber's queue is full; refuses with [`Refusal::Overloaded`] if it stays so.
     pub async fn publish(&self, publication: Publication) -> Result<Published, Refusal> {
-        self.0.publish(publication, None).await
+        self.engine.publish(publication, None).await
     }
 
     /// Delivers a message to one client, subscribed or not. Nothing is delivered, and
@@ -93,56 +118,59 @@ impl Broker {
         client_id: &str,
         publication: Publication,
     ) -> Result<Published, Refusal> {
-        self.0.publish(publication, Some(client_id)).await
+        self.engine.publish(publication, Some(client_id)).await
     }
 
     /// Every client that has a session, by client id.
     pub async fn clients(&self) -> Vec<Client> {
-        self.0.clients().await
+        self.engine.clients().await
     }
 
     /// Every subscription, in the order in which they were made.
     pub async fn subscriptions(&self) -> Vec<Subscription> {
-        self.0.subscriptions().await
+        self.engine.subscriptions().await
     }
 
     /// Subscribes a connected client from outside; false if it is not there or is refused.
     pub async fn subscribe(&self, client_id: &str, filter: &TopicFilter, qos: Qos) -> bool {
-        self.0.subscribe(client_id, filter, qos).await
+        self.engine.subscribe(client_id, filter, qos).await
     }
 
     /// Unsubscribes a client from outside; false if it is not there.
     pub async fn unsubscribe(&self, client_id: &str, filter: &TopicFilter) -> bool {
-        self.0.unsubscribe(client_id, filter).await
+        self.engine.unsubscribe(client_id, filter).await
     }
 
     /// Every retained message that has not expired, by topic.
     pub fn retained(&self) -> Vec<Retained> {
-        self.0.retained()
+        self.engine.retained()
     }
 
     /// Ends a client's connection and its session; false if there is no such client.
     pub async fn kick(&self, client_id: &str) -> bool {
-        self.0.kick(client_id).await
+        self.engine.kick(client_id).await
     }
 
     /// Totals since the start.
     pub fn counters(&self) -> Counters {
-        self.0.counters()
+        self.engine.counters()
     }
 
     /// Forgets every retained message.
     pub fn clear_retained(&self) {
-        self.0.clear_retained();
+        self.engine.clear_retained();
     }
 
     /// Ends every connection and every session.
     pub async fn clear_sessions(&self) {
-        self.0.clear_sessions().await;
+        self.engine.clear_sessions().await;
     }
 
     /// Closes every listener, every connection and every session.
     pub async fn stop(&self) {
-        self.0.stop().await;
+        for gate in self.gates.lock().drain(..) {
+            gate.abort();
+        }
+        self.engine.stop().await;
     }
 }

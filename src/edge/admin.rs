@@ -40,7 +40,7 @@ pub(super) async fn answer(router: Router, request: Request) -> Answer {
 
 fn convert(request: Request) -> Result<http::Request<AxumBody>, http::Error> {
     let mut builder = http::Request::builder()
-        .method(request.head.method.as_bytes())
+        .method(&*request.head.method)
         .uri(request.head.origin_form());
     for (name, value) in request.head.headers.iter() {
         builder = builder.header(name, &value[..]);

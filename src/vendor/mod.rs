@@ -3,7 +3,11 @@
 //! [`Vendors`] is the list of those that this version emulates.
 
 pub mod aliyun;
+pub mod azure_event_grid;
 pub mod nanomq;
+pub mod tencent_iot;
+pub mod tencent_tc3;
+pub mod tencent_tdmq;
 
 use crate::app::App;
 use crate::exchange::{Answer, BodyPolicy, Head, Request, Surface};

@@ -1,6 +1,6 @@
 //! The MQTT engine: rmqtt as a library. This folder alone names its types, so that it can be
 //! exchanged. `hooks.rs` is what the engine asks us, `routing.rs` how a message finds its
-//! subscribers and its journal row, `registry.rs` the engine's sessions, `retained.rs` the retained store, `listeners.rs` the ports,
+//! subscribers and its journal row, `registry.rs` the engine's sessions, `session.rs` one of them, `retained.rs` the retained store, `listeners.rs` the ports,
 //! `grants.rs` what a CONNECT is granted, `convert.rs` our values from and to the engine's.
 
 mod convert;
@@ -10,6 +10,7 @@ mod listeners;
 mod registry;
 mod retained;
 mod routing;
+mod session;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -123,6 +124,7 @@ impl Engine {
         retained::install(&context, &core).await;
         registry::install(&context, &core).await;
         grants::install(&context).await;
+        session::install(&context).await;
         hooks::install(&context, &core).await;
         Self { core, context }
     }
