@@ -3,7 +3,7 @@
 //! The architecture, top to bottom; imports go downward only (`tests/api/layers.rs` checks it):
 //!
 //! ```text
-//! 4  main cli emulator server edge config admin     (http1 is a leaf over exchange)
+//! 4  main cli emulator reset server edge config admin     (http1 is a leaf over exchange)
 //! 3  vendor/*                                       never one another
 //! 2  pipeline app
 //! 1  journal fault quota broker tls                 never one another
@@ -33,3 +33,6 @@ pub mod secret;
 pub mod server;
 pub mod tls;
 pub mod vendor;
+
+pub use config::Config;
+pub use emulator::Emulator;

@@ -74,7 +74,12 @@ struct Flags {
     #[arg(long, global = true, env = "MQTTSTACK_WSS_PORT", value_name = "PORT")]
     wss_port: Option<Port>,
     /// Aliyun's HTTP surface alone [default: off]
-    #[arg(long, global = true, env = "MQTTSTACK_ALIYUN_PORT", value_name = "PORT")]
+    #[arg(
+        long,
+        global = true,
+        env = "MQTTSTACK_ALIYUN_PORT",
+        value_name = "PORT"
+    )]
     aliyun_port: Option<Port>,
     /// Tencent IoT Hub's HTTP surface alone [default: off]
     #[arg(
@@ -96,7 +101,12 @@ struct Flags {
     #[arg(long, global = true, env = "MQTTSTACK_AZURE_PORT", value_name = "PORT")]
     azure_port: Option<Port>,
     /// NanoMQ's HTTP surface alone [default: off]
-    #[arg(long, global = true, env = "MQTTSTACK_NANOMQ_PORT", value_name = "PORT")]
+    #[arg(
+        long,
+        global = true,
+        env = "MQTTSTACK_NANOMQ_PORT",
+        value_name = "PORT"
+    )]
     nanomq_port: Option<Port>,
     /// Where the ready object is written once everything listens
     #[arg(long, global = true, env = "MQTTSTACK_READY_FILE", value_name = "PATH")]
@@ -111,7 +121,12 @@ struct Flags {
     #[arg(long, global = true, env = "MQTTSTACK_DATA_DIR", value_name = "PATH")]
     data_dir: Option<PathBuf>,
     /// How log lines are written to stderr [default: text]
-    #[arg(long, global = true, env = "MQTTSTACK_LOG_FORMAT", value_name = "FORMAT")]
+    #[arg(
+        long,
+        global = true,
+        env = "MQTTSTACK_LOG_FORMAT",
+        value_name = "FORMAT"
+    )]
     log_format: Option<LogFormat>,
     /// Which log lines are written [default: info]
     #[arg(long, global = true, env = "MQTTSTACK_LOG_LEVEL", value_name = "LEVEL")]

@@ -51,7 +51,10 @@ fn convert(request: Request) -> Result<http::Request<AxumBody>, http::Error> {
 /// A body of known length is taken at once; of the others, a piece that fails ends the stream.
 async fn whole_or_stream(body: AxumBody) -> Body {
     if body.size_hint().exact().is_some() {
-        let bytes = body.collect().await.map(http_body_util::Collected::to_bytes);
+        let bytes = body
+            .collect()
+            .await
+            .map(http_body_util::Collected::to_bytes);
         return Body::Full(bytes.unwrap_or_else(|_| Bytes::new()));
     }
     let pieces = body

@@ -37,10 +37,9 @@ pub(super) fn not_emulated(surface: Surface) -> Answer {
 /// The bytes were not a request, and no vendor was recognised in them.
 pub(super) fn malformed(problem: &Malformed) -> Answer {
     let status = match problem {
-        Malformed::Head(_)
-        | Malformed::ContentLength
-        | Malformed::Chunk
-        | Malformed::Truncated => 400,
+        Malformed::Head(_) | Malformed::ContentLength | Malformed::Chunk | Malformed::Truncated => {
+            400
+        }
         Malformed::HeadTimeout | Malformed::BodyTimeout => 408,
         Malformed::BodyTooLarge { .. } => 413,
         Malformed::TargetTooLong { .. } => 414,

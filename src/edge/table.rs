@@ -237,10 +237,7 @@ mod tests {
             ("/topics/a:b:publish?x=1", Vendor(Surface::Azure)),
             ("/topics/a/eventsubscriptions/s", Vendor(Surface::Azure)),
             ("/mqtt/messages?topic=a", Vendor(Surface::Azure)),
-            (
-                "/metadata/identity/oauth2/token",
-                Vendor(Surface::Azure),
-            ),
+            ("/metadata/identity/oauth2/token", Vendor(Surface::Azure)),
             ("/common/discovery/instance", Vendor(Surface::Azure)),
             ("/tenant/oauth2/v2.0/token", Vendor(Surface::Azure)),
             (

@@ -129,6 +129,9 @@ mod tests {
         assert_eq!(ready["mqtt"], Value::Null);
         assert_eq!(ready["admin"], "http://127.0.0.1:4580/_mqttstack");
         assert_eq!(ready["ca_cert"], Value::Null);
-        assert_eq!(ready["ports"], serde_json::json!({"nanomq": "http://127.0.0.1:8081"}));
+        assert_eq!(
+            ready["ports"],
+            serde_json::json!({"nanomq": "http://127.0.0.1:8081"})
+        );
     }
 }

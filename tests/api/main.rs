@@ -8,5 +8,11 @@
 )]
 
 mod broker;
+mod config;
+mod container;
+mod edge;
 mod layers;
 mod mqtt;
+mod process;
+mod program;
+mod shutdown;
