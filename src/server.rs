@@ -11,7 +11,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use rustls::ServerConfig;
 use serde::{Deserialize, Serialize};
-use tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
@@ -55,7 +55,7 @@ pub struct BindError {
     /// What the listener is called: its flag or its key in the configuration.
     pub name: String,
     /// The address.
-    pub address: String,
+    pub address: SocketAddr,
     /// What the system said.
     pub source: io::Error,
 }
@@ -73,15 +73,15 @@ impl Listener {
     /// what an error calls it.
     pub async fn bind(
         name: &str,
-        address: impl ToSocketAddrs + std::fmt::Debug,
+        address: SocketAddr,
         tls: Option<Arc<ServerConfig>>,
     ) -> Result<Self, BindError> {
         let failed = |source| BindError {
             name: name.to_owned(),
-            address: format!("{address:?}").replace('"', ""),
+            address,
             source,
         };
-        let socket = TcpListener::bind(&address).await.map_err(failed)?;
+        let socket = TcpListener::bind(address).await.map_err(failed)?;
         let address = socket.local_addr().map_err(failed)?;
         Ok(Self {
             socket,

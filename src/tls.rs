@@ -3,7 +3,9 @@
 //!
 //! Any server name gets a certificate, so that a client which resolves a vendor's real host name
 //! to this program needs no more than trust in [`Authority::ca_pem`]. Client certificates are
-//! asked for and taken as they are: whether one is good is for the vendor to say.
+//! asked for and taken as they are (`tls/client.rs`): whether one is good is for the vendor to say.
+
+mod client;
 
 use std::collections::HashMap;
 use std::fs;
@@ -16,16 +18,15 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, SerialNumber, date_time_ymd,
 };
-use rustls::client::danger::HandshakeSignatureValid;
-use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, UnixTime};
-use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert, ServerConfig};
 use rustls::sign::{CertifiedKey, SigningKey};
-use rustls::{DigitallySignedStruct, DistinguishedName, SignatureScheme};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+
+use client::AnyClient;
 
 /// Names of the certificate that a client gets which sends no server name.
 const NAMES: [&str; 8] = [
@@ -115,7 +116,7 @@ impl Authority {
             let mut config = ServerConfig::builder_with_provider(Arc::clone(&provider))
                 .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
                 .map_err(|error| Error::Issue(error.to_string()))?
-                .with_client_cert_verifier(Arc::new(AnyClient(Arc::clone(&provider))))
+                .with_client_cert_verifier(Arc::new(AnyClient::new(&provider)))
                 .with_cert_resolver(Arc::clone(&leaves) as Arc<dyn ResolvesServerCert>);
             config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
             Ok(Arc::new(config))
@@ -369,53 +370,6 @@ fn signing_key(key: &KeyPair) -> Result<Arc<dyn SigningKey>, Error> {
 #[expect(clippy::needless_pass_by_value, reason = "the signature of map_err")]
 fn issue(error: rcgen::Error) -> Error {
     Error::Issue(error.to_string())
-}
-
-/// Takes every client certificate, provided that the client holds its key.
-#[derive(Debug)]
-struct AnyClient(Arc<CryptoProvider>);
-
-impl ClientCertVerifier for AnyClient {
-    fn client_auth_mandatory(&self) -> bool {
-        false
-    }
-
-    fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        &[]
-    }
-
-    fn verify_client_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _now: UnixTime,
-    ) -> Result<ClientCertVerified, rustls::Error> {
-        Ok(ClientCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signature, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signature, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }
 
 #[cfg(test)]

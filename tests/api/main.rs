@@ -7,12 +7,18 @@
     reason = "a test that cannot go on fails, and nothing here is a library"
 )]
 
+mod admin;
 mod broker;
+mod clock;
 mod config;
 mod container;
 mod edge;
+mod http1;
+mod journal;
 mod layers;
+mod listeners;
 mod mqtt;
+mod panel;
 mod process;
 mod program;
 mod shutdown;
