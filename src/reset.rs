@@ -1,50 +1,12 @@
 //! The way back to the state at the start, whole or in parts: for tests that share one
 //! emulator. The in-process handle (`emulator.rs`) and the admin API both go through it.
 
-use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
+use crate::admin::{Reset, ResetPart as Part, ResetScope};
 use crate::app::App;
 use crate::config::ClockStart;
 use crate::vendor::Vendors;
-
-/// What can be put back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Part {
-    /// The journal of requests.
-    Requests,
-    /// The journal of messages.
-    Messages,
-    /// The clock, to its configured start.
-    Clock,
-    /// The calls counted against rates.
-    Quotas,
-    /// The retained messages.
-    Retained,
-    /// MQTT sessions and their connections.
-    Sessions,
-    /// The vendors' resources, to the configured ones.
-    Resources,
-}
-
-impl Part {
-    /// All parts.
-    pub const ALL: [Self; 7] = [
-        Self::Requests,
-        Self::Messages,
-        Self::Clock,
-        Self::Quotas,
-        Self::Retained,
-        Self::Sessions,
-        Self::Resources,
-    ];
-
-    /// The part of that name in the admin API.
-    pub fn from_name(name: &str) -> Option<Self> {
-        let name = serde::de::value::StrDeserializer::<serde::de::value::Error>::new(name);
-        Self::deserialize(name).ok()
-    }
-}
 
 /// The state at the start.
 #[derive(Debug, Clone)]
@@ -66,13 +28,13 @@ impl Baseline {
 
     /// Puts these parts back. Sessions go first, because a session that ends may publish its
     /// will, and the journal last, so that it ends up empty.
-    pub async fn restore(&self, parts: &[Part]) {
-        let has = |part| parts.contains(&part);
+    pub async fn restore(&self, scope: &ResetScope) {
+        let has = |part| scope.contains(part);
         if has(Part::Sessions) {
             self.app.broker.clear_sessions().await;
         }
         if has(Part::Resources) {
-            self.vendors.reset();
+            self.vendors.reset(&self.app);
         }
         if has(Part::Retained) {
             self.app.broker.clear_retained();
@@ -92,5 +54,13 @@ impl Baseline {
         if has(Part::Messages) {
             self.app.journal.messages().clear();
         }
+    }
+
+    /// The same as the admin API takes it.
+    pub fn into_reset(self) -> Reset {
+        Arc::new(move |scope| {
+            let baseline = self.clone();
+            Box::pin(async move { baseline.restore(&scope).await })
+        })
     }
 }

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::exchange::Surface;
+use crate::vendor::aliyun;
 use crate::{broker, journal, server, tls};
 
 pub use value::{ClockStart, LogFormat, LogLevel, NotAClockStart, NotAPort, NotASeed, Port, Seed};
@@ -69,6 +70,8 @@ pub struct Config {
     pub mqtt: broker::Settings,
     /// How much the journal keeps.
     pub journal: journal::Settings,
+    /// The Aliyun surface.
+    pub aliyun: aliyun::Settings,
 }
 
 impl Default for Config {
@@ -96,6 +99,7 @@ impl Default for Config {
             tls: tls::Settings::default(),
             mqtt: broker::Settings::default(),
             journal: journal::Settings::default(),
+            aliyun: aliyun::Settings::default(),
         }
     }
 }

@@ -9,8 +9,7 @@ use std::borrow::Cow;
 
 use crate::exchange::{Head, Surface};
 
-/// Where the admin API lives.
-pub const ADMIN: &str = "/_mqttstack";
+pub use crate::admin::PREFIX as ADMIN;
 
 /// Who answers a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

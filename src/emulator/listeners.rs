@@ -88,7 +88,7 @@ pub(super) fn open_mqtt(
         .map_err(|source| {
             StartError::Listen(BindError {
                 name: format!("--{flag}"),
-                address: address.to_string(),
+                address,
                 source,
             })
         })

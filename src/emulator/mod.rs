@@ -21,11 +21,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use axum::Router;
 use jiff::Timestamp;
+use serde_json::Value;
+use tokio::sync::watch;
 
 use self::listeners::{Addresses, Http};
 use self::ready::ReadyFile;
+use crate::admin::{self, ResetPart, ResetScope, Surroundings};
 use crate::app::App;
 use crate::broker::Broker;
 use crate::broker::message::Message;
@@ -36,10 +38,11 @@ use crate::exchange::Surface;
 use crate::ids::Ids;
 use crate::journal::{Entry, Journal, Ring};
 use crate::quota::Quotas;
-use crate::reset::{Baseline, Part};
+use crate::reset::Baseline;
 use crate::server::{BindError, Server};
 use crate::tls::{self, Authority};
 use crate::vendor::Vendors;
+use crate::vendor::aliyun::SettingsError;
 
 pub use ready::Ready;
 
@@ -49,6 +52,9 @@ pub enum StartError {
     /// A listener could not be opened.
     #[error("{0}")]
     Listen(#[from] BindError),
+    /// A vendor cannot be what its settings say.
+    #[error("{0}")]
+    Vendor(#[from] SettingsError),
     /// The local certificate authority could not be made, read or kept.
     #[error("--data-dir: {0}")]
     Authority(#[from] tls::Error),
@@ -117,6 +123,7 @@ impl Emulator {
     }
 
     async fn start(config: Config) -> Result<Self, StartError> {
+        let vendors = Vendors::new(config.aliyun.clone())?;
         let authority = Authority::open(&config.tls, config.data_dir.as_deref())?;
         let mut addresses = Addresses::default();
         let http = Http::bind(&config, authority.https(), &mut addresses).await?;
@@ -130,9 +137,18 @@ impl Emulator {
                 return Err(error);
             }
         };
-        let vendors = Vendors::default();
         let baseline = Baseline::new(app.clone(), vendors.clone(), config.clock);
-        let edge = Edge::new(app.clone(), vendors, Router::new());
+        let admin = admin::router(
+            app.clone(),
+            Surroundings {
+                ca_pem: Some(authority.ca_pem().to_owned()),
+                surfaces: Vendors::EMULATED.to_vec(),
+                isolation: "shared".to_owned(),
+                ready: known(&ready),
+                reset: baseline.clone().into_reset(),
+            },
+        );
+        let edge = Edge::new(app.clone(), vendors, admin);
         let server = Server::new(config.http.clone());
         http.serve(&server, &edge);
         Ok(Self {
@@ -213,12 +229,12 @@ impl Emulator {
 
     /// Puts everything back to the state at the start.
     pub async fn reset(&self) {
-        self.baseline.restore(&Part::ALL).await;
+        self.baseline.restore(&ResetScope::all()).await;
     }
 
     /// Puts these parts back to the state at the start.
-    pub async fn reset_only(&self, parts: &[Part]) {
-        self.baseline.restore(parts).await;
+    pub async fn reset_only(&self, parts: impl IntoIterator<Item = ResetPart>) {
+        self.baseline.restore(&parts.into_iter().collect()).await;
     }
 
     /// Stops: takes no more, lets requests in flight end for about a second, closes the broker.
@@ -238,6 +254,12 @@ impl Drop for Emulator {
             runtime.spawn(async move { broker.stop().await });
         }
     }
+}
+
+/// The admin API is asked only once everything listens, so it knows from the beginning.
+fn known(ready: &Ready) -> watch::Receiver<Option<Arc<Value>>> {
+    let value = serde_json::to_value(ready).ok().map(Arc::new);
+    watch::Sender::new(value).subscribe()
 }
 
 async fn rooms(config: &Config) -> App {

@@ -1,9 +1,16 @@
 //! What came in and what became of it: two rings, requests and messages, each entry with a
 //! cursor. An entry exists before anything is decided about it, so nothing is ever unrecorded.
-//! The rings are in `ring.rs`, what a request entry holds in `entry.rs`.
+//! The rings are in `ring.rs`, what a request entry holds in `entry.rs`. Reading: `follower.rs`
+//! goes along a ring, `field.rs` names what an entry shows (secrets masked by `masking.rs`),
+//! `pattern.rs` compares that with what somebody looks for, `waiting.rs` waits until it is there.
 
 pub mod entry;
+pub mod field;
+pub mod follower;
+pub mod masking;
+pub mod pattern;
 pub mod ring;
+pub mod waiting;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,7 +21,8 @@ use crate::broker::message::Message;
 use crate::exchange::{Answer, Receipt, Request, Surface};
 
 pub use entry::{Draft, Entry, Outcome};
-pub use ring::{Cursor, Ring};
+pub use follower::{Follower, Record};
+pub use ring::{Cursor, Ring, Snapshot};
 
 /// How much the journal keeps.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -43,8 +51,8 @@ pub struct Journal(Arc<Inner>);
 struct Inner {
     max_bytes: usize,
     bytes: Arc<AtomicUsize>,
-    requests: Ring<Entry>,
-    messages: Ring<Message>,
+    requests: Arc<Ring<Entry>>,
+    messages: Arc<Ring<Message>>,
 }
 
 impl Journal {
@@ -53,19 +61,19 @@ impl Journal {
         let bytes = Arc::new(AtomicUsize::new(0));
         Self(Arc::new(Inner {
             max_bytes: settings.max_bytes,
-            requests: Ring::new(settings.max_entries, bytes.clone()),
-            messages: Ring::new(settings.max_entries, bytes.clone()),
+            requests: Arc::new(Ring::new(settings.max_entries, bytes.clone())),
+            messages: Arc::new(Ring::new(settings.max_entries, bytes.clone())),
             bytes,
         }))
     }
 
     /// The requests.
-    pub fn requests(&self) -> &Ring<Entry> {
+    pub fn requests(&self) -> &Arc<Ring<Entry>> {
         &self.0.requests
     }
 
     /// The messages.
-    pub fn messages(&self) -> &Ring<Message> {
+    pub fn messages(&self) -> &Arc<Ring<Message>> {
         &self.0.messages
     }
 
@@ -141,9 +149,8 @@ impl Opened {
         }
         let outcome = Outcome::new(draft, answer, self.started.elapsed());
         let weight = outcome.weight();
-        self.entry.finish(outcome);
-        let journal = &self.journal.0;
-        journal.requests.changed(weight);
+        let requests = self.journal.requests();
+        requests.change(weight, |cursor| self.entry.finish(outcome, cursor));
         self.journal.trim();
     }
 }

@@ -9,26 +9,54 @@ pub mod tencent_iot;
 pub mod tencent_tc3;
 pub mod tencent_tdmq;
 
+use std::sync::Arc;
+
 use crate::app::App;
 use crate::exchange::{Answer, BodyPolicy, Head, Request, Surface};
+use crate::pipeline::{Vendor, run};
 
-/// The vendors of one emulator. A new vendor is one more field and one more arm in each match.
-#[derive(Debug, Clone, Default)]
-pub struct Vendors {}
+use self::aliyun::{Aliyun, SettingsError};
+
+/// The vendors of one emulator. A new one is a field, and an arm in each match.
+#[derive(Debug, Clone)]
+pub struct Vendors(Arc<Rooms>);
+
+#[derive(Debug)]
+struct Rooms {
+    aliyun: Aliyun,
+}
 
 impl Vendors {
+    /// The surfaces that this version emulates.
+    pub const EMULATED: [Surface; 1] = [Surface::Aliyun];
+
+    /// All vendors in their seeded state.
+    pub fn new(aliyun: aliyun::Settings) -> Result<Self, SettingsError> {
+        Ok(Self(Arc::new(Rooms {
+            aliyun: Aliyun::new(aliyun)?,
+        })))
+    }
+
     /// Walks a request for one surface; `None` where that surface is not emulated.
     pub async fn answer(&self, app: &App, surface: Surface, request: &Request) -> Option<Answer> {
-        let _ = (app, surface, request);
-        None
+        match surface {
+            Surface::Aliyun => Some(run(app, &self.0.aliyun, request).await),
+            Surface::TencentIot | Surface::TencentTdmq | Surface::Azure | Surface::Nanomq => None,
+        }
     }
 
     /// How a surface wants a body read.
     pub fn body_policy(&self, surface: Surface, head: &Head) -> BodyPolicy {
-        let _ = (surface, head);
-        BodyPolicy::default()
+        match surface {
+            Surface::Aliyun => self.0.aliyun.body_policy(head),
+            Surface::TencentIot | Surface::TencentTdmq | Surface::Azure | Surface::Nanomq => {
+                BodyPolicy::default()
+            }
+        }
     }
 
     /// Puts every vendor's resources back to the configured ones.
-    pub fn reset(&self) {}
+    pub fn reset(&self, _app: &App) {
+        self.0.aliyun.reset();
+    }
 }

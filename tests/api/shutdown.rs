@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use mqttstack::Emulator;
+use mqttstack::admin::ResetPart;
 use mqttstack::broker::message::{Origin, OriginKind, Properties, Publication, Qos, TopicName};
 use mqttstack::config::{Config, Port};
-use mqttstack::reset::Part;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
@@ -145,11 +145,13 @@ async fn a_reset_of_one_part_leaves_the_others() {
     let url = format!("{}/nowhere", emulator.http_url().unwrap());
     reqwest::get(&url).await.unwrap();
     app.broker.publish(retained("a/b")).await.unwrap();
-    emulator.reset_only(&[Part::Messages]).await;
+    emulator.reset_only([ResetPart::Messages]).await;
     assert!(emulator.messages().is_empty());
     assert_eq!(emulator.requests().len(), 1);
     assert_eq!(app.broker.retained().len(), 1);
-    emulator.reset_only(&[Part::Retained, Part::Requests]).await;
+    emulator
+        .reset_only([ResetPart::Retained, ResetPart::Requests])
+        .await;
     assert!(emulator.requests().is_empty());
     assert_eq!(app.broker.retained().len(), 0);
 }
