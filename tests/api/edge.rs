@@ -3,27 +3,11 @@
 use mqttstack::Emulator;
 use mqttstack::exchange::Surface;
 use serde_json::Value;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+
+use crate::raw::{ask, get};
 
 async fn started() -> Emulator {
     Emulator::builder().seed(1).start().await.unwrap()
-}
-
-/// Sends one request as raw bytes; status and body of the answer.
-async fn ask(url: &str, request: &str) -> (u16, String) {
-    let address = url.strip_prefix("http://").unwrap();
-    let mut stream = TcpStream::connect(address).await.unwrap();
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    (status, body.to_owned())
-}
-
-fn get(target: &str, host: &str) -> String {
-    format!("GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")
 }
 
 fn last_surface(emulator: &Emulator) -> Option<Surface> {

@@ -21,4 +21,5 @@ mod mqtt;
 mod panel;
 mod process;
 mod program;
+mod raw;
 mod shutdown;

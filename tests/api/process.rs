@@ -7,6 +7,7 @@ use serde_json::Value;
 use tokio::net::TcpStream;
 
 use crate::program::{FREE_PORTS, Program, refusal, run};
+use crate::raw::{ask, get};
 
 /// `FREE_PORTS` and more.
 fn with(more: &[&'static str]) -> Vec<&'static str> {

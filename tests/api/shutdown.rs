@@ -12,6 +12,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
 use crate::mqtt::{Device, Options};
+use crate::raw::{ask, get};
 
 fn address(url: Option<&str>) -> SocketAddr {
     let (_, rest) = url.unwrap().split_once("://").unwrap();
@@ -116,9 +117,8 @@ async fn a_reset_puts_everything_back_to_the_start() {
     let start = "2026-11-21T22:51:00Z".parse().unwrap();
     let emulator = Emulator::builder().clock(start).start().await.unwrap();
     let app = emulator.app();
-    let url = format!("{}/nowhere", emulator.http_url().unwrap());
     let device = Device::connect_v4(emulator.mqtt_addr().unwrap(), Options::new("dev")).await;
-    reqwest::get(&url).await.unwrap();
+    ask(emulator.http_url().unwrap(), &get("/nowhere", "x")).await;
     app.broker.publish(retained("a/b")).await.unwrap();
     app.quotas.take("SendMessage", "testid", 1).unwrap();
     emulator
@@ -142,8 +142,7 @@ async fn a_reset_puts_everything_back_to_the_start() {
 async fn a_reset_of_one_part_leaves_the_others() {
     let emulator = Emulator::builder().start().await.unwrap();
     let app = emulator.app();
-    let url = format!("{}/nowhere", emulator.http_url().unwrap());
-    reqwest::get(&url).await.unwrap();
+    ask(emulator.http_url().unwrap(), &get("/nowhere", "x")).await;
     app.broker.publish(retained("a/b")).await.unwrap();
     emulator.reset_only([ResetPart::Messages]).await;
     assert!(emulator.messages().is_empty());
