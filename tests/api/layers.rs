@@ -49,7 +49,7 @@ impl Source {
     }
 
     fn room(&self) -> &str {
-        if self.path == "broker/message.rs" {
+        if self.path.starts_with("broker/message") {
             return "broker::message";
         }
         let first = self.path.split('/').next().unwrap();

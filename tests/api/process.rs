@@ -231,9 +231,7 @@ async fn a_healthcheck_without_an_address_is_refused() {
 #[tokio::test]
 async fn log_lines_go_to_stderr_in_the_chosen_format() {
     let program = Program::start(&with(&["--log-format=json"])).await;
-    reqwest::get(program.url("http") + "/nowhere")
-        .await
-        .unwrap();
+    ask(&program.url("http"), &get("/nowhere", "x")).await;
     let (_, rest, log) = program.signal(Signal::TERM).await;
     assert_eq!(rest, "");
     let lines: Vec<Value> = log
@@ -247,8 +245,6 @@ async fn log_lines_go_to_stderr_in_the_chosen_format() {
         "{log}"
     );
     let program = Program::start(&with(&["--log-level=off"])).await;
-    reqwest::get(program.url("http") + "/nowhere")
-        .await
-        .unwrap();
+    ask(&program.url("http"), &get("/nowhere", "x")).await;
     assert_eq!(program.signal(Signal::TERM).await.2, "");
 }
