@@ -11,9 +11,17 @@
 mod admin;
 mod broker;
 mod clock;
+mod config;
+mod container;
 mod dialect;
+mod edge;
 mod http1;
 mod journal;
+mod layers;
 mod listeners;
 mod mqtt;
 mod panel;
+mod process;
+mod program;
+mod raw;
+mod shutdown;
