@@ -31,11 +31,14 @@ impl governor::clock::Clock for LimiterClock {
 type Limiter =
     RateLimiter<String, DefaultKeyedStateStore<String>, LimiterClock, NoOpMiddleware<Nanos>>;
 
+/// One limiter for each operation and rate; its keys are the callers.
+type Limiters = HashMap<(&'static str, u32), Arc<Limiter>>;
+
 /// A shared handle on all rates of one emulator.
 #[derive(Clone)]
 pub struct Quotas {
     clock: Clock,
-    limiters: Arc<RwLock<HashMap<(&'static str, u32), Arc<Limiter>>>>,
+    limiters: Arc<RwLock<Limiters>>,
 }
 
 impl std::fmt::Debug for Quotas {

@@ -2,16 +2,24 @@
 //! handle; what goes in and comes out are the values of `message.rs`; the engine behind it is
 //! named only in `engine.rs`.
 
+mod engine;
+mod gate;
 pub mod message;
+mod outbox;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
+use parking_lot::Mutex;
+use rustls::ServerConfig;
 use serde::{Deserialize, Serialize};
+use tokio::task::AbortHandle;
 
+use self::engine::Engine;
 use self::message::{
-    Client, Counters, Message, Publication, Published, Retained, Subscription, Transport,
+    Client, Counters, Message, Publication, Published, Qos, Retained, Subscription, TopicFilter,
+    Transport,
 };
 use crate::clock::Clock;
 use crate::exchange::Refusal;
@@ -62,30 +70,45 @@ pub type Sink = Arc<dyn Fn(Arc<Message>) + Send + Sync>;
 
 /// A shared handle on the broker.
 #[derive(Debug, Clone)]
-pub struct Broker(Arc<()>);
+pub struct Broker {
+    engine: Arc<Engine>,
+    gates: Arc<Mutex<Vec<AbortHandle>>>,
+}
 
 impl Broker {
     /// Starts the engine. No listener is open yet.
     pub async fn start(settings: Settings, clock: Clock, ids: Ids, sink: Sink) -> Self {
-        let _ = (settings, clock, ids, sink);
-        unimplemented!()
+        Self {
+            engine: Arc::new(Engine::start(settings, clock, ids, sink).await),
+            gates: Arc::default(),
+        }
     }
 
     /// Opens a plain listener (`Tcp` or `Ws`) and returns its address (port 0: a free one).
-    pub async fn listen(
+    /// Must be called inside a tokio runtime.
+    pub fn listen(&self, transport: Transport, address: SocketAddr) -> io::Result<SocketAddr> {
+        self.engine.listen(transport, address, false)
+    }
+
+    /// Opens a secure listener (`Tls` or `Wss`) and returns its address (port 0: a free one).
+    /// Must be called inside a tokio runtime.
+    pub fn listen_tls(
         &self,
         transport: Transport,
         address: SocketAddr,
+        config: Arc<ServerConfig>,
     ) -> io::Result<SocketAddr> {
-        let _ = (transport, address);
-        unimplemented!()
+        let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let inner = self.engine.listen(transport, loopback, true)?;
+        let (bound, gate) = gate::open(address, inner, config)?;
+        self.gates.lock().push(gate);
+        Ok(bound)
     }
 
     /// Publishes a message to everybody who is subscribed. Waits while a matching connected
     /// subscriber's queue is full; refuses with [`Refusal::Overloaded`] if it stays so.
     pub async fn publish(&self, publication: Publication) -> Result<Published, Refusal> {
-        let _ = publication;
-        unimplemented!()
+        self.engine.publish(publication, None).await
     }
 
     /// Delivers a message to one client, subscribed or not. Nothing is delivered, and
@@ -95,48 +118,59 @@ impl Broker {
         client_id: &str,
         publication: Publication,
     ) -> Result<Published, Refusal> {
-        let _ = (client_id, publication);
-        unimplemented!()
+        self.engine.publish(publication, Some(client_id)).await
     }
 
     /// Every client that has a session, by client id.
     pub async fn clients(&self) -> Vec<Client> {
-        unimplemented!()
+        self.engine.clients().await
     }
 
     /// Every subscription, in the order in which they were made.
     pub async fn subscriptions(&self) -> Vec<Subscription> {
-        unimplemented!()
+        self.engine.subscriptions().await
+    }
+
+    /// Subscribes a connected client from outside; false if it is not there or is refused.
+    pub async fn subscribe(&self, client_id: &str, filter: &TopicFilter, qos: Qos) -> bool {
+        self.engine.subscribe(client_id, filter, qos).await
+    }
+
+    /// Unsubscribes a client from outside; false if it is not there.
+    pub async fn unsubscribe(&self, client_id: &str, filter: &TopicFilter) -> bool {
+        self.engine.unsubscribe(client_id, filter).await
     }
 
     /// Every retained message that has not expired, by topic.
     pub fn retained(&self) -> Vec<Retained> {
-        unimplemented!()
+        self.engine.retained()
     }
 
     /// Ends a client's connection and its session; false if there is no such client.
     pub async fn kick(&self, client_id: &str) -> bool {
-        let _ = client_id;
-        unimplemented!()
+        self.engine.kick(client_id).await
     }
 
-    /// Totals.
+    /// Totals since the start.
     pub fn counters(&self) -> Counters {
-        unimplemented!()
+        self.engine.counters()
     }
 
     /// Forgets every retained message.
     pub fn clear_retained(&self) {
-        unimplemented!()
+        self.engine.clear_retained();
     }
 
     /// Ends every connection and every session.
     pub async fn clear_sessions(&self) {
-        unimplemented!()
+        self.engine.clear_sessions().await;
     }
 
     /// Closes every listener, every connection and every session.
     pub async fn stop(&self) {
-        unimplemented!()
+        for gate in self.gates.lock().drain(..) {
+            gate.abort();
+        }
+        self.engine.stop().await;
     }
 }

@@ -1,0 +1,71 @@
+//! What a CONNECT is granted beyond the engine's defaults: keep-alive ceilings that cap instead
+//! of refusing, and the standard's one and a half times of grace for every keep-alive.
+
+use std::num::{NonZeroU16, NonZeroU32};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rmqtt::codec::types::Publish as Packet;
+use rmqtt::context::ServerContext;
+use rmqtt::fitter::{DefaultFitter, Fitter, FitterManager};
+use rmqtt::types::{ConnectInfo, Disconnect, FitterType, Id, ListenerConfig};
+
+struct Grants {
+    ceiling: u16,
+    defaults: DefaultFitter,
+}
+
+impl Fitter for Grants {
+    fn keep_alive(&self, keep_alive: &mut u16) -> rmqtt::Result<u16> {
+        // MQTT 5 tells the client (Server Keep Alive); 3.x has no way to, and is capped silently.
+        if *keep_alive > self.ceiling || (*keep_alive == 0 && self.ceiling < u16::MAX) {
+            *keep_alive = self.ceiling;
+        }
+        // MQTT 5.0 section 3.1.2.10: one and a half times the keep-alive; 0 means never.
+        let grace = u32::from(*keep_alive) * 3 / 2 + u32::from(*keep_alive % 2);
+        Ok(u16::try_from(grace).unwrap_or(u16::MAX))
+    }
+
+    fn max_mqueue_len(&self) -> usize {
+        self.defaults.max_mqueue_len()
+    }
+
+    fn mqueue_rate_limit(&self) -> (NonZeroU32, Duration) {
+        self.defaults.mqueue_rate_limit()
+    }
+
+    fn max_inflight(&self) -> NonZeroU16 {
+        self.defaults.max_inflight()
+    }
+
+    fn session_expiry_interval(&self, disconnect: Option<&Disconnect>) -> Duration {
+        self.defaults.session_expiry_interval(disconnect)
+    }
+
+    fn message_expiry_interval(&self, publish: &Packet) -> Duration {
+        self.defaults.message_expiry_interval(publish)
+    }
+
+    fn max_client_topic_aliases(&self) -> u16 {
+        self.defaults.max_client_topic_aliases()
+    }
+
+    fn max_server_topic_aliases(&self) -> u16 {
+        self.defaults.max_server_topic_aliases()
+    }
+}
+
+struct GrantsOfListener;
+
+impl FitterManager for GrantsOfListener {
+    fn create(&self, info: Arc<ConnectInfo>, id: Id, listener: ListenerConfig) -> FitterType {
+        Arc::new(Grants {
+            ceiling: listener.max_keepalive,
+            defaults: DefaultFitter::new(info, id, listener),
+        })
+    }
+}
+
+pub(super) async fn install(context: &ServerContext) {
+    *context.extends.fitter_mgr_mut().await = Box::new(GrantsOfListener);
+}

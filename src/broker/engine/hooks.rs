@@ -1,0 +1,312 @@
+//! What the engine asks us, one function per question: who may connect, what may be published
+//! and subscribed to, and what became of a delivery. Hooks run inside the client's own task:
+//! they may wait for other clients, never for their own.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use async_trait::async_trait;
+use bytestring::ByteString;
+use rmqtt::codec::v5::{PublishAckReason, PublishProperties, SubscribeAckReason};
+use rmqtt::context::ServerContext;
+use rmqtt::hook::{Handler, HookResult, Parameter, ReturnType, Type};
+use rmqtt::session::Session;
+use rmqtt::types::{
+    AuthResult, From as Sender, Id, Publish, PublishAclResult, PublishResult, Reason, Subscribe,
+    SubscribeReturn, To,
+};
+
+use super::super::message::{Delivery, DeliveryOutcome};
+use super::super::outbox::{ConnectionKey, Tag};
+use super::{Core, convert, routing};
+
+const QUESTIONS: [Type; 14] = [
+    Type::ClientAuthenticate,
+    Type::SessionCreated,
+    Type::ClientConnected,
+    Type::ClientDisconnected,
+    Type::SessionTerminated,
+    Type::SessionSubscribed,
+    Type::SessionUnsubscribed,
+    Type::ClientSubscribeCheckAcl,
+    Type::MessagePublish,
+    Type::MessagePublishCheckAcl,
+    Type::MessageDelivered,
+    Type::MessageAcked,
+    Type::MessageDropped,
+    Type::MessageExpiryCheck,
+];
+
+pub(super) async fn install(context: &ServerContext, core: &Arc<Core>) {
+    let register = context.extends.hook_mgr().register();
+    for question in QUESTIONS {
+        let hooks = Hooks {
+            core: core.clone(),
+            context: context.clone(),
+        };
+        register.add(question, Box::new(hooks)).await;
+    }
+    register.start().await;
+}
+
+struct Hooks {
+    core: Arc<Core>,
+    context: ServerContext,
+}
+
+#[async_trait]
+impl Handler for Hooks {
+    async fn hook(&self, parameter: &Parameter, acc: Option<HookResult>) -> ReturnType {
+        match parameter {
+            Parameter::ClientAuthenticate(_) => return (false, Some(self.authenticate())),
+            Parameter::SessionCreated(session) => self.session_created(session),
+            Parameter::ClientConnected(session) => self.connected(session),
+            Parameter::ClientDisconnected(session, _) => self.disconnected(session),
+            Parameter::SessionTerminated(session, reason) => self.terminated(session, reason),
+            Parameter::SessionSubscribed(session, subscribe) => {
+                self.subscribed(session, &subscribe.topic_filter);
+            }
+            Parameter::SessionUnsubscribed(session, unsubscribe) => {
+                let key = (
+                    session.id.client_id.clone(),
+                    unsubscribe.topic_filter.clone(),
+                );
+                self.core.order.lock().remove(&key);
+            }
+            Parameter::ClientSubscribeCheckAcl(_, subscribe) => {
+                if let Some(refused) = self.refused_subscribe(subscribe) {
+                    return (false, Some(refused));
+                }
+            }
+            Parameter::MessagePublish(session, _, publish) => {
+                if let Some(changed) = self.publish(*session, publish) {
+                    return (false, Some(changed));
+                }
+            }
+            Parameter::MessagePublishCheckAcl(session, publish) => {
+                let verdict = self.publish_verdict(session, publish).await;
+                return (false, Some(HookResult::PublishAclResult(verdict)));
+            }
+            Parameter::MessageDelivered(session, _, publish) => self.delivered(session, publish),
+            Parameter::MessageAcked(session, _, publish) => {
+                if let Some(tag) = publish.delay_interval {
+                    self.core
+                        .outboxes
+                        .of(&session.id.client_id)
+                        .acknowledged(tag);
+                }
+            }
+            Parameter::MessageDropped(to, sender, publish, reason) => {
+                self.dropped(to.as_ref(), sender, publish, reason);
+            }
+            Parameter::MessageExpiryCheck(session, _, publish)
+                if self.expired(session, publish) =>
+            {
+                return (false, Some(HookResult::MessageExpiry));
+            }
+            _ => {}
+        }
+        (true, acc)
+    }
+}
+
+fn connection_key(id: &Id) -> ConnectionKey {
+    ConnectionKey(id.remote_addr, id.create_time)
+}
+
+impl Hooks {
+    fn authenticate(&self) -> HookResult {
+        let verdict = if self.core.settings.open_clients {
+            AuthResult::Allow(false, None)
+        } else {
+            AuthResult::NotAuthorized
+        };
+        HookResult::AuthResult(verdict)
+    }
+
+    /// A session that takes nothing over from an earlier one: what the earlier one left is lost.
+    fn session_created(&self, session: &Session) {
+        if let Some(outbox) = self.core.outboxes.find(&session.id.client_id) {
+            let count = outbox.abandon("the client started a new session (Clean Start)");
+            self.core
+                .totals
+                .messages_dropped
+                .fetch_add(count as u64, Ordering::Relaxed);
+        }
+        self.forget_subscriptions(&session.id.client_id);
+    }
+
+    fn connected(&self, session: &Session) {
+        self.core.totals.connects.fetch_add(1, Ordering::Relaxed);
+        let outbox = self.core.outboxes.of(&session.id.client_id);
+        outbox.connected(connection_key(&session.id));
+    }
+
+    fn disconnected(&self, session: &Session) {
+        self.core.totals.disconnects.fetch_add(1, Ordering::Relaxed);
+        if let Some(outbox) = self.core.outboxes.find(&session.id.client_id) {
+            outbox.disconnected(&connection_key(&session.id));
+        }
+    }
+
+    fn terminated(&self, session: &Session, reason: &Reason) {
+        let client_id = &session.id.client_id;
+        let Some(outbox) = self.core.outboxes.find(client_id) else {
+            return;
+        };
+        // A newer connection of the same client id owns the outbox now.
+        if outbox.connected_elsewhere(&connection_key(&session.id)) {
+            return;
+        }
+        self.core.outboxes.remove(client_id);
+        let count = outbox.abandon(&format!("the session ended: {reason}"));
+        self.core
+            .totals
+            .messages_dropped
+            .fetch_add(count as u64, Ordering::Relaxed);
+        self.forget_subscriptions(client_id);
+    }
+
+    fn forget_subscriptions(&self, client_id: &ByteString) {
+        self.core
+            .order
+            .lock()
+            .retain(|(owner, _), _| owner != client_id);
+    }
+
+    fn subscribed(&self, session: &Session, filter: &ByteString) {
+        let key = (session.id.client_id.clone(), filter.clone());
+        self.core
+            .order
+            .lock()
+            .entry(key)
+            .or_insert_with(|| self.core.next_order.fetch_add(1, Ordering::Relaxed));
+    }
+
+    fn refused_subscribe(&self, subscribe: &Subscribe) -> Option<HookResult> {
+        let filter: &str = &subscribe.topic_filter;
+        let denied = self
+            .core
+            .denied
+            .subscribe
+            .iter()
+            .any(|denied| denied.as_str() == filter || denied.matches(filter));
+        // 0x80 in both versions: what the interoperability suites expect of a refused filter.
+        denied.then(|| {
+            let refusal = SubscribeReturn::new_failure(SubscribeAckReason::UnspecifiedError);
+            HookResult::SubscribeAclResult(refusal)
+        })
+    }
+
+    /// Counts a publish and gives it properties: the engine loses a subscription's identifier
+    /// where a 3.x publisher sent none.
+    fn publish(&self, session: Option<&Session>, publish: &Publish) -> Option<HookResult> {
+        if let Some(session) = session {
+            let outbox = self.core.outboxes.of(&session.id.client_id);
+            outbox.tally.taken.fetch_add(1, Ordering::Relaxed);
+        }
+        publish.properties.is_none().then(|| {
+            let mut changed = publish.clone();
+            changed.properties = Some(PublishProperties::default());
+            HookResult::Publish(changed)
+        })
+    }
+
+    async fn publish_verdict(&self, session: &Session, publish: &Publish) -> PublishAclResult {
+        let topic: &str = &publish.topic;
+        if self
+            .core
+            .denied
+            .publish
+            .iter()
+            .any(|denied| denied.matches(topic))
+        {
+            return PublishAclResult::rejected(false, None);
+        }
+        let sender = Sender::from_custom(session.id.clone());
+        let relations = routing::matches(&self.context, &sender, &publish.topic).await;
+        let targets = routing::waited_for(&self.core, publish, &relations);
+        if targets.is_empty() {
+            return PublishAclResult::allow();
+        }
+        let own = self.core.outboxes.of(&session.id.client_id);
+        match self.core.outboxes.wait_for_room(&targets, Some(&own)).await {
+            Ok(()) => PublishAclResult::allow(),
+            Err(refusal) => {
+                tracing::warn!(client_id = %session.id.client_id, %refusal, "refused a publish");
+                // 3.x cannot refuse a publish; closing leaves it unacknowledged.
+                let close = session.protocol().await.is_ok_and(|version| version < 5);
+                PublishAclResult(PublishResult::reason_code(
+                    PublishAckReason::QuotaExceeded,
+                    Some(refusal.to_string().into()),
+                    close,
+                ))
+            }
+        }
+    }
+
+    fn delivered(&self, session: &Session, publish: &Publish) {
+        let Some(tag) = publish.delay_interval else {
+            return;
+        };
+        let qos = convert::qos(publish.qos);
+        self.core
+            .totals
+            .messages_out
+            .fetch_add(1, Ordering::Relaxed);
+        let outbox = self.core.outboxes.of(&session.id.client_id);
+        if outbox.sent(tag, qos) {
+            return;
+        }
+        self.delivered_retained(session, publish, tag);
+    }
+
+    /// A retained message that the engine sends after a subscribe: a new row of its message.
+    fn delivered_retained(&self, session: &Session, publish: &Publish, tag: Tag) {
+        let Some(message) = self.core.retained.by_tag(tag, &publish.topic) else {
+            return;
+        };
+        let qos = convert::qos(publish.qos);
+        let index = {
+            let mut deliveries = message.deliveries.lock();
+            deliveries.push(Delivery {
+                client_id: session.id.client_id.to_string(),
+                topic: publish.topic.to_string(),
+                qos,
+                outcome: DeliveryOutcome::Sent,
+                reason: None,
+                time: self.core.clock.now(),
+            });
+            deliveries.len() - 1
+        };
+        let outbox = self.core.outboxes.of(&session.id.client_id);
+        outbox.sent_retained(tag, qos, message, index);
+    }
+
+    fn dropped(&self, to: Option<&To>, sender: &Sender, publish: &Publish, reason: &Reason) {
+        let Some((to, tag)) = to.zip(publish.delay_interval) else {
+            tracing::debug!(from = %sender.client_id, topic = %publish.topic, %reason, "not taken");
+            return;
+        };
+        let outcome = match reason {
+            Reason::MessageExpiration => DeliveryOutcome::Expired,
+            _ => DeliveryOutcome::Dropped,
+        };
+        self.core
+            .totals
+            .messages_dropped
+            .fetch_add(1, Ordering::Relaxed);
+        if let Some(outbox) = self.core.outboxes.find(&to.client_id) {
+            outbox.dropped(tag, outcome, &reason.to_string());
+        }
+    }
+
+    /// Whether a waiting message's life is over on the emulator's clock. The engine itself
+    /// checks the machine's.
+    fn expired(&self, session: &Session, publish: &Publish) -> bool {
+        publish.delay_interval.is_some_and(|tag| {
+            let outbox = self.core.outboxes.find(&session.id.client_id);
+            outbox.is_some_and(|outbox| outbox.expired(tag))
+        })
+    }
+}

@@ -1,0 +1,272 @@
+//! The MQTT engine: rmqtt as a library. This folder alone names its types, so that it can be
+//! exchanged. `hooks.rs` is what the engine asks us, `routing.rs` how a message finds its
+//! subscribers and its journal row, `registry.rs` the engine's sessions, `session.rs` one of them, `retained.rs` the retained store, `listeners.rs` the ports,
+//! `grants.rs` what a CONNECT is granted, `convert.rs` our values from and to the engine's.
+
+mod convert;
+mod grants;
+mod hooks;
+mod listeners;
+mod registry;
+mod retained;
+mod routing;
+mod session;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytestring::ByteString;
+use parking_lot::Mutex;
+use rmqtt::context::ServerContext;
+use rmqtt::types::{Id, Message as SessionMessage, Subscribe, Unsubscribe};
+use tokio::sync::oneshot;
+
+use self::listeners::Listeners;
+use self::retained::RetainedStore;
+use super::message::{
+    Client, Counters, Message, Publication, Published, Qos, Retained, Subscription, TopicFilter,
+    Transport,
+};
+use super::outbox::{Outboxes, Tag};
+use super::{Settings, Sink};
+use crate::clock::Clock;
+use crate::exchange::Refusal;
+use crate::ids::Ids;
+
+/// What the hooks, the routing and the handle share.
+struct Core {
+    settings: Settings,
+    denied: Denied,
+    clock: Clock,
+    ids: Ids,
+    sink: Sink,
+    outboxes: Outboxes,
+    retained: RetainedStore,
+    totals: Totals,
+    next_tag: AtomicU32,
+    /// When each subscription was made, as a running number: the engine does not keep the order.
+    order: Mutex<HashMap<(ByteString, ByteString), u64>>,
+    next_order: AtomicU64,
+    listeners: Listeners,
+}
+
+/// The filters that the open dialect refuses.
+struct Denied {
+    subscribe: Vec<TopicFilter>,
+    publish: Vec<TopicFilter>,
+}
+
+#[derive(Default)]
+struct Totals {
+    connects: AtomicU64,
+    disconnects: AtomicU64,
+    messages_in: AtomicU64,
+    messages_out: AtomicU64,
+    messages_dropped: AtomicU64,
+}
+
+impl Core {
+    fn tag(&self) -> Tag {
+        self.next_tag.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn message_id(&self) -> String {
+        self.ids.upper_hex::<16>()
+    }
+}
+
+/// The running engine.
+pub(super) struct Engine {
+    core: Arc<Core>,
+    context: ServerContext,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Engine")
+    }
+}
+
+fn filters(texts: &[String]) -> Vec<TopicFilter> {
+    texts
+        .iter()
+        .filter_map(|text| TopicFilter::parse(text.clone()).ok())
+        .collect()
+}
+
+impl Engine {
+    pub(super) async fn start(settings: Settings, clock: Clock, ids: Ids, sink: Sink) -> Self {
+        let core = Arc::new(Core {
+            denied: Denied {
+                subscribe: filters(&settings.deny_subscribe),
+                publish: filters(&settings.deny_publish),
+            },
+            outboxes: Outboxes::new(
+                clock.clone(),
+                settings.queue_limit,
+                Duration::from_millis(settings.publish_wait_ms),
+            ),
+            retained: RetainedStore::new(clock.clone()),
+            settings,
+            clock,
+            ids,
+            sink,
+            totals: Totals::default(),
+            next_tag: AtomicU32::new(1),
+            order: Mutex::default(),
+            next_order: AtomicU64::new(1),
+            listeners: Listeners::default(),
+        });
+        // The engine's load check would refuse connections on a busy CI machine.
+        let context = ServerContext::new().busy_check_enable(false).build().await;
+        retained::install(&context, &core).await;
+        registry::install(&context, &core).await;
+        grants::install(&context).await;
+        session::install(&context).await;
+        hooks::install(&context, &core).await;
+        Self { core, context }
+    }
+
+    pub(super) fn listen(
+        &self,
+        transport: Transport,
+        address: std::net::SocketAddr,
+        proxied: bool,
+    ) -> std::io::Result<std::net::SocketAddr> {
+        self.core.listeners.open(
+            &self.context,
+            &self.core.settings,
+            transport,
+            address,
+            proxied,
+        )
+    }
+
+    pub(super) async fn publish(
+        &self,
+        publication: Publication,
+        target: Option<&str>,
+    ) -> Result<Published, Refusal> {
+        routing::publish(&self.core, &self.context, publication, target).await
+    }
+
+    pub(super) async fn clients(&self) -> Vec<Client> {
+        let mut clients = Vec::new();
+        for id in self.ids().await {
+            if let Some(client) = convert::client(&self.core, &self.context, id).await {
+                clients.push(client);
+            }
+        }
+        clients.sort_by(|a, b| a.client_id.cmp(&b.client_id));
+        clients
+    }
+
+    pub(super) async fn subscriptions(&self) -> Vec<Subscription> {
+        let mut all = Vec::new();
+        for id in self.ids().await {
+            let entry = self.context.extends.shared().await.entry(id);
+            for found in entry.subscriptions().await.unwrap_or_default() {
+                all.push(convert::subscription(&self.core, &found));
+            }
+        }
+        all.sort_by_key(|subscription| subscription.order);
+        all
+    }
+
+    pub(super) fn retained(&self) -> Vec<Retained> {
+        self.core.retained.all()
+    }
+
+    pub(super) fn clear_retained(&self) {
+        self.core.retained.clear();
+    }
+
+    pub(super) fn counters(&self) -> Counters {
+        let totals = &self.core.totals;
+        Counters {
+            connects: totals.connects.load(Ordering::Relaxed),
+            disconnects: totals.disconnects.load(Ordering::Relaxed),
+            messages_in: totals.messages_in.load(Ordering::Relaxed),
+            messages_out: totals.messages_out.load(Ordering::Relaxed),
+            messages_dropped: totals.messages_dropped.load(Ordering::Relaxed),
+        }
+    }
+
+    pub(super) async fn kick(&self, client_id: &str) -> bool {
+        let id = self.id_of(client_id);
+        let mut entry = self.context.extends.shared().await.entry(id);
+        entry.exist() && entry.kick(true, true, true).await.is_ok()
+    }
+
+    pub(super) async fn clear_sessions(&self) {
+        let kicks = self.ids().await.into_iter().map(|id| async move {
+            let client_id = id.client_id.clone();
+            self.kick(&client_id).await;
+        });
+        futures_util::future::join_all(kicks).await;
+    }
+
+    pub(super) async fn subscribe(&self, client_id: &str, filter: &TopicFilter, qos: Qos) -> bool {
+        let entry = self
+            .context
+            .extends
+            .shared()
+            .await
+            .entry(self.id_of(client_id));
+        let text = ByteString::from(filter.as_str());
+        let Ok(subscribe) = Subscribe::from_v3(&text, convert::engine_qos(qos), true, false) else {
+            return false;
+        };
+        let (reply, answer) = oneshot::channel();
+        let Some(sender) = entry.tx() else {
+            return false;
+        };
+        sender
+            .unbounded_send(SessionMessage::Subscribe(subscribe, reply))
+            .is_ok()
+            && matches!(answer.await, Ok(Ok(granted)) if !granted.failure())
+    }
+
+    pub(super) async fn unsubscribe(&self, client_id: &str, filter: &TopicFilter) -> bool {
+        let entry = self
+            .context
+            .extends
+            .shared()
+            .await
+            .entry(self.id_of(client_id));
+        let text = ByteString::from(filter.as_str());
+        let Ok(unsubscribe) = Unsubscribe::from(&text, true, false) else {
+            return false;
+        };
+        let (reply, answer) = oneshot::channel();
+        let Some(sender) = entry.tx() else {
+            return false;
+        };
+        sender
+            .unbounded_send(SessionMessage::Unsubscribe(unsubscribe, reply))
+            .is_ok()
+            && matches!(answer.await, Ok(Ok(())))
+    }
+
+    pub(super) async fn stop(&self) {
+        self.core.listeners.close_all(&self.context);
+        self.clear_sessions().await;
+    }
+
+    fn id_of(&self, client_id: &str) -> Id {
+        Id::from(self.context.node.id(), ByteString::from(client_id))
+    }
+
+    /// The ids of all sessions. Collected first: the iterator holds the engine's map.
+    async fn ids(&self) -> Vec<Id> {
+        let shared = self.context.extends.shared().await;
+        shared.iter().map(|entry| entry.id()).collect()
+    }
+}
+
+/// Keeps a message in the journal.
+fn record(core: &Core, message: &Arc<Message>) {
+    (core.sink)(message.clone());
+}

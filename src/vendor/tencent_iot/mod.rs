@@ -1,0 +1,1 @@
+//! Tencent IoT Hub: the device gateway over HTTP and the `iotcloud` cloud API.

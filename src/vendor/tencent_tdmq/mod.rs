@@ -1,0 +1,1 @@
+//! Tencent TDMQ for MQTT: the HTTP data plane and the `mqtt` cloud API.
