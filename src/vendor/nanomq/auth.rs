@@ -5,12 +5,12 @@ use base64::Engine;
 use base64::alphabet;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, URL_SAFE_NO_PAD};
 use jiff::Timestamp;
+use rsa::RsaPublicKey;
 use rsa::pkcs1::DecodeRsaPublicKey;
 use rsa::pkcs1v15::{Signature, VerifyingKey};
 use rsa::pkcs8::DecodePublicKey;
 use rsa::sha2::Sha256;
 use rsa::signature::Verifier;
-use rsa::RsaPublicKey;
 use serde::{Deserialize, Serialize};
 
 use crate::secret::Secret;
@@ -133,7 +133,11 @@ pub fn decode_base64(text: &[u8]) -> Vec<u8> {
     let end = text.iter().position(|byte| *byte == b'=');
     let text = &text[..end.unwrap_or(text.len())];
     // Six bits alone make no byte.
-    let text = if text.len() % 4 == 1 { &text[..text.len() - 1] } else { text };
+    let text = if text.len() % 4 == 1 {
+        &text[..text.len() - 1]
+    } else {
+        text
+    };
     LENIENT.decode(text).unwrap_or_default()
 }
 
@@ -164,7 +168,14 @@ mod tests {
 
     #[test]
     fn another_scheme_or_spelling_counts_as_no_credentials() {
-        for none in ["", "Basic", "Basic ", "basic YWRtaW46cHVibGlj", "Bearer x", "Digest x"] {
+        for none in [
+            "",
+            "Basic",
+            "Basic ",
+            "basic YWRtaW46cHVibGlj",
+            "Bearer x",
+            "Digest x",
+        ] {
             assert_eq!(judge(none), Err(Problem::NoCredentials), "{none}");
         }
         assert_eq!(

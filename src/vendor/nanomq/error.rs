@@ -270,9 +270,11 @@ pub fn render(error: &Error, request: &Request) -> Answer {
                 .header("Content-Length", page.len().to_string())
                 .body(page)
         }
-        Look::Echo if error.echo.is_some() => {
-            wire::json(row.status, wire::echoed_type_v1(&request.head), &body(error))
-        }
+        Look::Echo if error.echo.is_some() => wire::json(
+            row.status,
+            wire::echoed_type_v1(&request.head),
+            &body(error),
+        ),
         Look::Echo => wire::json(row.status, wire::echoed_type(&request.head), &body(error)),
         Look::Json => wire::json(row.status, Some(wire::JSON.to_owned()), &body(error)),
     };

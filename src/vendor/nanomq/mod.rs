@@ -3,19 +3,22 @@
 //! calls, `error.rs` how it refuses, `configuration/` the document it shows, `cjson/` how it
 //! reads and prints JSON. Its facts stand in the recordings under `fixtures/nanomq/`.
 
-mod api;
-mod auth;
-mod cjson;
-mod configuration;
-mod error;
-mod settings;
-mod state;
-mod wire;
+pub mod api;
+pub mod auth;
+pub mod cjson;
+pub mod configuration;
+pub mod error;
+pub mod settings;
+pub mod state;
+pub mod wire;
 
 use jiff::Timestamp;
 use rsa::RsaPublicKey;
 
-use crate::exchange::{Answer, BodyPolicy, Connection, Head, Malformed, Receipt, Request, Surface, Version};
+use crate::broker::message::Counters;
+use crate::exchange::{
+    Answer, BodyPolicy, Connection, Head, Malformed, Receipt, Request, Surface, Version,
+};
 use crate::pipeline::{Vendor, Walk};
 
 pub use auth::AuthType;
@@ -83,9 +86,15 @@ impl Nanomq {
         self
     }
 
-    /// Back to the configuration and counting of the start.
+    /// Back to the configuration of the start.
     pub fn reset(&self) {
         self.state.reset();
+    }
+
+    /// Counts messages and connections from these figures of the broker on; the broker itself
+    /// never starts its totals again.
+    pub fn count_from(&self, counters: Counters) {
+        self.state.count_from(counters);
     }
 
     fn tree(&self, head: &Head) -> Tree {
@@ -104,7 +113,12 @@ impl Nanomq {
     }
 
     /// Judges the caller; the header is V1's (all joined) or V4's (the first).
-    fn authenticate(&self, header: Option<&str>, basic_only: bool, walk: &mut Walk<'_>) -> Result<(), Error> {
+    fn authenticate(
+        &self,
+        header: Option<&str>,
+        basic_only: bool,
+        walk: &mut Walk<'_>,
+    ) -> Result<(), Error> {
         if self.settings.auth == Strictness::Off {
             return Ok(());
         }
@@ -112,24 +126,30 @@ impl Nanomq {
         let judged = if login.auth_type == AuthType::Basic || basic_only {
             auth::basic(header, &login.username, &login.password).map(|()| login.username.clone())
         } else {
-            auth::bearer(header, self.key.as_ref(), &self.issuer, walk.receipt.now).map(str::to_owned)
+            auth::bearer(header, self.key.as_ref(), &self.issuer, walk.receipt.now)
+                .map(str::to_owned)
         };
         match judged {
             Ok(caller) => {
                 walk.draft.caller = Some(caller);
                 Ok(())
             }
-            Err(problem) => Err(Error::new(problem, self.why_denied(problem, login.auth_type))),
+            Err(problem) => Err(Error::new(
+                problem,
+                self.why_denied(problem, login.auth_type),
+            )),
         }
     }
 
     fn why_denied(&self, problem: Problem, auth_type: AuthType) -> String {
         match (problem, auth_type) {
             (Problem::NoCredentials, AuthType::Basic) => {
-                "there is no Authorization header that begins with \"Basic \" in this spelling".to_owned()
+                "there is no Authorization header that begins with \"Basic \" in this spelling"
+                    .to_owned()
             }
             (Problem::NoCredentials, AuthType::Jwt) => {
-                "there is no Authorization header that begins with \"Bearer \" in this spelling".to_owned()
+                "there is no Authorization header that begins with \"Bearer \" in this spelling"
+                    .to_owned()
             }
             (Problem::TokenExpired, _) => {
                 "the token has no exp, or is more than 200 s past it".to_owned()
@@ -151,11 +171,17 @@ impl Nanomq {
 /// What the HTTP server itself finds wrong with a head that could be read.
 fn judge_head(head: &Head) -> Result<(), Error> {
     if head.size > MAX_HEAD {
-        let why = format!("the head has {} bytes; NanoMQ drops heads over about 8 KiB", head.size);
+        let why = format!(
+            "the head has {} bytes; NanoMQ drops heads over about 8 KiB",
+            head.size
+        );
         return Err(Error::new(Problem::Unreadable, why));
     }
     if head.version == Version::Http11 && head.headers.get("host").is_none() {
-        return Err(Error::new(Problem::BadRequest, "HTTP/1.1 without a Host header"));
+        return Err(Error::new(
+            Problem::BadRequest,
+            "HTTP/1.1 without a Host header",
+        ));
     }
     Ok(())
 }
@@ -163,9 +189,15 @@ fn judge_head(head: &Head) -> Result<(), Error> {
 /// Outside the API NanoMQ serves the files of `./dist`, and there are none.
 fn refuse_file(head: &Head) -> Error {
     if matches!(&*head.method, "GET" | "HEAD") {
-        Error::new(Problem::NoSuchFile, "outside /api/v1 and /api/v4 there are no files")
+        Error::new(
+            Problem::NoSuchFile,
+            "outside /api/v1 and /api/v4 there are no files",
+        )
     } else {
-        Error::new(Problem::NotAFileMethod, "outside /api/v1 and /api/v4 only GET is known")
+        Error::new(
+            Problem::NotAFileMethod,
+            "outside /api/v1 and /api/v4 only GET is known",
+        )
     }
 }
 

@@ -136,13 +136,17 @@ impl State {
         }
     }
 
-    /// Forgets everything that callers did; the time of the start stays.
+    /// Forgets everything that callers did; the time of the start and the counting stay.
     pub fn reset(&self) {
         let mut inner = self.inner.lock();
         inner.running = self.initial.clone();
         inner.file = self.initial.clone();
-        inner.base = Counters::default();
         inner.peaks = Peaks::default();
+    }
+
+    /// Counts from these figures of the broker on.
+    pub fn count_from(&self, counters: Counters) {
+        self.inner.lock().base = counters;
     }
 
     /// Notes the time of the start, unless it is known.
@@ -202,6 +206,13 @@ impl State {
     /// Changes the running configuration alone.
     pub fn change_running<T>(&self, change: impl FnOnce(&mut Configuration) -> T) -> T {
         change(&mut self.inner.lock().running)
+    }
+
+    /// Changes the running configuration and the one on file alike.
+    pub fn change_both<T>(&self, mut change: impl FnMut(&mut Configuration) -> T) -> T {
+        let mut inner = self.inner.lock();
+        change(&mut inner.file);
+        change(&mut inner.running)
     }
 
     /// Changes the configuration on file alone.

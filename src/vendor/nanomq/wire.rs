@@ -25,7 +25,10 @@ pub fn bytes(status: u16, content_type: Option<String>, body: Vec<u8>) -> Answer
 
 /// The request's `Content-Type` as V4 echoes it: the first, if it is not empty.
 pub fn echoed_type(head: &Head) -> Option<String> {
-    head.headers.get("content-type").map(|v| lossy(v)).filter(|v| !v.is_empty())
+    head.headers
+        .get("content-type")
+        .map(|v| lossy(v))
+        .filter(|v| !v.is_empty())
 }
 
 /// The request's `Content-Type` as V1 echoes it: several are joined, as all fields are.

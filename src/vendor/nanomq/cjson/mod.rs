@@ -246,9 +246,8 @@ pub fn print_number(number: f64) -> String {
         return to_int(number).to_string();
     }
     let short = general(number, 15);
-    let nearly = |other: f64| {
-        (number - other).abs() <= number.abs().max(other.abs()) * f64::EPSILON
-    };
+    let nearly =
+        |other: f64| (number - other).abs() <= number.abs().max(other.abs()) * f64::EPSILON;
     match short.parse::<f64>() {
         Ok(read) if nearly(read) => short,
         _ => general(number, 17),

@@ -103,7 +103,9 @@ impl Reader<'_> {
         }
         match self.rest().first()? {
             b'"' => self.string().map(|text| Step::Whole(Json::Text(text))),
-            b'-' | b'0'..=b'9' => self.number().map(|number| Step::Whole(Json::Number(number))),
+            b'-' | b'0'..=b'9' => self
+                .number()
+                .map(|number| Step::Whole(Json::Number(number))),
             b'[' | b'{' if depth >= DEPTH_LIMIT => None,
             b'[' => {
                 self.at += 1;
@@ -221,11 +223,7 @@ impl Reader<'_> {
     }
 
     fn skip_space(&mut self) {
-        self.at += self
-            .rest()
-            .iter()
-            .take_while(|byte| **byte <= b' ')
-            .count();
+        self.at += self.rest().iter().take_while(|byte| **byte <= b' ').count();
     }
 
     fn next(&mut self) -> Option<u8> {

@@ -58,7 +58,9 @@ impl Kind {
     )]
     pub fn take(self, value: &Json) -> Option<Json> {
         match self {
-            Self::Text => value.text().map(|text| Json::Text(until_nul(text).to_vec())),
+            Self::Text => value
+                .text()
+                .map(|text| Json::Text(until_nul(text).to_vec())),
             Self::Bool => value.bool().map(Json::Bool),
             Self::Int => value.number().map(|n| Json::from(f64::from(to_int(n)))),
             Self::Unsigned(bits) => value
@@ -82,11 +84,6 @@ impl Document {
     /// The value at a dotted path.
     pub fn get(&self, path: &str) -> Option<&Json> {
         at(&self.0, path)
-    }
-
-    /// The whole of it.
-    pub fn whole(&self) -> &Json {
-        &self.0
     }
 
     /// Puts a value at a dotted path, making the objects on the way.

@@ -205,9 +205,11 @@ mod tests {
         assert!(shown.contains("\"key_password\":null,\"key\":null,\"cert\":null,\"cacert\":null"));
         assert!(!shown.contains("clientid"));
         assert!(!shown.contains("qos_duration"));
-        assert!(!String::from_utf8(Document::v1().shown_by_v1(false).print())
-            .unwrap()
-            .contains("auth_type"));
+        assert!(
+            !String::from_utf8(Document::v1().shown_by_v1(false).print())
+                .unwrap()
+                .contains("auth_type")
+        );
     }
 
     #[test]
@@ -225,19 +227,30 @@ mod tests {
         assert_eq!(file.get("num_taskq_thread"), Some(&Json::Number(10.0)));
         assert_eq!(file.get("msq_len"), Some(&Json::Number(256.0)));
         assert_eq!(file.get("allow_anonymous"), Some(&Json::Bool(true)));
-        assert_eq!(file.get("http_server.auth_type"), Some(&Json::from("basic")));
-        assert_eq!(file.get("http_server.password"), Some(&Json::from("secret2")));
+        assert_eq!(
+            file.get("http_server.auth_type"),
+            Some(&Json::from("basic"))
+        );
+        assert_eq!(
+            file.get("http_server.password"),
+            Some(&Json::from("secret2"))
+        );
         assert_eq!(file.get("bridge.forwards"), Some(&json(r#"["n/1","n/2"]"#)));
         assert_eq!(
             file.get("bridge.subscription"),
-            Some(&json(r#"[{"topic":"s/1","qos":2},{"topic":"cmd/topic2","qos":2}]"#))
+            Some(&json(
+                r#"[{"topic":"s/1","qos":2},{"topic":"cmd/topic2","qos":2}]"#
+            ))
         );
     }
 
     #[test]
     fn as_documented_booleans_are_taken_too_and_lists_replaced() {
         let mut document = Document::v1();
-        document.put("bridge.subscription", json(r#"[{"topic":"a","qos":1},{"topic":"b","qos":2}]"#));
+        document.put(
+            "bridge.subscription",
+            json(r#"[{"topic":"a","qos":1},{"topic":"b","qos":2}]"#),
+        );
         document.set_as_documented(&json(
             r#"{"allow_anonymous":false,"bridge":{"subscription":[{"topic":"s"}]}}"#,
         ));

@@ -18,7 +18,7 @@ pub const PARTS: &[&str] = &[
     "bridge",
 ];
 
-/// The document of 0.25.5 as shipped, built without TLS, SQLite and the rule engine.
+/// The document of 0.25.5 as shipped, built without TLS, `SQLite` and the rule engine.
 pub const SHIPPED: &str = r#"{
 "basic":{"url":"nmq-tcp://0.0.0.0:1883","num_taskq_thread":4,"max_taskq_thread":4,"parallel":4,
 "property_size":32,"daemon":false,"max_packet_size":1024,"client_max_packet_size":1024,
@@ -97,7 +97,11 @@ const fn hot(from: &'static str, to: &'static str, kind: Kind) -> Setting {
 /// What `/reload` shows and takes, in the order in which it is shown.
 const RELOADED: &[Setting] = &[
     hot("property_size", "basic.property_size", Kind::Int),
-    hot("max_packet_size", "basic.max_packet_size", Kind::Unsigned(32)),
+    hot(
+        "max_packet_size",
+        "basic.max_packet_size",
+        Kind::Unsigned(32),
+    ),
     hot(
         "client_max_packet_size",
         "basic.client_max_packet_size",
@@ -190,14 +194,23 @@ mod tests {
     #[test]
     fn reload_and_configuration_show_the_same_values() {
         let mut document = Document::v4();
-        document.reload(&read::text(br#"{"property_size":33.9,"msq_len":"x","keepalive_backoff":1.5}"#).unwrap());
-        assert_eq!(document.get("basic.property_size"), Some(&Json::Number(33.0)));
+        document.reload(
+            &read::text(br#"{"property_size":33.9,"msq_len":"x","keepalive_backoff":1.5}"#)
+                .unwrap(),
+        );
+        assert_eq!(
+            document.get("basic.property_size"),
+            Some(&Json::Number(33.0))
+        );
         assert_eq!(document.get("basic.msq_len"), Some(&Json::Number(2048.0)));
         document.set_part(
             Some("basic"),
             &read::text(br#"{"basic":{"property_size":34},"tls":{"enable":true}}"#).unwrap(),
         );
-        assert_eq!(document.reloadable().get("property_size"), Some(&Json::Number(34.0)));
+        assert_eq!(
+            document.reloadable().get("property_size"),
+            Some(&Json::Number(34.0))
+        );
         assert_eq!(document.get("tls.enable"), Some(&Json::Bool(false)));
     }
 
@@ -212,6 +225,12 @@ mod tests {
         let mut document = Document::v4();
         let data = read::text(br#"{"auth":[{"login":"a","password":"b"},{"login":"x"}]}"#).unwrap();
         document.set_part(None, &data);
-        assert_eq!(document.get("auth").and_then(Json::items).map(<[Json]>::len), Some(1));
+        assert_eq!(
+            document
+                .get("auth")
+                .and_then(Json::items)
+                .map(<[Json]>::len),
+            Some(1)
+        );
     }
 }
