@@ -13,3 +13,4 @@ mod dialect;
 mod http1;
 mod listeners;
 mod mqtt;
+mod nanomq;

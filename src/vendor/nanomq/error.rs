@@ -254,8 +254,8 @@ impl From<Refusal> for Error {
 /// The answer to a refusal.
 pub fn render(error: &Error, request: &Request) -> Answer {
     let row = error.problem.row();
-    let answer = match row.look {
-        Look::Nothing => return Answer::new(row.status).connection(Connection::Drop),
+    match row.look {
+        Look::Nothing => Answer::new(row.status).connection(Connection::Drop),
         Look::Page => {
             let page = page(row.status);
             Answer::new(row.status)
@@ -277,10 +277,6 @@ pub fn render(error: &Error, request: &Request) -> Answer {
         ),
         Look::Echo => wire::json(row.status, wire::echoed_type(&request.head), &body(error)),
         Look::Json => wire::json(row.status, Some(wire::JSON.to_owned()), &body(error)),
-    };
-    match error.problem {
-        Problem::Version => answer.connection(Connection::Close),
-        _ => answer,
     }
 }
 

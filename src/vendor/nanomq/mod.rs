@@ -232,10 +232,11 @@ impl Vendor for Nanomq {
     }
 
     async fn perform(&self, call: Call, walk: &mut Walk<'_>) -> Result<Answer, Error> {
-        match call {
-            Call::V1(call) => Ok(v1::perform(self, call, walk).await),
-            Call::V4(call) => v4::perform(self, call, walk).await,
-        }
+        let answer = match call {
+            Call::V1(call) => v1::perform(self, call, walk).await,
+            Call::V4(call) => v4::perform(self, call, walk).await?,
+        };
+        Ok(parting(answer, &walk.request.head))
     }
 
     fn error_code(&self, error: &Error) -> String {
@@ -254,11 +255,25 @@ impl Vendor for Nanomq {
             }
             _ => None,
         };
-        let answer = error::render(before_the_body.as_ref().unwrap_or(error), request);
-        match (answer.connection, &request.malformed) {
-            // The rest of such a request is still on the connection.
-            (Connection::Keep, Some(_)) => answer.connection(Connection::Close),
+        let error = before_the_body.as_ref().unwrap_or(error);
+        let answer = parting(error::render(error, request), &request.head);
+        match (answer.connection, error.problem) {
+            (Connection::Keep, Problem::Version) => answer.connection(Connection::Close),
+            // The rest of such a request is still on the connection, and NanoMQ closes once it
+            // fails to read that as a request; it does not announce it.
+            (Connection::Keep, _) if request.malformed.is_some() => {
+                answer.connection(Connection::Hangup)
+            }
             _ => answer,
         }
+    }
+}
+
+/// HTTP/1.0 connections end with the answer, whatever they ask for.
+fn parting(answer: Answer, head: &Head) -> Answer {
+    if head.version == Version::Http10 && answer.connection == Connection::Keep {
+        answer.connection(Connection::Close)
+    } else {
+        answer
     }
 }
