@@ -23,7 +23,7 @@ use crate::pipeline::{Vendor, Walk};
 
 pub use auth::AuthType;
 pub use error::{Error, Problem, Standing};
-pub use settings::{Generation, Overlay, Serve, SetConfig, Settings, Strictness};
+pub use settings::{Generation, Overlay, Serve, SetConfig, Settings, SettingsError, Strictness};
 
 use api::{v1, v4};
 use state::State;
@@ -64,26 +64,19 @@ enum Tree {
 }
 
 impl Nanomq {
-    /// As configured. A public key that cannot be read makes every token wrong, as it does with
-    /// the real program; [`Settings::check`] tells beforehand.
-    pub fn new(settings: Settings) -> Self {
-        let key = settings
-            .public_key_pem()
-            .ok()
-            .and_then(|pem| auth::public_key(&pem).ok());
-        Self {
+    /// As configured. Fails on a public key that is needed and missing, or cannot be read.
+    pub fn new(settings: Settings) -> Result<Self, SettingsError> {
+        Ok(Self {
+            key: settings.public_key()?,
             state: State::new(&settings),
             issuer: settings.issuer(),
-            key,
             settings,
-        }
+        })
     }
 
     /// Notes when it started, for the uptime; otherwise the first request counts as the start.
-    #[must_use]
-    pub fn started_at(self, now: Timestamp) -> Self {
+    pub fn started(&self, now: Timestamp) {
         self.state.start(now);
-        self
     }
 
     /// Back to the configuration of the start.

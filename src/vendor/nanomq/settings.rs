@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use rsa::RsaPublicKey;
 use serde::{Deserialize, Serialize};
 
 use crate::secret::Secret;
@@ -55,6 +56,25 @@ pub enum Strictness {
     Strict,
     /// Everybody is let in.
     Off,
+}
+
+/// A setting that cannot be as it is.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{key}: {problem}")]
+pub struct SettingsError {
+    /// The key in the configuration.
+    pub key: &'static str,
+    /// What is wrong with its value.
+    pub problem: String,
+}
+
+impl SettingsError {
+    fn new(key: &'static str, problem: impl Into<String>) -> Self {
+        Self {
+            key,
+            problem: problem.into(),
+        }
+    }
 }
 
 /// A configuration document laid over the shipped one, in the shape in which it is shown.
@@ -124,28 +144,24 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// What a start should refuse: a public key that is needed and missing, unreadable or no
-    /// key. Says which key of the configuration is wrong.
-    pub fn check(&self) -> Result<(), String> {
-        if self.auth_type == AuthType::Basic || self.auth == Strictness::Off {
-            return Ok(());
-        }
-        let pem = self.public_key_pem()?;
-        public_key(&pem)
-            .map(|_| ())
-            .map_err(|why| format!("nanomq.jwt_public_key: {why}"))
-    }
-
-    /// The public key as PEM text.
-    pub fn public_key_pem(&self) -> Result<String, String> {
-        match (&self.jwt_public_key, &self.jwt_public_keyfile) {
-            (Some(pem), _) => Ok(pem.clone()),
-            (None, Some(path)) => std::fs::read_to_string(path)
-                .map_err(|why| format!("nanomq.jwt_public_keyfile {}: {why}", path.display())),
-            (None, None) => {
-                Err("nanomq.auth_type is jwt, but there is no nanomq.jwt_public_keyfile".to_owned())
+    /// The key that tokens are checked with; `None` where none is needed or given.
+    pub fn public_key(&self) -> Result<Option<RsaPublicKey>, SettingsError> {
+        let (key, pem) = match (&self.jwt_public_key, &self.jwt_public_keyfile) {
+            (Some(pem), _) => ("nanomq.jwt_public_key", pem.clone()),
+            (None, Some(path)) => {
+                let key = "nanomq.jwt_public_keyfile";
+                let pem = std::fs::read_to_string(path)
+                    .map_err(|why| SettingsError::new(key, format!("{}: {why}", path.display())))?;
+                (key, pem)
             }
-        }
+            (None, None) if self.auth_type == AuthType::Jwt && self.auth == Strictness::Strict => {
+                let problem = "tokens need nanomq.jwt_public_keyfile";
+                return Err(SettingsError::new("nanomq.auth_type", problem));
+            }
+            (None, None) => return Ok(None),
+        };
+        let key = public_key(&pem).map_err(|why| SettingsError::new(key, why))?;
+        Ok(Some(key))
     }
 
     /// The `iss` that tokens must have: the key file's base name.

@@ -82,7 +82,8 @@ impl Bench {
             journal,
             broker,
         };
-        let nanomq = Nanomq::new(settings).started_at(app.clock.now());
+        let nanomq = Nanomq::new(settings).unwrap();
+        nanomq.started(app.clock.now());
         let surface = Arc::new(Surface { app, nanomq });
         let listener = Listener::bind("nanomq", anywhere, None).await.unwrap();
         let http = listener.address();
