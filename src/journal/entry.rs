@@ -9,7 +9,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 
 use super::ring::Cursor;
-use crate::exchange::{Answer, Head, Receipt, Request, Surface};
+use crate::exchange::{Answer, Head, Receipt, Surface};
 
 /// What the walk finds out while it goes.
 #[derive(Debug, Clone, Default)]
@@ -64,6 +64,17 @@ impl Outcome {
         }
     }
 
+    pub(super) fn refused(draft: Draft, status: u16) -> Self {
+        Self {
+            cursor: 0,
+            draft,
+            status: Some(status),
+            headers: Vec::new(),
+            body: Bytes::new(),
+            duration: Duration::ZERO,
+        }
+    }
+
     pub(super) fn weight(&self) -> usize {
         256 + self.body.len()
             + self
@@ -91,13 +102,18 @@ pub struct Entry {
 }
 
 impl Entry {
-    pub(super) fn new(surface: Option<Surface>, receipt: &Receipt, request: &Request) -> Self {
+    pub(super) fn new(
+        surface: Option<Surface>,
+        receipt: &Receipt,
+        head: Head,
+        body: Bytes,
+    ) -> Self {
         Self {
             id: receipt.id.clone(),
             time: receipt.now,
             surface,
-            head: request.head.clone(),
-            body: request.body.clone(),
+            head,
+            body,
             outcome: OnceLock::new(),
         }
     }

@@ -15,10 +15,11 @@ pub mod waiting;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::broker::message::Message;
-use crate::exchange::{Answer, Receipt, Request, Surface};
+use crate::exchange::{Answer, Head, Receipt, Request, Surface};
 
 pub use entry::{Draft, Entry, Outcome};
 pub use follower::{Follower, Record};
@@ -80,7 +81,12 @@ impl Journal {
     /// Opens the entry of a request. Unless it is [`Opened::close`]d, its drop closes it as
     /// aborted.
     pub fn open(&self, surface: Option<Surface>, receipt: &Receipt, request: &Request) -> Opened {
-        let entry = Arc::new(Entry::new(surface, receipt, request));
+        let entry = Arc::new(Entry::new(
+            surface,
+            receipt,
+            request.head.clone(),
+            request.body.clone(),
+        ));
         let weight = entry.weight();
         self.0.requests.push(entry.clone(), weight);
         self.trim();
@@ -91,6 +97,24 @@ impl Journal {
             started: std::time::Instant::now(),
             closed: false,
         }
+    }
+
+    /// Keeps something that was refused and is no HTTP request: an MQTT packet. `head.method`
+    /// is the packet's name, `head.target` its topic, `status` its reason code.
+    pub fn refused(
+        &self,
+        surface: Option<Surface>,
+        receipt: &Receipt,
+        head: Head,
+        draft: Draft,
+        status: u16,
+    ) {
+        let entry = Arc::new(Entry::new(surface, receipt, head, Bytes::new()));
+        let outcome = Outcome::refused(draft, status);
+        let requests = self.requests();
+        requests.push(entry.clone(), entry.weight());
+        requests.change(outcome.weight(), |cursor| entry.finish(outcome, cursor));
+        self.trim();
     }
 
     /// Keeps a message.

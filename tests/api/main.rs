@@ -12,6 +12,7 @@ mod broker;
 mod clock;
 mod config;
 mod container;
+mod dialect;
 mod edge;
 mod http1;
 mod journal;

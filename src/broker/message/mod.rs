@@ -174,7 +174,15 @@ pub struct Message {
 impl Message {
     /// About how many bytes this record occupies.
     pub fn weight(&self) -> usize {
-        512 + self.topic.len() + self.payload.len()
+        let properties = &self.properties;
+        let user: usize = properties
+            .user_properties
+            .iter()
+            .map(|(name, value)| name.len() + value.len() + 64)
+            .sum();
+        let correlation = properties.correlation_data.as_ref().map_or(0, Bytes::len);
+        let rows = self.deliveries.lock().len() * (160 + self.topic.len());
+        512 + 2 * self.topic.len() + self.payload.len() + user + correlation + rows
     }
 }
 
@@ -208,6 +216,12 @@ pub struct Client {
     pub client_id: String,
     /// The user name of its CONNECT.
     pub username: Option<String>,
+    /// Whose dialect it speaks; `None` for an open client.
+    pub dialect: Option<Surface>,
+    /// The vendor's tenant it belongs to.
+    pub tenant: Option<String>,
+    /// Who it is in the vendor's words.
+    pub identity: Option<String>,
     /// Whether it is connected now.
     pub connected: bool,
     /// 3 (MQTT 3.1), 4 (3.1.1) or 5.

@@ -16,6 +16,9 @@ pub mod store;
 mod topic;
 mod wire;
 
+#[cfg(test)]
+mod error_tests;
+
 use crate::broker::message::Qos;
 use crate::exchange::{Answer, BodyPolicy, Head, Receipt, Request, Scheme, Surface};
 use crate::pipeline::{Charge, Vendor, Walk};

@@ -83,8 +83,11 @@ fn v1_coding(signature: &str, secret: &[u8], right: &str) -> Option<&'static str
         .then_some("signed with HMAC-SHA256; SignatureVersion 1.0 is HMAC-SHA1")
 }
 
+/// A mistake and what it makes of a canonical query.
+type Encoding = (&'static str, fn(&str) -> String);
+
 /// Ways in which a canonical query is encoded wrongly, in either signature version.
-const ENCODINGS: [(&str, fn(&str) -> String); 5] = [
+const ENCODINGS: [Encoding; 5] = [
     (
         "a space was signed as +; it must be signed as %20",
         |query| query.replace("%20", "+"),
@@ -232,10 +235,6 @@ fn v3_parts<'a>(right: &v3::Parts<'a>, request: &'a Request) -> Vec<(&'static st
             &|parts| parts.change_host(|host| host.split_once("://").map(|(_, rest)| rest)),
         ),
         change(
-            "the query was signed as it was sent; it must be sorted and encoded by RFC 3986",
-            &|parts| request.head.raw_query().clone_into(&mut parts.query),
-        ),
-        change(
             "the query was left out of the canonical request",
             &|parts| parts.query.clear(),
         ),
@@ -248,5 +247,10 @@ fn v3_parts<'a>(right: &v3::Parts<'a>, request: &'a Request) -> Vec<(&'static st
         wrongly_encoded(&right.query)
             .map(|(mistake, query)| change(mistake, &|parts| parts.query.clone_from(&query))),
     );
+    // Last: where an encoding is all that is wrong, naming it says more.
+    mistakes.push(change(
+        "the query was signed as it was sent; it must be sorted and encoded by RFC 3986",
+        &|parts| request.head.raw_query().clone_into(&mut parts.query),
+    ));
     mistakes
 }

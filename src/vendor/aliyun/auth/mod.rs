@@ -10,6 +10,9 @@ mod time;
 mod v1;
 mod v3;
 
+#[cfg(test)]
+mod recordings;
+
 use jiff::Timestamp;
 use subtle::ConstantTimeEq;
 
