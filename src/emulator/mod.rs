@@ -30,6 +30,7 @@ use self::ready::ReadyFile;
 use crate::admin::{self, ResetPart, ResetScope, Surroundings};
 use crate::app::App;
 use crate::broker::Broker;
+use crate::broker::dialect::Refused;
 use crate::broker::message::Message;
 use crate::clock::Clock;
 use crate::config::{ClockStart, Config, Seed};
@@ -271,13 +272,28 @@ async fn rooms(config: &Config) -> App {
         let journal = journal.clone();
         Arc::new(move |message| journal.record(message))
     };
+    let broker = Broker::start(config.mqtt.clone(), clock.clone(), ids.clone(), sink).await;
+    broker.on_refused(Arc::new(|refused| log_refused(&refused)));
     App {
         quotas: Quotas::new(clock.clone()),
-        broker: Broker::start(config.mqtt.clone(), clock.clone(), ids.clone(), sink).await,
+        broker,
         clock,
         ids,
         journal,
     }
+}
+
+/// One line per refused MQTT packet, beside the lines of the HTTP requests.
+fn log_refused(refused: &Refused) {
+    tracing::info!(
+        target: "mqttstack::request",
+        vendor = refused.surface.map(Surface::as_str),
+        packet = refused.packet,
+        client_id = refused.client_id,
+        topic = refused.topic,
+        code = refused.code,
+        reason = refused.reason,
+    );
 }
 
 fn announce(
