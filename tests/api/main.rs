@@ -14,6 +14,7 @@ mod config;
 mod container;
 mod dialect;
 mod edge;
+mod emulator;
 mod http1;
 mod journal;
 mod layers;
