@@ -1,9 +1,8 @@
-//! What the program promises, one module per kind of behaviour.
+//! The behaviour of a running emulator and of its rooms, one module per behaviour.
 
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
-    clippy::too_many_lines,
     unreachable_pub,
     reason = "a test that cannot go on fails, and nothing here is a library"
 )]
@@ -15,6 +14,7 @@ mod config;
 mod container;
 mod dialect;
 mod edge;
+mod emulator;
 mod http1;
 mod journal;
 mod layers;
