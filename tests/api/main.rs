@@ -8,6 +8,7 @@
     reason = "a test that cannot go on fails, and nothing here is a library"
 )]
 
+mod aliyun;
 mod broker;
 mod dialect;
 mod http1;

@@ -13,7 +13,7 @@ use mqttstack::vendor::aliyun::{Aliyun, Error, Settings};
 use crate::fixture::{Answered, Fixture, Published, Seen};
 
 /// Walks the exchange and tells what was seen.
-pub async fn walk(fixture: &Fixture) -> Result<Seen, String> {
+pub(crate) async fn walk(fixture: &Fixture) -> Result<Seen, String> {
     let given = &fixture.given;
     let app = app(given.clock, given.seed).await;
     let settings: Settings = serde_json::from_value(given.settings.clone())
