@@ -8,9 +8,21 @@
     reason = "a test that cannot go on fails, and nothing here is a library"
 )]
 
+mod admin;
 mod aliyun;
 mod broker;
+mod clock;
+mod config;
+mod container;
 mod dialect;
+mod edge;
 mod http1;
+mod journal;
+mod layers;
 mod listeners;
 mod mqtt;
+mod panel;
+mod process;
+mod program;
+mod raw;
+mod shutdown;

@@ -71,8 +71,8 @@ pub(crate) struct Given {
     /// An error that the vendor is made to answer with.
     pub(crate) fault: Option<String>,
     /// The ways in which it can be walked, if not all.
-    #[serde(default, rename = "ways")]
-    _ways: Vec<String>,
+    #[serde(default)]
+    ways: Vec<String>,
 }
 
 fn empty() -> Value {
@@ -187,6 +187,11 @@ impl Fixture {
             .replace("{RequestId}", &ids.request_id())
             .replace("{MsgId}", &ids.upper_hex::<16>());
         serde_json::from_str(&text).map_err(|error| told(&error))
+    }
+
+    /// Whether the exchange can be walked this way.
+    pub(crate) fn has_way(&self, way: &str) -> bool {
+        self.given.ways.is_empty() || self.given.ways.iter().any(|known| known == way)
     }
 
     /// Compares what was seen with what is written.
