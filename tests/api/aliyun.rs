@@ -8,11 +8,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use bytestring::ByteString;
 use jiff::SignedDuration;
+use mqttstack::Emulator;
 use mqttstack::app::App;
 use mqttstack::broker::Broker;
 use mqttstack::broker::message::Transport;
 use mqttstack::clock::Clock;
-use mqttstack::exchange::{Answer, Head, Headers, Request, Scheme, Version};
+use mqttstack::config::Config;
+use mqttstack::exchange::{Answer, Head, Headers, Request, Scheme, Surface, Version};
 use mqttstack::ids::Ids;
 use mqttstack::journal::{Entry, Journal};
 use mqttstack::pipeline;
@@ -23,6 +25,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 use crate::mqtt::Device;
+use crate::raw;
 
 struct Bench {
     app: App,
@@ -159,7 +162,7 @@ async fn the_message_id_answered_is_the_one_in_the_journal() {
     let entry = bench.last_entry();
     assert_eq!(
         entry.outcome().unwrap().draft.messages,
-        [message.id.clone()]
+        std::slice::from_ref(&message.id)
     );
     assert_eq!(message.origin.request.as_ref(), Some(&entry.id));
     assert_eq!(body(&answer)["RequestId"], entry.id);
@@ -289,4 +292,103 @@ fn settings_that_cannot_be_are_refused_with_the_name_of_their_key() {
         })
         .starts_with("aliyun.quotas.SendMesage: there is no such action")
     );
+}
+
+/// A started emulator whose Aliyun port asks for no signature, and that port.
+async fn wire() -> (Emulator, String) {
+    let mut config = Config::free_ports();
+    config.aliyun = open();
+    config.http.limits.head_timeout_ms = 200;
+    config.http.limits.body_timeout_ms = 200;
+    let emulator = Emulator::builder().config(config).start().await.unwrap();
+    let url = emulator.vendor_url(Surface::Aliyun).unwrap().to_owned();
+    (emulator, url)
+}
+
+const FORM: &str =
+    "Action=SendMessage&Version=2020-04-20&Format=JSON&InstanceId=i&MqttTopic=T&Payload=";
+
+/// Asks, and checks status and code.
+async fn refused(url: &str, bytes: &str, status: u16, code: &str) {
+    let (seen, body) = raw::ask(url, bytes).await;
+    assert_eq!(seen, status, "{body}");
+    assert!(body.contains(code), "{code}: {body}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_http_is_refused_in_the_vendors_shape() {
+    let (emulator, url) = wire().await;
+    let host = "Host: 127.0.0.1\r\n";
+    let form = "Content-Type: application/x-www-form-urlencoded\r\n";
+    let long = "x".repeat(300_000);
+    for (bytes, status, code) in [
+        (
+            format!("POST /?{long} HTTP/1.1\r\n{host}\r\n"),
+            414,
+            "RequestUriTooLong",
+        ),
+        (
+            format!("POST / HTTP/1.1\r\n{host}X: {long}{long}\r\n\r\n"),
+            431,
+            "RequestHeaderTooLarge",
+        ),
+        (
+            format!("POST / HTTP/2.0\r\n{host}\r\n"),
+            505,
+            "UnsupportedHTTPVersion",
+        ),
+        (
+            format!("POST / HTTP/1.1\r\n{host}Bad Name: x\r\n\r\n"),
+            400,
+            "BadRequest",
+        ),
+        (
+            format!("POST / HTTP/1.1\r\n{host}Content-Length: x\r\n\r\n"),
+            400,
+            "ContentLengthDoesNotMatch",
+        ),
+        (
+            format!("POST / HTTP/1.1\r\n{host}Content-Length: 9999999\r\n\r\n"),
+            413,
+            "RequestBodyTooLarge",
+        ),
+        (
+            format!("POST / HTTP/1.1\r\n{host}Transfer-Encoding: chunked\r\n\r\nzz\r\n"),
+            400,
+            "BadRequest",
+        ),
+        (
+            format!("POST / HTTP/1.1\r\n{host}{form}Content-Length: 900\r\n\r\n{FORM}x"),
+            408,
+            "RequestTimeout",
+        ),
+        ("POST / HTTP/1.1\r\nHost".to_owned(), 408, "RequestTimeout"),
+    ] {
+        refused(&url, &bytes, status, code).await;
+        let (_, entry) = emulator.requests().since(0).pop().unwrap();
+        assert!(!entry.outcome().unwrap().draft.reasons.is_empty(), "{code}");
+    }
+    emulator.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn chunked_bodies_and_http_1_0_are_as_good_as_any() {
+    let (emulator, url) = wire().await;
+    let form = "Content-Type: application/x-www-form-urlencoded\r\nConnection: close\r\n";
+    let chunked = format!(
+        "POST / HTTP/1.1\r\nHost: localhost\r\n{form}Transfer-Encoding: chunked\r\n\r\n\
+         {:x}\r\n{FORM}\r\n3\r\nabc\r\n0\r\n\r\n",
+        FORM.len()
+    );
+    assert_eq!(raw::ask(&url, &chunked).await.0, 200);
+    let old = format!("POST /?{FORM}def HTTP/1.0\r\n\r\n");
+    assert_eq!(raw::ask(&url, &old).await.0, 200);
+    let payloads: Vec<_> = emulator
+        .messages()
+        .since(0)
+        .into_iter()
+        .map(|(_, m)| m.payload.clone())
+        .collect();
+    assert_eq!(payloads, ["abc", "def"]);
+    emulator.stop().await;
 }

@@ -49,7 +49,7 @@ async fn talk(address: &str, request: &Exchanged) -> Result<Answered, Box<dyn st
     let mut stream = TcpStream::connect(address).await?;
     let mut bytes = format!("{} {} HTTP/1.1\r\n", request.method, request.target());
     for (name, value) in &request.headers {
-        bytes.push_str(&format!("{name}: {value}\r\n"));
+        bytes.extend([name, ": ", value, "\r\n"]);
     }
     bytes.push_str("\r\n");
     bytes.push_str(&request.body);
