@@ -34,9 +34,9 @@ use crate::broker::message::Message;
 use crate::clock::Clock;
 use crate::config::{ClockStart, Config, Seed};
 use crate::edge::Edge;
-use crate::exchange::Surface;
+use crate::exchange::{Head, Headers, Receipt, Surface, Version};
 use crate::ids::Ids;
-use crate::journal::{Entry, Journal, Ring};
+use crate::journal::{Draft, Entry, Journal, Ring};
 use crate::quota::Quotas;
 use crate::reset::Baseline;
 use crate::server::{BindError, Server};
@@ -271,13 +271,41 @@ async fn rooms(config: &Config) -> App {
         let journal = journal.clone();
         Arc::new(move |message| journal.record(message))
     };
-    App {
+    let app = App {
         quotas: Quotas::new(clock.clone()),
         broker: Broker::start(config.mqtt.clone(), clock.clone(), ids.clone(), sink).await,
         clock,
         ids,
         journal,
-    }
+    };
+    tell_refusals(&app);
+    app
+}
+
+/// Every refused MQTT packet is an entry of the journal, with the reason.
+fn tell_refusals(app: &App) {
+    let (clock, ids, journal) = (app.clock.clone(), app.ids.clone(), app.journal.clone());
+    app.broker.on_refused(Arc::new(move |refused| {
+        let receipt = Receipt {
+            id: ids.request_id(),
+            now: clock.now(),
+        };
+        let head = Head {
+            method: refused.packet.into(),
+            target: refused.topic.unwrap_or_default().into(),
+            version: Version::Http11,
+            headers: Headers::default(),
+            size: 0,
+        };
+        let draft = Draft {
+            operation: Some(format!("MQTT {}", refused.packet)),
+            caller: refused.identity,
+            error_code: Some(format!("{:#04x}", refused.code)),
+            reasons: vec![format!("{}: {}", refused.client_id, refused.reason)],
+            messages: Vec::new(),
+        };
+        journal.refused(refused.surface, &receipt, head, draft, refused.code.into());
+    }));
 }
 
 fn announce(

@@ -29,6 +29,8 @@ pub(super) struct Asked {
 struct Shape {
     bodiless: bool,
     chunked: bool,
+    /// The connection is to stay open, as far as the peer is told: of a cut answer it learns the
+    /// hard way.
     keep: bool,
 }
 
@@ -190,9 +192,8 @@ fn head(out: &mut Vec<u8>, answer: &Answer, asked: Asked, shape: Shape) {
     {
         let _ = write!(out, "Content-Length: {}\r\n", body.len());
     }
-    let truncated = matches!(answer.connection, Connection::Truncate(_));
     if !given("connection") {
-        if !shape.keep && !(truncated && asked.persistent) {
+        if !shape.keep {
             out.extend_from_slice(b"Connection: close\r\n");
         } else if asked.version == Version::Http10 {
             out.extend_from_slice(b"Connection: keep-alive\r\n");
