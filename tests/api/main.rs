@@ -8,6 +8,7 @@
 )]
 
 mod admin;
+mod aliyun;
 mod broker;
 mod clock;
 mod config;
