@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::broker::message::TopicFilter;
 use crate::exchange::Surface;
-use crate::vendor::aliyun;
+use crate::vendor::{aliyun, nanomq};
 use crate::{broker, journal, server, tls};
 
 pub use value::{ClockStart, LogFormat, LogLevel, NotAClockStart, NotAPort, NotASeed, Port, Seed};
@@ -73,6 +73,8 @@ pub struct Config {
     pub journal: journal::Settings,
     /// The Aliyun surface.
     pub aliyun: aliyun::Settings,
+    /// The `NanoMQ` surface.
+    pub nanomq: nanomq::Settings,
 }
 
 impl Default for Config {
@@ -101,6 +103,7 @@ impl Default for Config {
             mqtt: broker::Settings::default(),
             journal: journal::Settings::default(),
             aliyun: aliyun::Settings::default(),
+            nanomq: nanomq::Settings::default(),
         }
     }
 }

@@ -40,8 +40,7 @@ use crate::journal::{Entry, Ring};
 use crate::reset::Baseline;
 use crate::server::{BindError, Server};
 use crate::tls::{self, Authority};
-use crate::vendor::Vendors;
-use crate::vendor::aliyun::SettingsError;
+use crate::vendor::{SettingsError, Vendors};
 
 pub use ready::Ready;
 
@@ -122,11 +121,12 @@ impl Emulator {
     }
 
     async fn start(config: Config) -> Result<Self, StartError> {
-        let vendors = Vendors::new(config.aliyun.clone())?;
+        let vendors = Vendors::new(config.aliyun.clone(), config.nanomq.clone())?;
         let authority = Authority::open(&config.tls, config.data_dir.as_deref())?;
         let mut addresses = Addresses::default();
         let http = Http::bind(&config, authority.https(), &mut addresses).await?;
         let app = rooms::build(&config).await;
+        vendors.started(&app);
         let opened = listeners::open_mqtt(&config, &app.broker, &authority, &mut addresses);
         let announced = opened.and_then(|()| announce(&config, &addresses));
         let (ready, ready_file) = match announced {

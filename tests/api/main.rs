@@ -21,6 +21,7 @@ mod journal;
 mod layers;
 mod listeners;
 mod mqtt;
+mod nanomq;
 mod panel;
 mod process;
 mod program;
