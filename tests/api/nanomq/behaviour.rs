@@ -234,117 +234,155 @@ async fn what_nobody_can_receive_is_answered_with_0_and_told_in_the_journal() {
     assert_eq!(bench.surface.app.journal.messages().since(0).len(), 0);
 }
 
+/// Method, path, body; status and answer.
+const FROM_THE_SOURCE: &[(&str, &str, &str, &str, &str)] = &[
+    ("GET", "/api/v4/rules", "", "200 OK", "{\"code\":111}"),
+    (
+        "GET",
+        "/api/v4/rules/rule:1",
+        "",
+        "200 OK",
+        "{\"code\":111}",
+    ),
+    (
+        "DELETE",
+        "/api/v4/rules/rule:1",
+        "",
+        "200 OK",
+        "{\"code\":111}",
+    ),
+    (
+        "PUT",
+        "/api/v4/bridges/x",
+        "{}",
+        "404 Not Found",
+        "{\"code\":115}",
+    ),
+    (
+        "POST",
+        "/api/v4/bridges/sub/x",
+        "{\"data\":{\"subscription\":[],\"unsubscription\":[]}}",
+        "404 Not Found",
+        "{\"code\":108}",
+    ),
+    (
+        "POST",
+        "/api/v4/bridges/unsub/x",
+        "{\"data\":{\"subscription\":[],\"unsubscription\":[]}}",
+        "404 Not Found",
+        "{\"code\":108}",
+    ),
+    (
+        "POST",
+        "/api/v4/bridges/sub/x",
+        "{}",
+        "400 Bad Request",
+        "{\"code\":109}",
+    ),
+    (
+        "POST",
+        "/api/v4/config_update",
+        "a {",
+        "400 Bad Request",
+        "{\"code\":117}",
+    ),
+    (
+        "POST",
+        "/api/v4/config_update",
+        "a = 1",
+        "200 OK",
+        "{\"code\":0}",
+    ),
+    (
+        "POST",
+        "/api/v4/configuration/nope",
+        "{}",
+        "200 OK",
+        "{\"code\":0}",
+    ),
+    (
+        "POST",
+        "/api/v4/configuration",
+        "[]",
+        "400 Bad Request",
+        "{\"code\":109}",
+    ),
+    (
+        "GET",
+        "/api/v4/configuration/auth",
+        "",
+        "200 OK",
+        "{\"code\":0,\"data\":{\"auth\":[]}}",
+    ),
+    (
+        "get",
+        "/api/v4/bridges/",
+        "",
+        "200 OK",
+        "{\"code\":0,\"data\":{\"bridge\":{\"nodes\":[]}}}",
+    ),
+    (
+        "GET",
+        "/api/v4/metrics",
+        "",
+        "200 OK",
+        "{\"metrics\":[],\"cpuinfo\":\"0.00%\",\"memory\":\"3006464\",\"connections\":0}",
+    ),
+    (
+        "DELETE",
+        "/api/v4/clients/x",
+        "",
+        "404 Not Found",
+        "{\"code\":102}",
+    ),
+];
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_0_25_5_was_not_recorded_with_is_answered_as_its_source_says() {
     let bench = Bench::new(Settings::default()).await;
-    let bridge = "{\"data\":{\"subscription\":[],\"unsubscription\":[]}}";
-    for (method, path, body, status, text) in [
-        ("GET", "/api/v4/rules", "", "200 OK", "{\"code\":111}"),
-        (
-            "GET",
-            "/api/v4/rules/rule:1",
-            "",
-            "200 OK",
-            "{\"code\":111}",
-        ),
-        (
-            "DELETE",
-            "/api/v4/rules/rule:1",
-            "",
-            "200 OK",
-            "{\"code\":111}",
-        ),
-        (
-            "PUT",
-            "/api/v4/bridges/x",
-            "{}",
-            "404 Not Found",
-            "{\"code\":115}",
-        ),
-        (
-            "POST",
-            "/api/v4/bridges/sub/x",
-            bridge,
-            "404 Not Found",
-            "{\"code\":108}",
-        ),
-        (
-            "POST",
-            "/api/v4/bridges/unsub/x",
-            bridge,
-            "404 Not Found",
-            "{\"code\":108}",
-        ),
-        (
-            "POST",
-            "/api/v4/bridges/sub/x",
-            "{}",
-            "400 Bad Request",
-            "{\"code\":109}",
-        ),
-        (
-            "POST",
-            "/api/v4/config_update",
-            "a {",
-            "400 Bad Request",
-            "{\"code\":117}",
-        ),
-        (
-            "POST",
-            "/api/v4/config_update",
-            "a = 1",
-            "200 OK",
-            "{\"code\":0}",
-        ),
-        (
-            "POST",
-            "/api/v4/configuration/nope",
-            "{}",
-            "200 OK",
-            "{\"code\":0}",
-        ),
-        (
-            "POST",
-            "/api/v4/configuration",
-            "[]",
-            "400 Bad Request",
-            "{\"code\":109}",
-        ),
-        (
-            "GET",
-            "/api/v4/configuration/auth",
-            "",
-            "200 OK",
-            "{\"code\":0,\"data\":{\"auth\":[]}}",
-        ),
-        (
-            "get",
-            "/api/v4/bridges/",
-            "",
-            "200 OK",
-            "{\"code\":0,\"data\":{\"bridge\":{\"nodes\":[]}}}",
-        ),
-        (
-            "GET",
-            "/api/v4/metrics",
-            "",
-            "200 OK",
-            "{\"metrics\":[],\"cpuinfo\":\"0.00%\",\"memory\":\"3006464\",\"connections\":0}",
-        ),
-        (
-            "DELETE",
-            "/api/v4/clients/x",
-            "",
-            "404 Not Found",
-            "{\"code\":102}",
-        ),
-    ] {
+    for (method, path, body, status, text) in FROM_THE_SOURCE {
         let seen = bench.ask(method, path, body).await;
         assert_eq!(
             seen.status_line,
             format!("HTTP/1.1 {status}"),
             "{method} {path}"
         );
-        assert_eq!(seen.text(), text, "{method} {path}");
+        assert_eq!(seen.text(), *text, "{method} {path}");
+    }
+}
+
+/// Every path of the description with each of its methods.
+fn described() -> Vec<(String, String)> {
+    let description = include_str!("../../../openapi/nanomq.yaml");
+    let mut found = Vec::new();
+    let mut path = "";
+    for line in description.lines() {
+        if let Some(rest) = line.strip_prefix("  /") {
+            path = rest.split_once(':').unwrap().0;
+        }
+        for method in ["get", "post", "put", "delete"] {
+            let inline = line.starts_with("  /") && line.contains(&format!("{{{method}:"));
+            if inline || line.starts_with(&format!("    {method}:")) {
+                found.push((method.to_uppercase(), format!("/{path}")));
+            }
+        }
+    }
+    found
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_described_operation_is_known() {
+    let bench = Bench::new(Settings {
+        subscribe_enabled: true,
+        kick_enabled: true,
+        ..Settings::default()
+    })
+    .await;
+    let described = described();
+    assert!(described.len() > 35, "{described:?}");
+    for (method, path) in described {
+        let seen = bench.ask(&method, &path, "{}").await;
+        assert_ne!(seen.body, b"{\"code\":102}", "{method} {path}");
+        assert!(!seen.status_line.contains("405"), "{method} {path}");
     }
 }
