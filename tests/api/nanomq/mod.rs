@@ -4,5 +4,6 @@
 mod behaviour;
 mod bench;
 mod device;
+mod emulator;
 mod recordings;
 mod wire;
