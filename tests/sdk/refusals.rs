@@ -107,7 +107,9 @@ async fn sees_refusals(sdk: &Sdk) {
     caller.script.ask(&good).await.unwrap();
     admin_post(&emulator, "/clock/advance", r#"{"seconds":901}"#).await;
     let expired = "InvalidTimeStamp.Expired";
-    caller.is_refused(&emulator, &good, expired, "clock").await;
+    caller
+        .is_refused(&emulator, &good, expired, "the emulator's")
+        .await;
     emulator.stop().await;
     let (kind, code) = sdk.errors.unreachable;
     let error = caller.script.ask(&good).await.unwrap_err();

@@ -10,16 +10,15 @@ from agent import serve
 clients = {}
 
 
-def client(library, ca):
-    """requests takes the path of the authorities' file, httpx a context of the ssl module."""
-    if library not in clients:
-        if library == "requests":
-            clients[library] = requests.Session()
-            clients[library].verify = ca
-        else:
-            context = ssl.create_default_context(cafile=ca)
-            clients[library] = httpx.Client(verify=context)
-    return clients[library]
+def ask_requests(ca, method, url, headers, body):
+    session = clients.setdefault("requests", requests.Session())
+    return session.request(method, url, headers=headers, data=body, verify=ca)
+
+
+def ask_httpx(ca, method, url, headers, body):
+    if "httpx" not in clients:
+        clients["httpx"] = httpx.Client(verify=ssl.create_default_context(cafile=ca))
+    return clients["httpx"].request(method, url, headers=headers, content=body)
 
 
 def perform(command):
@@ -29,10 +28,8 @@ def perform(command):
         if command.get("chunked"):
             # A body without a known length goes out in chunks.
             body = iter([body[:10], body[10:]])
-    which = "data" if command["library"] == "requests" else "content"
-    answer = client(command["library"], command["ca"]).request(
-        command["method"], command["url"], headers=command.get("headers"), **{which: body}
-    )
+    ask = {"requests": ask_requests, "httpx": ask_httpx}[command["library"]]
+    answer = ask(command["ca"], command["method"], command["url"], command.get("headers"), body)
     return {"status": answer.status_code, "headers": dict(answer.headers), "body": answer.text}
 
 
