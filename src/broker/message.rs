@@ -312,6 +312,12 @@ pub struct Client {
     pub client_id: String,
     /// The user name of its CONNECT.
     pub username: Option<String>,
+    /// Whose dialect it speaks; `None` for an open client.
+    pub dialect: Option<Surface>,
+    /// The vendor's tenant it belongs to.
+    pub tenant: Option<String>,
+    /// Who it is in the vendor's words.
+    pub identity: Option<String>,
     /// Whether it is connected now.
     pub connected: bool,
     /// 3 (MQTT 3.1), 4 (3.1.1) or 5.

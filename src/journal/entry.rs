@@ -103,6 +103,30 @@ impl Entry {
         }
     }
 
+    pub(super) fn refused(
+        surface: Option<Surface>,
+        receipt: &Receipt,
+        head: Head,
+        draft: Draft,
+        status: u16,
+    ) -> Self {
+        let outcome = Outcome {
+            draft,
+            status: Some(status),
+            headers: Vec::new(),
+            body: Bytes::new(),
+            duration: Duration::ZERO,
+        };
+        Self {
+            id: receipt.id.clone(),
+            time: receipt.now,
+            surface,
+            head,
+            body: Bytes::new(),
+            outcome: OnceLock::from(outcome),
+        }
+    }
+
     /// How it ended; `None` while it is being walked.
     pub fn outcome(&self) -> Option<&Outcome> {
         self.outcome.get()

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde::{Deserialize, Serialize};
 
 use crate::broker::message::Message;
-use crate::exchange::{Answer, Receipt, Request, Surface};
+use crate::exchange::{Answer, Head, Receipt, Request, Surface};
 
 pub use entry::{Draft, Entry, Outcome};
 pub use ring::{Cursor, Ring};
@@ -83,6 +83,22 @@ impl Journal {
             started: std::time::Instant::now(),
             closed: false,
         }
+    }
+
+    /// Keeps something that was refused and is no HTTP request: an MQTT packet. `head.method`
+    /// is the packet's name, `head.target` its topic, `status` its reason code.
+    pub fn refused(
+        &self,
+        surface: Option<Surface>,
+        receipt: &Receipt,
+        head: Head,
+        draft: Draft,
+        status: u16,
+    ) {
+        let entry = Entry::refused(surface, receipt, head, draft, status);
+        let weight = entry.weight();
+        self.0.requests.push(Arc::new(entry), weight);
+        self.trim();
     }
 
     /// Keeps a message.
