@@ -27,3 +27,4 @@ mod process;
 mod program;
 mod raw;
 mod shutdown;
+mod tencent_iot;
