@@ -2,14 +2,19 @@
 //! device gateway beside them. The exchanges over HTTP alone are in `fixtures/tencent-iot`.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use mqttstack::Emulator;
 use mqttstack::config::Config;
 use mqttstack::vendor::tencent_tc3::Auth;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 
 use crate::mqtt::{Device as Open, PATIENCE};
 use crate::raw::{ask, get};
@@ -48,9 +53,14 @@ async fn started(change: impl FnOnce(&mut Config)) -> Emulator {
         .unwrap()
 }
 
+/// What a client is attached by.
+trait Line: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Line for T {}
+
 /// An MQTT 3.x client that sees every packet.
 struct Wire {
-    stream: TcpStream,
+    stream: Box<dyn Line>,
     buffer: BytesMut,
 }
 
@@ -91,6 +101,11 @@ const USUAL: Form = Form {
 impl Wire {
     /// Connects; the CONNACK's return code.
     async fn open(address: SocketAddr, login: &Login, form: Form) -> (Self, u8) {
+        let stream = TcpStream::connect(address).await.unwrap();
+        Self::open_over(Box::new(stream), login, form).await
+    }
+
+    async fn open_over(stream: Box<dyn Line>, login: &Login, form: Form) -> (Self, u8) {
         let mut body = BytesMut::new();
         text(&mut body, form.name);
         body.put_u8(form.level);
@@ -107,7 +122,7 @@ impl Wire {
         text(&mut body, &login.username);
         text(&mut body, &login.password);
         let mut wire = Self {
-            stream: TcpStream::connect(address).await.unwrap(),
+            stream,
             buffer: BytesMut::new(),
         };
         wire.send(packet(0x10, &body)).await;
@@ -509,6 +524,56 @@ async fn a_product_made_without_an_encryption_type_gives_its_devices_certificate
     assert_eq!(listed["TotalCount"], 1);
     assert_eq!(listed["Devices"][0]["DeviceName"], "lamp1");
     assert_eq!(listed["Devices"][0]["Online"], 3);
+}
+
+/// A TLS connection that shows this certificate.
+async fn shown(emulator: &Emulator, device: &Value) -> Box<dyn Line> {
+    let pem = |name: &str| device[name].as_str().unwrap().as_bytes().to_vec();
+    let mut roots = RootCertStore::empty();
+    let ca = CertificateDer::from_pem_slice(emulator.ca_pem().as_bytes()).unwrap();
+    roots.add(ca).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_client_auth_cert(
+            vec![CertificateDer::from_pem_slice(&pem("DeviceCert")).unwrap()],
+            PrivateKeyDer::from_pem_slice(&pem("DevicePrivateKey")).unwrap(),
+        )
+        .unwrap();
+    let stream = TcpStream::connect(emulator.mqtts_addr().unwrap())
+        .await
+        .unwrap();
+    let name = ServerName::try_from("localhost").unwrap();
+    let connector = TlsConnector::from(Arc::new(config));
+    Box::new(connector.connect(name, stream).await.unwrap())
+}
+
+#[tokio::test]
+async fn a_certificate_device_is_who_its_certificate_says() {
+    let emulator = started(|_| ()).await;
+    let mut made = Vec::new();
+    for name in ["lamp1", "lamp2"] {
+        let new = json!({"ProductId": "FGHIJ67890", "DeviceName": name});
+        made.push(cloud(&emulator, "CreateDevice", new).await);
+    }
+    let login = Login {
+        client_id: "FGHIJ67890lamp1".into(),
+        username: "FGHIJ67890lamp1;12010126;X1Y2Z;1700003600".into(),
+        password: "anything".into(),
+    };
+    let line = shown(&emulator, &made[0]).await;
+    let (mut device, code) = Wire::open_over(line, &login, USUAL).await;
+    assert_eq!(code, 0);
+    assert_eq!(device.subscribe("FGHIJ67890/lamp1/data", 1).await, 1);
+    let line = shown(&emulator, &made[1]).await;
+    let (_wire, code) = Wire::open_over(line, &login, USUAL).await;
+    assert_eq!(code, 4);
+    assert!(refusal(&emulator).contains("another device's"));
+    let address = emulator.mqtt_addr().unwrap();
+    let (_wire, code) = Wire::open(address, &login, USUAL).await;
+    assert_eq!(code, 4, "without a certificate");
 }
 
 #[tokio::test]
