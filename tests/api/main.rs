@@ -28,3 +28,4 @@ mod process;
 mod program;
 mod raw;
 mod shutdown;
+mod tencent_iot;
