@@ -1,1 +1,371 @@
 //! The HTTP listeners, plain and TLS, and their clean end.
+//! A [`Listener`] is bound first, so that every address is known before anything is served; a
+//! [`Server`] then serves any number of them. What happens on a connection is `http1`'s.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use rustls::ServerConfig;
+use serde::{Deserialize, Serialize};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_util::sync::CancellationToken;
+
+use crate::exchange::{Answer, BodyPolicy, Connection, Head, Request, Scheme};
+use crate::http1::{self, End, Handler, Limits, Origin};
+
+/// How long requests in flight may go on after a stop has begun.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Settings of the HTTP listeners.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// The most connections at a time, all HTTP listeners together (default 10,000); further
+    /// ones wait until one of them ends.
+    pub max_connections: usize,
+    /// How long a TLS handshake may take, in milliseconds (default 10,000).
+    pub handshake_timeout_ms: u64,
+    /// The bounds of one connection.
+    pub limits: Limits,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            max_connections: 10_000,
+            handshake_timeout_ms: 10_000,
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// An address that cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("{name}: cannot listen on {address}: {source}")]
+pub struct BindError {
+    /// What the listener is called: its flag or its key in the configuration.
+    pub name: String,
+    /// The address.
+    pub address: SocketAddr,
+    /// What the system said.
+    pub source: io::Error,
+}
+
+/// A bound address. Clients can connect already; they are served once a [`Server`] takes it.
+#[derive(Debug)]
+pub struct Listener {
+    socket: TcpListener,
+    address: SocketAddr,
+    tls: Option<Arc<ServerConfig>>,
+}
+
+impl Listener {
+    /// Binds `address` (port 0: a free one) for plain HTTP, or for HTTPS with `tls`. `name` is
+    /// what an error calls it.
+    pub async fn bind(
+        name: &str,
+        address: SocketAddr,
+        tls: Option<Arc<ServerConfig>>,
+    ) -> Result<Self, BindError> {
+        let failed = |source| BindError {
+            name: name.to_owned(),
+            address,
+            source,
+        };
+        let socket = TcpListener::bind(address).await.map_err(failed)?;
+        let address = socket.local_addr().map_err(failed)?;
+        Ok(Self {
+            socket,
+            address,
+            tls,
+        })
+    }
+
+    /// The address that was bound.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+/// Serves listeners until it is stopped.
+#[derive(Debug)]
+pub struct Server {
+    shared: Arc<Shared>,
+    accepting: Mutex<Vec<JoinHandle<()>>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    settings: Settings,
+    slots: Arc<Semaphore>,
+    shutdown: CancellationToken,
+}
+
+impl Server {
+    /// A server without listeners.
+    pub fn new(settings: Settings) -> Self {
+        let most = settings.max_connections.clamp(1, Semaphore::MAX_PERMITS);
+        Self {
+            shared: Arc::new(Shared {
+                slots: Arc::new(Semaphore::new(most)),
+                shutdown: CancellationToken::new(),
+                settings,
+            }),
+            accepting: Mutex::default(),
+        }
+    }
+
+    /// Begins to serve a listener.
+    pub fn serve<H: Handler>(&self, listener: Listener, handler: Arc<H>) {
+        let accepting = tokio::spawn(accept(listener, handler, Arc::clone(&self.shared)));
+        self.accepting.lock().push(accepting);
+    }
+
+    /// Stops: no new connections, about a second for requests in flight, then the rest is cut.
+    pub async fn stop(&self) {
+        self.shared.shutdown.cancel();
+        let accepting = std::mem::take(&mut *self.accepting.lock());
+        for accepting in accepting {
+            // All of them end at the same time, so waiting one by one takes no longer.
+            if let Err(error) = accepting.await {
+                tracing::error!(%error, "an accept loop failed");
+            }
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.shared.shutdown.cancel();
+    }
+}
+
+/// Accepts until the stop. Nothing else ends it: what goes wrong with one connection, or with
+/// all of them for a while, is no reason never to take another.
+async fn accept<H: Handler>(listener: Listener, handler: Arc<H>, shared: Arc<Shared>) {
+    let mut connections = JoinSet::new();
+    let mut door = Door::default();
+    loop {
+        tokio::select! {
+            () = shared.shutdown.cancelled() => break,
+            (stream, peer, slot) = door.next(&listener, &shared.slots) => {
+                let tls = listener.tls.clone();
+                let (handler, shared) = (Arc::clone(&handler), Arc::clone(&shared));
+                connections.spawn(async move {
+                    connect(stream, peer, tls, &*handler, &shared).await;
+                    drop::<OwnedSemaphorePermit>(slot);
+                });
+            }
+            Some(ended) = connections.join_next() => report(ended),
+        }
+    }
+    drop(listener);
+    let deadline = Instant::now() + GRACE;
+    while let Ok(Some(ended)) = timeout_at(deadline, connections.join_next()).await {
+        report(ended);
+    }
+    // A connection ends at its next await; one that never comes to it is left behind.
+    let _ = timeout(GRACE / 2, connections.shutdown()).await;
+}
+
+fn report(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "a connection failed");
+    }
+}
+
+/// What a listener carries from one connection to the next.
+#[derive(Debug, Default)]
+struct Door {
+    /// Accepted, but there are too many connections to serve it yet.
+    waiting: Option<(TcpStream, SocketAddr)>,
+    /// How long to leave the listener alone, and until when; grows while accepting keeps failing.
+    pause: Duration,
+    paused_until: Option<Instant>,
+}
+
+impl Door {
+    const FIRST_PAUSE: Duration = Duration::from_millis(10);
+    const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+    /// The next connection and its place among the bounded number of them. May be dropped and
+    /// called again without losing a connection.
+    async fn next(
+        &mut self,
+        listener: &Listener,
+        slots: &Arc<Semaphore>,
+    ) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
+        loop {
+            if self.waiting.is_some()
+                // The semaphore is never closed.
+                && let Ok(slot) = Arc::clone(slots).acquire_owned().await
+                && let Some((stream, peer)) = self.waiting.take()
+            {
+                return (stream, peer, slot);
+            }
+            if let Some(until) = self.paused_until {
+                sleep_until(until).await;
+                self.paused_until = None;
+            }
+            match listener.socket.accept().await {
+                Ok(accepted) => {
+                    self.waiting = Some(accepted);
+                    self.pause = Duration::ZERO;
+                }
+                Err(error) => self.failed(&error, listener.address),
+            }
+        }
+    }
+
+    /// A connection that broke before it was accepted is nothing; anything else (no file
+    /// descriptor left, say) would fail again at once.
+    fn failed(&mut self, error: &io::Error, address: SocketAddr) {
+        if matches!(
+            error.kind(),
+            io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
+        ) {
+            return;
+        }
+        self.pause = (self.pause * 2).clamp(Self::FIRST_PAUSE, Self::LONGEST_PAUSE);
+        self.paused_until = Some(Instant::now() + self.pause);
+        tracing::warn!(%error, %address, "cannot accept connections, trying again");
+    }
+}
+
+/// Serves one connection from its first byte to its last.
+async fn connect<H: Handler>(
+    stream: TcpStream,
+    peer: SocketAddr,
+    tls: Option<Arc<ServerConfig>>,
+    handler: &H,
+    shared: &Shared,
+) {
+    // Neither fails on a connection that is still alive.
+    let _ = stream.set_nodelay(true);
+    let Ok(local) = stream.local_addr() else {
+        return;
+    };
+    let mut origin = Origin {
+        peer,
+        local,
+        scheme: Scheme::Http,
+        certificates: Arc::default(),
+    };
+    let limits = &shared.settings.limits;
+    let shutdown = shared.shutdown.clone();
+    let Some(config) = tls else {
+        let end = http1::serve(stream, origin, handler, limits, shutdown).await;
+        return reset(end, |stream| stream);
+    };
+    let handshake = tokio::select! {
+        handshake = handshake(stream, config, shared) => handshake,
+        () = shutdown.cancelled() => return,
+    };
+    match handshake {
+        Handshake::Done(stream) => {
+            origin.scheme = Scheme::Https;
+            origin.certificates = certificates(&stream);
+            let end = http1::serve(*stream, origin, handler, limits, shutdown).await;
+            reset(end, |stream| stream.get_ref().0);
+        }
+        Handshake::Plain(stream) => {
+            let end = http1::serve(stream, origin, &PlainOnTls, limits, shutdown).await;
+            reset(end, |stream| stream);
+        }
+        Handshake::Failed(error) => tracing::debug!(%peer, error, "no TLS handshake"),
+    }
+}
+
+/// Closes the connection with RST, if that is how it is to end.
+fn reset<S>(end: End<S>, socket: impl FnOnce(&S) -> &TcpStream) {
+    if let End::Reset(stream) = end {
+        // Fails only on a connection that is gone already.
+        let _ = socket(&stream).set_zero_linger();
+    }
+}
+
+enum Handshake {
+    Done(Box<TlsStream<TcpStream>>),
+    /// The client speaks plain HTTP.
+    Plain(TcpStream),
+    Failed(String),
+}
+
+async fn handshake(stream: TcpStream, config: Arc<ServerConfig>, shared: &Shared) -> Handshake {
+    let handshake = async {
+        let mut first = [0];
+        // The first byte of a TLS handshake is 0x16, that of HTTP a letter.
+        if stream.peek(&mut first).await? == 1 && first[0].is_ascii_alphabetic() {
+            return Ok(Handshake::Plain(stream));
+        }
+        let stream = TlsAcceptor::from(config).accept(stream).await?;
+        io::Result::Ok(Handshake::Done(Box::new(stream)))
+    };
+    let limit = Duration::from_millis(shared.settings.handshake_timeout_ms);
+    match timeout(limit, handshake).await {
+        Ok(Ok(done)) => done,
+        Ok(Err(error)) => Handshake::Failed(error.to_string()),
+        Err(_) => Handshake::Failed("it took too long".to_owned()),
+    }
+}
+
+fn certificates(stream: &TlsStream<TcpStream>) -> Arc<[Bytes]> {
+    let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
+    chain
+        .iter()
+        .map(|certificate| Bytes::copy_from_slice(certificate))
+        .collect()
+}
+
+/// Tells a client that speaks plain HTTP to a TLS port what it is doing.
+struct PlainOnTls;
+
+impl Handler for PlainOnTls {
+    fn body_policy(&self, _head: &Head) -> BodyPolicy {
+        BodyPolicy::default()
+    }
+
+    async fn handle(&self, _request: Request) -> Answer {
+        Answer::new(400)
+            .header("Content-Type", "text/plain; charset=utf-8")
+            .body(
+                "This port speaks HTTPS: write https:// in the URL, or use the plain HTTP port.\n",
+            )
+            .connection(Connection::Close)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_accept_loop_without_file_descriptors_pauses_longer_and_longer_up_to_a_second() {
+        let mut door = Door::default();
+        let address = SocketAddr::from(([127, 0, 0, 1], 1));
+        let mut pauses = Vec::new();
+        for _ in 0..9 {
+            door.failed(&io::Error::other("too many open files"), address);
+            assert!(door.paused_until.is_some());
+            pauses.push(door.pause.as_millis());
+        }
+        assert_eq!(pauses, [10, 20, 40, 80, 160, 320, 640, 1000, 1000]);
+    }
+
+    #[test]
+    fn a_connection_that_broke_before_it_was_accepted_costs_no_pause() {
+        let mut door = Door::default();
+        let address = SocketAddr::from(([127, 0, 0, 1], 1));
+        door.failed(&io::ErrorKind::ConnectionAborted.into(), address);
+        assert!(door.paused_until.is_none());
+    }
+}

@@ -2,6 +2,7 @@
 //! handle; what goes in and comes out are the values of `message.rs`; the engine behind it is
 //! named only in `engine.rs`.
 
+pub mod dialect;
 mod engine;
 mod gate;
 pub mod message;
@@ -16,6 +17,7 @@ use rustls::ServerConfig;
 use serde::{Deserialize, Serialize};
 use tokio::task::AbortHandle;
 
+use self::dialect::{Dialect, Refused};
 use self::engine::Engine;
 use self::message::{
     Client, Counters, Message, Publication, Published, Qos, Retained, Subscription, TopicFilter,
@@ -68,6 +70,9 @@ impl Default for Settings {
 /// Takes every message that the broker took, at once and without waiting: the journal.
 pub type Sink = Arc<dyn Fn(Arc<Message>) + Send + Sync>;
 
+/// Takes every MQTT packet that was refused, at once and without waiting: the journal.
+pub type RefusedSink = Arc<dyn Fn(Refused) + Send + Sync>;
+
 /// A shared handle on the broker.
 #[derive(Debug, Clone)]
 pub struct Broker {
@@ -82,6 +87,16 @@ impl Broker {
             engine: Arc::new(Engine::start(settings, clock, ids, sink).await),
             gates: Arc::default(),
         }
+    }
+
+    /// Adds a vendor's MQTT side. The first that claims a CONNECT has it.
+    pub fn add_dialect(&self, dialect: Arc<dyn Dialect>) {
+        self.engine.add_dialect(dialect);
+    }
+
+    /// Registers who is told of refused packets; only the first one is.
+    pub fn on_refused(&self, tell: RefusedSink) {
+        self.engine.on_refused(tell);
     }
 
     /// Opens a plain listener (`Tcp` or `Ws`) and returns its address (port 0: a free one).
@@ -100,7 +115,7 @@ impl Broker {
     ) -> io::Result<SocketAddr> {
         let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let inner = self.engine.listen(transport, loopback, true)?;
-        let (bound, gate) = gate::open(address, inner, config)?;
+        let (bound, gate) = gate::open(address, inner, config, self.engine.visitors())?;
         self.gates.lock().push(gate);
         Ok(bound)
     }

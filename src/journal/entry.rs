@@ -1,13 +1,15 @@
 //! One request in the journal: what came, and, once the walk has ended, what was found out and
-//! answered. How it looks in JSON is the admin API's (`admin/inspect.rs`).
+//! answered. What of it may be shown, and by which name, is in `field.rs`.
 
+use std::borrow::Cow;
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
 
-use crate::exchange::{Answer, Head, Receipt, Request, Surface};
+use super::ring::Cursor;
+use crate::exchange::{Answer, Head, Receipt, Surface};
 
 /// What the walk finds out while it goes.
 #[derive(Debug, Clone, Default)]
@@ -34,12 +36,14 @@ impl Draft {
 /// How a request ended.
 #[derive(Debug, Clone)]
 pub struct Outcome {
+    /// When it was written down, in the order of the ring's events.
+    pub cursor: Cursor,
     /// What the walk found out.
     pub draft: Draft,
     /// The status answered; `None` if the walk was aborted.
     pub status: Option<u16>,
     /// The answer's header fields.
-    pub headers: Vec<(String, String)>,
+    pub headers: Vec<(Cow<'static, str>, String)>,
     /// The answer's body.
     pub body: Bytes,
     /// How long the walk took.
@@ -49,19 +53,25 @@ pub struct Outcome {
 impl Outcome {
     pub(super) fn new(draft: Draft, answer: Option<&Answer>, duration: Duration) -> Self {
         Self {
+            cursor: 0,
             draft,
             status: answer.map(|answer| answer.status),
             headers: answer
-                .map(|answer| {
-                    answer
-                        .headers
-                        .iter()
-                        .map(|(name, value)| (name.to_string(), value.clone()))
-                        .collect()
-                })
+                .map(|answer| answer.headers.clone())
                 .unwrap_or_default(),
             body: answer.map(|answer| answer.body.bytes()).unwrap_or_default(),
             duration,
+        }
+    }
+
+    pub(super) fn refused(draft: Draft, status: u16) -> Self {
+        Self {
+            cursor: 0,
+            draft,
+            status: Some(status),
+            headers: Vec::new(),
+            body: Bytes::new(),
+            duration: Duration::ZERO,
         }
     }
 
@@ -92,13 +102,18 @@ pub struct Entry {
 }
 
 impl Entry {
-    pub(super) fn new(surface: Option<Surface>, receipt: &Receipt, request: &Request) -> Self {
+    pub(super) fn new(
+        surface: Option<Surface>,
+        receipt: &Receipt,
+        head: Head,
+        body: Bytes,
+    ) -> Self {
         Self {
             id: receipt.id.clone(),
             time: receipt.now,
             surface,
-            head: request.head.clone(),
-            body: request.body.clone(),
+            head,
+            body,
             outcome: OnceLock::new(),
         }
     }
@@ -108,9 +123,9 @@ impl Entry {
         self.outcome.get()
     }
 
-    pub(super) fn finish(&self, outcome: Outcome) {
+    pub(super) fn finish(&self, outcome: Outcome, cursor: Cursor) {
         // A second close cannot happen: `Opened` closes once.
-        let _ = self.outcome.set(outcome);
+        let _ = self.outcome.set(Outcome { cursor, ..outcome });
     }
 
     pub(super) fn weight(&self) -> usize {

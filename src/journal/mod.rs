@@ -1,20 +1,29 @@
 //! What came in and what became of it: two rings, requests and messages, each entry with a
 //! cursor. An entry exists before anything is decided about it, so nothing is ever unrecorded.
-//! The rings are in `ring.rs`, what a request entry holds in `entry.rs`.
+//! The rings are in `ring.rs`, what a request entry holds in `entry.rs`. Reading: `follower.rs`
+//! goes along a ring, `field.rs` names what an entry shows (secrets masked by `masking.rs`),
+//! `pattern.rs` compares that with what somebody looks for, `waiting.rs` waits until it is there.
 
 pub mod entry;
+pub mod field;
+pub mod follower;
+pub mod masking;
+pub mod pattern;
 pub mod ring;
+pub mod waiting;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::broker::message::Message;
-use crate::exchange::{Answer, Receipt, Request, Surface};
+use crate::exchange::{Answer, Head, Receipt, Request, Surface};
 
 pub use entry::{Draft, Entry, Outcome};
-pub use ring::{Cursor, Ring};
+pub use follower::{Follower, Record};
+pub use ring::{Cursor, Ring, Snapshot};
 
 /// How much the journal keeps.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -43,8 +52,8 @@ pub struct Journal(Arc<Inner>);
 struct Inner {
     max_bytes: usize,
     bytes: Arc<AtomicUsize>,
-    requests: Ring<Entry>,
-    messages: Ring<Message>,
+    requests: Arc<Ring<Entry>>,
+    messages: Arc<Ring<Message>>,
 }
 
 impl Journal {
@@ -53,26 +62,31 @@ impl Journal {
         let bytes = Arc::new(AtomicUsize::new(0));
         Self(Arc::new(Inner {
             max_bytes: settings.max_bytes,
-            requests: Ring::new(settings.max_entries, bytes.clone()),
-            messages: Ring::new(settings.max_entries, bytes.clone()),
+            requests: Arc::new(Ring::new(settings.max_entries, bytes.clone())),
+            messages: Arc::new(Ring::new(settings.max_entries, bytes.clone())),
             bytes,
         }))
     }
 
     /// The requests.
-    pub fn requests(&self) -> &Ring<Entry> {
+    pub fn requests(&self) -> &Arc<Ring<Entry>> {
         &self.0.requests
     }
 
     /// The messages.
-    pub fn messages(&self) -> &Ring<Message> {
+    pub fn messages(&self) -> &Arc<Ring<Message>> {
         &self.0.messages
     }
 
     /// Opens the entry of a request. Unless it is [`Opened::close`]d, its drop closes it as
     /// aborted.
     pub fn open(&self, surface: Option<Surface>, receipt: &Receipt, request: &Request) -> Opened {
-        let entry = Arc::new(Entry::new(surface, receipt, request));
+        let entry = Arc::new(Entry::new(
+            surface,
+            receipt,
+            request.head.clone(),
+            request.body.clone(),
+        ));
         let weight = entry.weight();
         self.0.requests.push(entry.clone(), weight);
         self.trim();
@@ -83,6 +97,24 @@ impl Journal {
             started: std::time::Instant::now(),
             closed: false,
         }
+    }
+
+    /// Keeps something that was refused and is no HTTP request: an MQTT packet. `head.method`
+    /// is the packet's name, `head.target` its topic, `status` its reason code.
+    pub fn refused(
+        &self,
+        surface: Option<Surface>,
+        receipt: &Receipt,
+        head: Head,
+        draft: Draft,
+        status: u16,
+    ) {
+        let entry = Arc::new(Entry::new(surface, receipt, head, Bytes::new()));
+        let outcome = Outcome::refused(draft, status);
+        let requests = self.requests();
+        requests.push(entry.clone(), entry.weight());
+        requests.change(outcome.weight(), |cursor| entry.finish(outcome, cursor));
+        self.trim();
     }
 
     /// Keeps a message.
@@ -141,9 +173,8 @@ impl Opened {
         }
         let outcome = Outcome::new(draft, answer, self.started.elapsed());
         let weight = outcome.weight();
-        self.entry.finish(outcome);
-        let journal = &self.journal.0;
-        journal.requests.changed(weight);
+        let requests = self.journal.requests();
+        requests.change(weight, |cursor| self.entry.finish(outcome, cursor));
         self.journal.trim();
     }
 }

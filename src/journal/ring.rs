@@ -8,9 +8,20 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-/// The place of an entry in its ring's whole history, from 1. It never repeats, not even after
-/// the ring is cleared.
+/// The place of an event (an entry came, an entry changed) in its ring's whole history, from 1.
+/// It never repeats, not even after the ring is cleared.
 pub type Cursor = u64;
+
+/// What a ring holds at one moment.
+#[derive(Debug)]
+pub struct Snapshot<T> {
+    /// Entries with the cursor of their arrival, oldest first.
+    pub entries: Vec<(Cursor, Arc<T>)>,
+    /// The cursor of the newest event. An entry's change with a larger cursor came later.
+    pub last: Cursor,
+    /// How many entries ever came.
+    pub arrivals: u64,
+}
 
 struct Slot<T> {
     cursor: Cursor,
@@ -22,6 +33,7 @@ struct State<T> {
     slots: VecDeque<Slot<T>>,
     last: Cursor,
     evicted: u64,
+    arrivals: u64,
     bytes: usize,
 }
 
@@ -55,6 +67,7 @@ impl<T> Ring<T> {
                 slots: VecDeque::new(),
                 last: 0,
                 evicted: 0,
+                arrivals: 0,
                 bytes: 0,
             }),
             news: watch::Sender::new(0),
@@ -63,12 +76,11 @@ impl<T> Ring<T> {
 
     /// Adds an entry that occupies about `weight` bytes, evicting the oldest if there is no room.
     pub fn push(&self, entry: Arc<T>, weight: usize) -> Cursor {
-        let cursor = {
+        let (cursor, evicted) = {
             let mut state = self.state.lock();
-            if state.slots.len() >= self.max_entries {
-                self.evict(&mut state);
-            }
+            let evicted = (state.slots.len() >= self.max_entries).then(|| self.evict(&mut state));
             state.last += 1;
+            state.arrivals += 1;
             let cursor = state.last;
             state.slots.push_back(Slot {
                 cursor,
@@ -77,16 +89,22 @@ impl<T> Ring<T> {
             });
             state.bytes += weight;
             self.shared_bytes.fetch_add(weight, Ordering::Relaxed);
-            cursor
+            (cursor, evicted)
         };
+        // Freed outside the lock: an entry is a dozen allocations.
+        drop(evicted);
         self.notify();
         cursor
     }
 
-    /// Says that an entry that is already here has changed and grown by `more` bytes.
-    pub fn changed(&self, more: usize) {
+    /// Changes an entry that is already here and has grown by `more` bytes. `apply` gets the
+    /// cursor of the change and runs under the ring's lock, so that no snapshot can know the
+    /// cursor and miss the change; it must be short.
+    pub fn change(&self, more: usize, apply: impl FnOnce(Cursor)) {
         {
             let mut state = self.state.lock();
+            state.last += 1;
+            apply(state.last);
             // The growth is booked on the newest slot: the ring needs only the sum, and the
             // entry's own slot may be anywhere or gone.
             if let Some(slot) = state.slots.back_mut() {
@@ -100,17 +118,16 @@ impl<T> Ring<T> {
 
     /// Takes the oldest entry out; false if the ring is empty.
     pub fn evict_oldest(&self) -> bool {
-        self.evict(&mut self.state.lock())
+        let evicted = self.evict(&mut self.state.lock());
+        evicted.is_some()
     }
 
-    fn evict(&self, state: &mut State<T>) -> bool {
-        let Some(slot) = state.slots.pop_front() else {
-            return false;
-        };
+    fn evict(&self, state: &mut State<T>) -> Option<Arc<T>> {
+        let slot = state.slots.pop_front()?;
         state.evicted += 1;
         state.bytes -= slot.weight;
         self.shared_bytes.fetch_sub(slot.weight, Ordering::Relaxed);
-        true
+        Some(slot.entry)
     }
 
     /// Removes every entry. Cursors go on from where they were.
@@ -125,18 +142,28 @@ impl<T> Ring<T> {
         self.notify();
     }
 
-    /// The entries behind `since` (0: all), oldest first, each with its cursor.
-    pub fn since(&self, since: Cursor) -> Vec<(Cursor, Arc<T>)> {
+    /// The entries that came after `since` (0: all).
+    pub fn arrived_since(&self, since: Cursor) -> Snapshot<T> {
         let state = self.state.lock();
         let start = state.slots.partition_point(|slot| slot.cursor <= since);
-        state
+        let entries = state
             .slots
             .range(start..)
             .map(|slot| (slot.cursor, slot.entry.clone()))
-            .collect()
+            .collect();
+        Snapshot {
+            entries,
+            last: state.last,
+            arrivals: state.arrivals,
+        }
     }
 
-    /// The cursor of the newest entry ever pushed; 0 before the first.
+    /// The entries that came after `since` (0: all), oldest first, each with its cursor.
+    pub fn since(&self, since: Cursor) -> Vec<(Cursor, Arc<T>)> {
+        self.arrived_since(since).entries
+    }
+
+    /// The cursor of the newest event; 0 before the first.
     pub fn last(&self) -> Cursor {
         self.state.lock().last
     }
@@ -183,14 +210,21 @@ mod tests {
         Ring::new(max, Arc::default())
     }
 
+    fn values(snapshot: Snapshot<u32>) -> Vec<(Cursor, u32)> {
+        snapshot
+            .entries
+            .into_iter()
+            .map(|(cursor, value)| (cursor, *value))
+            .collect()
+    }
+
     #[test]
     fn a_full_ring_drops_its_oldest_entry_and_counts_it() {
         let ring = ring(2);
         for value in 1..=3 {
             ring.push(Arc::new(value), 10);
         }
-        let values: Vec<_> = ring.since(0).into_iter().map(|(c, v)| (c, *v)).collect();
-        assert_eq!(values, [(2, 2), (3, 3)]);
+        assert_eq!(values(ring.arrived_since(0)), [(2, 2), (3, 3)]);
         assert_eq!((ring.evicted(), ring.bytes()), (1, 20));
     }
 
@@ -201,20 +235,34 @@ mod tests {
         ring.clear();
         assert!(ring.is_empty());
         assert_eq!(ring.push(Arc::new(2), 1), 2);
-        assert_eq!(ring.since(1).len(), 1);
-        assert_eq!(ring.since(2).len(), 0);
+        assert_eq!(values(ring.arrived_since(1)), [(2, 2)]);
+        assert_eq!(values(ring.arrived_since(2)), []);
+        assert_eq!(ring.arrived_since(2).arrivals, 2);
     }
 
     #[test]
-    fn a_waiting_reader_is_told_of_a_push_and_of_a_change() {
+    fn a_change_has_a_cursor_of_its_own_between_two_arrivals() {
+        let ring = ring(10);
+        ring.push(Arc::new(1), 1);
+        let mut of_change = 0;
+        ring.change(5, |cursor| of_change = cursor);
+        assert_eq!(of_change, 2);
+        assert_eq!(ring.push(Arc::new(2), 1), 3);
+        assert_eq!((ring.last(), ring.bytes()), (3, 7));
+    }
+
+    #[test]
+    fn a_waiting_reader_is_told_of_a_push_of_a_change_and_of_a_clear() {
         let ring = ring(10);
         let mut news = ring.subscribe();
         assert!(!news.has_changed().unwrap());
         ring.push(Arc::new(1), 1);
         assert!(news.has_changed().unwrap());
         news.mark_unchanged();
-        ring.changed(5);
+        ring.change(5, |_| ());
         assert!(news.has_changed().unwrap());
-        assert_eq!(ring.bytes(), 6);
+        news.mark_unchanged();
+        ring.clear();
+        assert!(news.has_changed().unwrap());
     }
 }

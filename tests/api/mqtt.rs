@@ -191,6 +191,13 @@ impl Device {
 
     /// Subscribes and returns the granted codes.
     pub async fn subscribe(&mut self, filter: &str, qos: u8) -> Vec<u8> {
+        self.try_subscribe(filter, qos)
+            .await
+            .expect("the connection ended instead of a SUBACK")
+    }
+
+    /// Subscribes and returns the granted codes; `None` if the connection ends instead.
+    pub async fn try_subscribe(&mut self, filter: &str, qos: u8) -> Option<Vec<u8>> {
         match &self.handle {
             Handle::V4(client) => {
                 let qos = rumqttc::qos(qos).unwrap();
@@ -203,8 +210,8 @@ impl Device {
         }
         loop {
             match self.next().await {
-                Event::Subscribed(codes) => return codes,
-                Event::Ended => panic!("the connection ended instead of a SUBACK"),
+                Event::Subscribed(codes) => return Some(codes),
+                Event::Ended => return None,
                 _ => {}
             }
         }

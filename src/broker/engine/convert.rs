@@ -81,7 +81,7 @@ pub(super) fn properties(publish: &Publish) -> Properties {
 }
 
 /// Where a message that came through the engine is from.
-pub(super) fn origin(sender: &Sender) -> Origin {
+pub(super) fn origin(core: &Core, sender: &Sender) -> Origin {
     let kind = match sender.typ() {
         FromType::LastWill => OriginKind::Will,
         FromType::System | FromType::Admin => OriginKind::System,
@@ -89,13 +89,16 @@ pub(super) fn origin(sender: &Sender) -> Origin {
     };
     Origin {
         kind,
-        vendor: None,
+        vendor: core
+            .doors
+            .peer(&sender.client_id)
+            .and_then(|peer| peer.grant.surface),
         client_id: Some(sender.client_id.to_string()),
         request: None,
     }
 }
 
-fn will(info: &ConnectInfo) -> Option<Will> {
+pub(super) fn will(info: &ConnectInfo) -> Option<Will> {
     Some(match info.last_will()? {
         LastWill::V3(will) => Will {
             topic: will.topic.to_string(),
@@ -118,6 +121,10 @@ pub(super) async fn client(core: &Core, context: &ServerContext, id: Id) -> Opti
     let session = entry.session()?;
     let info = session.connect_info().await.ok()?;
     let outbox = core.outboxes.find(&session.id.client_id);
+    let grant = core
+        .doors
+        .peer(&session.id.client_id)
+        .map(|peer| peer.grant.clone());
     let (queued, inflight) = outbox.as_ref().map_or((0, 0), |outbox| outbox.lengths());
     let tally = |pick: fn(&super::super::outbox::Tally) -> &std::sync::atomic::AtomicU64| {
         outbox
@@ -127,6 +134,9 @@ pub(super) async fn client(core: &Core, context: &ServerContext, id: Id) -> Opti
     Some(Client {
         client_id: session.id.client_id.to_string(),
         username: info.username().map(ToString::to_string),
+        dialect: grant.as_ref().and_then(|grant| grant.surface),
+        tenant: grant.as_ref().and_then(|grant| grant.tenant.clone()),
+        identity: grant.as_ref().map(|grant| grant.identity.clone()),
         connected: session.connected().await.unwrap_or(false),
         protocol_version: info.proto_ver(),
         keep_alive: info.keep_alive().min(core.settings.max_keep_alive),

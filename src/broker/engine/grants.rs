@@ -10,6 +10,8 @@ use rmqtt::context::ServerContext;
 use rmqtt::fitter::{DefaultFitter, Fitter, FitterManager};
 use rmqtt::types::{ConnectInfo, Disconnect, FitterType, Id, ListenerConfig};
 
+use super::Core;
+
 struct Grants {
     ceiling: u16,
     defaults: DefaultFitter,
@@ -55,17 +57,24 @@ impl Fitter for Grants {
     }
 }
 
-struct GrantsOfListener;
+struct GrantsOfClients(Arc<Core>);
 
-impl FitterManager for GrantsOfListener {
+impl FitterManager for GrantsOfClients {
     fn create(&self, info: Arc<ConnectInfo>, id: Id, listener: ListenerConfig) -> FitterType {
+        let of_dialect = self
+            .0
+            .doors
+            .peer(&id.client_id)
+            .and_then(|peer| peer.grant.max_keep_alive);
         Arc::new(Grants {
-            ceiling: listener.max_keepalive,
+            ceiling: of_dialect.map_or(listener.max_keepalive, |own| {
+                own.min(listener.max_keepalive)
+            }),
             defaults: DefaultFitter::new(info, id, listener),
         })
     }
 }
 
-pub(super) async fn install(context: &ServerContext) {
-    *context.extends.fitter_mgr_mut().await = Box::new(GrantsOfListener);
+pub(super) async fn install(context: &ServerContext, core: &Arc<Core>) {
+    *context.extends.fitter_mgr_mut().await = Box::new(GrantsOfClients(core.clone()));
 }

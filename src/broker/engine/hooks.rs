@@ -7,18 +7,15 @@ use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
 use bytestring::ByteString;
-use rmqtt::codec::v5::{PublishAckReason, PublishProperties, SubscribeAckReason};
+use rmqtt::codec::v5::PublishProperties;
 use rmqtt::context::ServerContext;
 use rmqtt::hook::{Handler, HookResult, Parameter, ReturnType, Type};
 use rmqtt::session::Session;
-use rmqtt::types::{
-    AuthResult, From as Sender, Id, Publish, PublishAclResult, PublishResult, Reason, Subscribe,
-    SubscribeReturn, To,
-};
+use rmqtt::types::{From as Sender, Publish, Reason, Subscribe, To};
 
 use super::super::message::{Delivery, DeliveryOutcome};
-use super::super::outbox::{ConnectionKey, Tag};
-use super::{Core, convert, routing};
+use super::super::outbox::Tag;
+use super::{Core, convert, verdicts};
 
 const QUESTIONS: [Type; 14] = [
     Type::ClientAuthenticate,
@@ -58,14 +55,15 @@ struct Hooks {
 impl Handler for Hooks {
     async fn hook(&self, parameter: &Parameter, acc: Option<HookResult>) -> ReturnType {
         match parameter {
-            Parameter::ClientAuthenticate(_) => return (false, Some(self.authenticate())),
+            Parameter::ClientAuthenticate(info) => {
+                let verdict = verdicts::connect(&self.core, info).await;
+                return (false, Some(HookResult::AuthResult(verdict)));
+            }
             Parameter::SessionCreated(session) => self.session_created(session),
             Parameter::ClientConnected(session) => self.connected(session),
-            Parameter::ClientDisconnected(session, _) => self.disconnected(session),
+            Parameter::ClientDisconnected(session, reason) => self.disconnected(session, reason),
             Parameter::SessionTerminated(session, reason) => self.terminated(session, reason),
-            Parameter::SessionSubscribed(session, subscribe) => {
-                self.subscribed(session, &subscribe.topic_filter);
-            }
+            Parameter::SessionSubscribed(session, subscribe) => self.subscribed(session, subscribe),
             Parameter::SessionUnsubscribed(session, unsubscribe) => {
                 let key = (
                     session.id.client_id.clone(),
@@ -73,18 +71,21 @@ impl Handler for Hooks {
                 );
                 self.core.order.lock().remove(&key);
             }
-            Parameter::ClientSubscribeCheckAcl(_, subscribe) => {
-                if let Some(refused) = self.refused_subscribe(subscribe) {
-                    return (false, Some(refused));
+            Parameter::ClientSubscribeCheckAcl(session, subscribe) => {
+                let verdict =
+                    verdicts::subscribe(&self.core, &self.context, session, subscribe).await;
+                if let Some(verdict) = verdict {
+                    return (false, Some(HookResult::SubscribeAclResult(verdict)));
                 }
             }
-            Parameter::MessagePublish(session, _, publish) => {
-                if let Some(changed) = self.publish(*session, publish) {
-                    return (false, Some(changed));
+            Parameter::MessagePublish(session, sender, publish) => {
+                if let Some(changed) = self.publish(*session, sender, publish) {
+                    return (false, Some(HookResult::Publish(changed)));
                 }
             }
             Parameter::MessagePublishCheckAcl(session, publish) => {
-                let verdict = self.publish_verdict(session, publish).await;
+                let verdict =
+                    verdicts::permission(&self.core, &self.context, session, publish).await;
                 return (false, Some(HookResult::PublishAclResult(verdict)));
             }
             Parameter::MessageDelivered(session, _, publish) => self.delivered(session, publish),
@@ -110,20 +111,7 @@ impl Handler for Hooks {
     }
 }
 
-fn connection_key(id: &Id) -> ConnectionKey {
-    ConnectionKey(id.remote_addr, id.create_time)
-}
-
 impl Hooks {
-    fn authenticate(&self) -> HookResult {
-        let verdict = if self.core.settings.open_clients {
-            AuthResult::Allow(false, None)
-        } else {
-            AuthResult::NotAuthorized
-        };
-        HookResult::AuthResult(verdict)
-    }
-
     /// A session that takes nothing over from an earlier one: what the earlier one left is lost.
     fn session_created(&self, session: &Session) {
         if let Some(outbox) = self.core.outboxes.find(&session.id.client_id) {
@@ -139,13 +127,19 @@ impl Hooks {
     fn connected(&self, session: &Session) {
         self.core.totals.connects.fetch_add(1, Ordering::Relaxed);
         let outbox = self.core.outboxes.of(&session.id.client_id);
-        outbox.connected(connection_key(&session.id));
+        outbox.connected(verdicts::connection_key(&session.id));
+        verdicts::notify(&self.core, &session.id.client_id, |dialect, peer| {
+            dialect.connected(peer);
+        });
     }
 
-    fn disconnected(&self, session: &Session) {
+    fn disconnected(&self, session: &Session, reason: &Reason) {
+        verdicts::notify(&self.core, &session.id.client_id, |dialect, peer| {
+            dialect.disconnected(peer, &reason.to_string());
+        });
         self.core.totals.disconnects.fetch_add(1, Ordering::Relaxed);
         if let Some(outbox) = self.core.outboxes.find(&session.id.client_id) {
-            outbox.disconnected(&connection_key(&session.id));
+            outbox.disconnected(&verdicts::connection_key(&session.id));
         }
     }
 
@@ -155,7 +149,7 @@ impl Hooks {
             return;
         };
         // A newer connection of the same client id owns the outbox now.
-        if outbox.connected_elsewhere(&connection_key(&session.id)) {
+        if outbox.connected_elsewhere(&verdicts::connection_key(&session.id)) {
             return;
         }
         self.core.outboxes.remove(client_id);
@@ -165,6 +159,7 @@ impl Hooks {
             .messages_dropped
             .fetch_add(count as u64, Ordering::Relaxed);
         self.forget_subscriptions(client_id);
+        self.core.doors.forget(&session.id);
     }
 
     fn forget_subscriptions(&self, client_id: &ByteString) {
@@ -174,75 +169,37 @@ impl Hooks {
             .retain(|(owner, _), _| owner != client_id);
     }
 
-    fn subscribed(&self, session: &Session, filter: &ByteString) {
+    fn subscribed(&self, session: &Session, subscribe: &Subscribe) {
+        let filter = &subscribe.topic_filter;
         let key = (session.id.client_id.clone(), filter.clone());
         self.core
             .order
             .lock()
             .entry(key)
             .or_insert_with(|| self.core.next_order.fetch_add(1, Ordering::Relaxed));
+        verdicts::notify(&self.core, &session.id.client_id, |dialect, peer| {
+            dialect.subscribed(peer, filter, convert::qos(subscribe.opts.qos()));
+        });
     }
 
-    fn refused_subscribe(&self, subscribe: &Subscribe) -> Option<HookResult> {
-        let filter: &str = &subscribe.topic_filter;
-        let denied = self
-            .core
-            .denied
-            .subscribe
-            .iter()
-            .any(|denied| denied.as_str() == filter || denied.matches(filter));
-        // 0x80 in both versions: what the interoperability suites expect of a refused filter.
-        denied.then(|| {
-            let refusal = SubscribeReturn::new_failure(SubscribeAckReason::UnspecifiedError);
-            HookResult::SubscribeAclResult(refusal)
-        })
-    }
-
-    /// Counts a publish and gives it properties: the engine loses a subscription's identifier
-    /// where a 3.x publisher sent none.
-    fn publish(&self, session: Option<&Session>, publish: &Publish) -> Option<HookResult> {
-        if let Some(session) = session {
-            let outbox = self.core.outboxes.of(&session.id.client_id);
-            outbox.tally.taken.fetch_add(1, Ordering::Relaxed);
+    /// The packet to go on with, if it is another. It always has properties: the engine loses a
+    /// subscription's identifier where a 3.x publisher sent none.
+    fn publish(
+        &self,
+        session: Option<&Session>,
+        sender: &Sender,
+        packet: &Publish,
+    ) -> Option<Publish> {
+        let changed = session.and_then(|session| {
+            verdicts::count(&self.core, session);
+            verdicts::publish(&self.core, &self.context, session, sender, packet)
+        });
+        if changed.as_ref().unwrap_or(packet).properties.is_some() {
+            return changed;
         }
-        publish.properties.is_none().then(|| {
-            let mut changed = publish.clone();
-            changed.properties = Some(PublishProperties::default());
-            HookResult::Publish(changed)
-        })
-    }
-
-    async fn publish_verdict(&self, session: &Session, publish: &Publish) -> PublishAclResult {
-        let topic: &str = &publish.topic;
-        if self
-            .core
-            .denied
-            .publish
-            .iter()
-            .any(|denied| denied.matches(topic))
-        {
-            return PublishAclResult::rejected(false, None);
-        }
-        let sender = Sender::from_custom(session.id.clone());
-        let relations = routing::matches(&self.context, &sender, &publish.topic).await;
-        let targets = routing::waited_for(&self.core, publish, &relations);
-        if targets.is_empty() {
-            return PublishAclResult::allow();
-        }
-        let own = self.core.outboxes.of(&session.id.client_id);
-        match self.core.outboxes.wait_for_room(&targets, Some(&own)).await {
-            Ok(()) => PublishAclResult::allow(),
-            Err(refusal) => {
-                tracing::warn!(client_id = %session.id.client_id, %refusal, "refused a publish");
-                // 3.x cannot refuse a publish; closing leaves it unacknowledged.
-                let close = session.protocol().await.is_ok_and(|version| version < 5);
-                PublishAclResult(PublishResult::reason_code(
-                    PublishAckReason::QuotaExceeded,
-                    Some(refusal.to_string().into()),
-                    close,
-                ))
-            }
-        }
+        let mut changed = changed.unwrap_or_else(|| packet.clone());
+        changed.properties = Some(PublishProperties::default());
+        Some(changed)
     }
 
     fn delivered(&self, session: &Session, publish: &Publish) {

@@ -1,7 +1,8 @@
 //! The MQTT engine: rmqtt as a library. This folder alone names its types, so that it can be
 //! exchanged. `hooks.rs` is what the engine asks us, `routing.rs` how a message finds its
 //! subscribers and its journal row, `registry.rs` the engine's sessions, `session.rs` one of them, `retained.rs` the retained store, `listeners.rs` the ports,
-//! `grants.rs` what a CONNECT is granted, `convert.rs` our values from and to the engine's.
+//! `verdicts.rs` who may what, `grants.rs`
+//! what a CONNECT is granted, `convert.rs` our values from and to the engine's.
 
 mod convert;
 mod grants;
@@ -11,10 +12,11 @@ mod registry;
 mod retained;
 mod routing;
 mod session;
+mod verdicts;
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytestring::ByteString;
@@ -25,14 +27,17 @@ use tokio::sync::oneshot;
 
 use self::listeners::Listeners;
 use self::retained::RetainedStore;
+use self::verdicts::Doors;
+use super::dialect::{Dialect, Refused};
+use super::gate::Visitors;
 use super::message::{
     Client, Counters, Message, Publication, Published, Qos, Retained, Subscription, TopicFilter,
     Transport,
 };
 use super::outbox::{Outboxes, Tag};
-use super::{Settings, Sink};
+use super::{RefusedSink, Settings, Sink};
 use crate::clock::Clock;
-use crate::exchange::Refusal;
+use crate::exchange::{Refusal, Surface};
 use crate::ids::Ids;
 
 /// What the hooks, the routing and the handle share.
@@ -50,6 +55,9 @@ struct Core {
     order: Mutex<HashMap<(ByteString, ByteString), u64>>,
     next_order: AtomicU64,
     listeners: Listeners,
+    doors: Doors,
+    visitors: Arc<Visitors>,
+    on_refused: OnceLock<RefusedSink>,
 }
 
 /// The filters that the open dialect refuses.
@@ -70,6 +78,23 @@ struct Totals {
 impl Core {
     fn tag(&self) -> Tag {
         self.next_tag.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Tells of a packet that was refused.
+    fn refused(&self, refused: Refused) {
+        tracing::info!(
+            target: "mqttstack::mqtt",
+            vendor = refused.surface.map(Surface::as_str),
+            packet = refused.packet,
+            client_id = refused.client_id,
+            topic = refused.topic,
+            code = refused.code,
+            reason = refused.reason,
+            "refused"
+        );
+        if let Some(tell) = self.on_refused.get() {
+            tell(refused);
+        }
     }
 
     fn message_id(&self) -> String {
@@ -118,15 +143,31 @@ impl Engine {
             order: Mutex::default(),
             next_order: AtomicU64::new(1),
             listeners: Listeners::default(),
+            doors: Doors::default(),
+            visitors: Arc::default(),
+            on_refused: OnceLock::new(),
         });
         // The engine's load check would refuse connections on a busy CI machine.
         let context = ServerContext::new().busy_check_enable(false).build().await;
         retained::install(&context, &core).await;
         registry::install(&context, &core).await;
-        grants::install(&context).await;
+        grants::install(&context, &core).await;
         session::install(&context).await;
         hooks::install(&context, &core).await;
         Self { core, context }
+    }
+
+    pub(super) fn visitors(&self) -> Arc<Visitors> {
+        self.core.visitors.clone()
+    }
+
+    pub(super) fn add_dialect(&self, dialect: Arc<dyn Dialect>) {
+        self.core.doors.dialects.write().push(dialect);
+    }
+
+    pub(super) fn on_refused(&self, tell: RefusedSink) {
+        // Whoever comes second is not told; the emulator registers once.
+        let _ = self.core.on_refused.set(tell);
     }
 
     pub(super) fn listen(
@@ -251,7 +292,7 @@ impl Engine {
     }
 
     pub(super) async fn stop(&self) {
-        self.core.listeners.close_all(&self.context);
+        self.core.listeners.close_all(&self.context).await;
         self.clear_sessions().await;
     }
 

@@ -19,7 +19,7 @@ use rmqtt::types::{
     TopicFilter, TopicName,
 };
 
-use super::{Core, convert, routing};
+use super::{Core, convert, routing, verdicts};
 
 /// Puts our routing in the place of the engine's.
 pub(super) async fn install(context: &ServerContext, core: &Arc<Core>) {
@@ -49,8 +49,11 @@ impl Shared for Registry {
         sender: Sender,
         packet: Publish,
     ) -> Result<ForwardedCount, (ForwardedCount, Failed)> {
+        if &*packet.topic == verdicts::TO_NOBODY {
+            return Ok(0);
+        }
         let relations = routing::matches(&self.context, &sender, &packet.topic).await;
-        let origin = convert::origin(&sender);
+        let origin = convert::origin(&self.core, &sender);
         let (_, matched) =
             routing::route(&self.core, &self.engine, sender, packet, origin, relations).await;
         Ok(matched)

@@ -169,6 +169,25 @@ pub(super) async fn route(
     (message, matched)
 }
 
+/// The journal row of a message that the vendor's own service takes and nobody else gets.
+pub(super) fn keep_consumed(core: &Core, sender: &Sender, packet: &Publish) {
+    core.totals.messages_in.fetch_add(1, Ordering::Relaxed);
+    record(
+        core,
+        &Arc::new(Message {
+            id: core.message_id(),
+            time: core.clock.now(),
+            origin: convert::origin(core, sender),
+            topic: packet.topic.to_string(),
+            qos: convert::qos(packet.qos),
+            retain: packet.retain,
+            payload: packet.payload.clone(),
+            properties: convert::properties(packet),
+            deliveries: Mutex::default(),
+        }),
+    );
+}
+
 /// The rows of a message's deliveries, and the outbox with the index of its row for each one
 /// that goes on; takes those out of `relations` that must be given up at once.
 fn rows(

@@ -1,0 +1,219 @@
+//! How each vendor's MQTT side differs from plain MQTT: who may connect, publish and subscribe.
+//! A dialect is chosen at CONNECT, by the first that [`Dialect::claims`] it; a client that none
+//! claims is an open one. `engine/hooks.rs` asks these questions; a vendor answers them in its
+//! `mqtt.rs`.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::message::{Properties, Publication, Qos, Transport, Will};
+use crate::exchange::Surface;
+
+/// A CONNECT, before anything is decided about it.
+#[derive(Debug, Clone)]
+pub struct Connect {
+    /// The client id; made by the broker where the client sent none.
+    pub client_id: String,
+    /// The user name.
+    pub username: Option<String>,
+    /// The password; any bytes.
+    pub password: Option<Bytes>,
+    /// 3 (MQTT 3.1), 4 (3.1.1) or 5.
+    pub protocol_version: u8,
+    /// Clean Session (3.x) or Clean Start (5).
+    pub clean_start: bool,
+    /// Keep-alive in seconds, as asked for.
+    pub keep_alive: u16,
+    /// The will.
+    pub will: Option<Will>,
+    /// What the connection came through.
+    pub transport: Transport,
+    /// The client's address.
+    pub peer: Option<SocketAddr>,
+    /// What the TLS handshake told; empty without TLS.
+    pub tls: Visitor,
+    /// Authentication Method of MQTT 5.
+    pub authentication_method: Option<String>,
+    /// Authentication Data of MQTT 5.
+    pub authentication_data: Option<Bytes>,
+}
+
+/// What a TLS handshake told of a client.
+#[derive(Debug, Clone, Default)]
+pub struct Visitor {
+    /// The certificate chain in DER, leaf first; empty without one.
+    pub certificates: Arc<[Bytes]>,
+    /// The server name that the client asked for.
+    pub server_name: Option<String>,
+}
+
+/// What an accepted client is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    /// Whose client it is; `None` for an open client.
+    pub surface: Option<Surface>,
+    /// The vendor's tenant: an instance, a product, a namespace.
+    pub tenant: Option<String>,
+    /// Who it is in the vendor's words: an access key id, a device, a user. Never a secret.
+    pub identity: String,
+    /// The longest keep-alive in seconds; a longer one is lowered.
+    pub max_keep_alive: Option<u16>,
+}
+
+/// CONNACK codes that a refusal can have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConnectCode {
+    /// 3.x: 4; 5: 0x86.
+    BadUserNameOrPassword,
+    /// 3.x: 5; 5: 0x87.
+    NotAuthorized,
+}
+
+impl ConnectCode {
+    /// The code on the wire for a protocol version.
+    pub const fn code(self, protocol_version: u8) -> u8 {
+        match (self, protocol_version >= 5) {
+            (Self::BadUserNameOrPassword, false) => 4,
+            (Self::NotAuthorized, false) => 5,
+            (Self::BadUserNameOrPassword, true) => 0x86,
+            (Self::NotAuthorized, true) => 0x87,
+        }
+    }
+}
+
+/// Why a CONNECT is refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConnectRefusal {
+    /// The CONNACK code.
+    pub code: ConnectCode,
+    /// The reason in words, for the journal. Never a secret.
+    pub reason: String,
+}
+
+/// A connected client, as the later questions see it.
+#[derive(Debug, Clone)]
+pub struct Peer {
+    /// The client id.
+    pub client_id: String,
+    /// What it was granted.
+    pub grant: Arc<Grant>,
+    /// 3 (MQTT 3.1), 4 (3.1.1) or 5.
+    pub protocol_version: u8,
+}
+
+/// A PUBLISH (or a will), before anything is decided about it.
+#[derive(Debug)]
+pub struct Publish<'a> {
+    /// The topic name.
+    pub topic: &'a str,
+    /// The payload.
+    pub payload: &'a Bytes,
+    /// The quality of service.
+    pub qos: Qos,
+    /// The retain flag.
+    pub retain: bool,
+    /// MQTT 5 properties.
+    pub properties: &'a Properties,
+    /// Whether it is the client's will.
+    pub will: bool,
+}
+
+/// What becomes of a PUBLISH.
+#[derive(Debug, Clone)]
+pub enum PublishVerdict {
+    /// It is routed.
+    Allow,
+    /// It is routed with the retain flag cleared.
+    AllowUnretained,
+    /// It is acknowledged and goes to nobody: it was for the vendor's service itself, which
+    /// answers with these messages to the same client.
+    Consume(Vec<Publication>),
+    /// It is not routed. MQTT 5 gets the reason code (0x80, 0x83, 0x87, 0x90, 0x97 or 0x99);
+    /// 3.x, which has none, an acknowledgement.
+    Refuse {
+        /// The PUBACK reason code.
+        code: u8,
+        /// The reason in words, for the journal.
+        reason: String,
+    },
+    /// It is not routed, and the connection is closed.
+    Close {
+        /// The reason in words, for the journal.
+        reason: String,
+    },
+}
+
+/// What becomes of one filter of a SUBSCRIBE.
+#[derive(Debug, Clone)]
+pub enum SubscribeVerdict {
+    /// Granted up to this quality of service.
+    Allow(Qos),
+    /// Refused. MQTT 5 gets the reason code (0x80, 0x83, 0x87, 0x8F, 0x97, 0x9E, 0xA1 or 0xA2);
+    /// 3.x gets 0x80.
+    Refuse {
+        /// The SUBACK reason code.
+        code: u8,
+        /// The reason in words, for the journal.
+        reason: String,
+    },
+    /// Refused, and the connection is closed behind the SUBACK.
+    Close {
+        /// The reason in words, for the journal.
+        reason: String,
+    },
+}
+
+/// One vendor's MQTT side. No function may block.
+#[async_trait]
+pub trait Dialect: Send + Sync {
+    /// Whose dialect it is.
+    fn surface(&self) -> Surface;
+
+    /// Whether a CONNECT is spoken in this dialect: by the shape of its credentials, the server
+    /// name, the certificate. Says nothing about whether they are right.
+    fn claims(&self, connect: &Connect) -> bool;
+
+    /// Whether the client may connect.
+    async fn connect(&self, connect: &Connect) -> Result<Grant, ConnectRefusal>;
+
+    /// Whether the client may publish this.
+    fn publish(&self, _peer: &Peer, _publish: &Publish<'_>) -> PublishVerdict {
+        PublishVerdict::Allow
+    }
+
+    /// Whether the client may subscribe to this filter (`$share/group/` and all).
+    fn subscribe(&self, _peer: &Peer, _filter: &str, qos: Qos) -> SubscribeVerdict {
+        SubscribeVerdict::Allow(qos)
+    }
+
+    /// The client has been accepted.
+    fn connected(&self, _peer: &Peer) {}
+
+    /// The client's connection has ended; the reason is the engine's word for it.
+    fn disconnected(&self, _peer: &Peer, _reason: &str) {}
+
+    /// A filter has been granted.
+    fn subscribed(&self, _peer: &Peer, _filter: &str, _qos: Qos) {}
+}
+
+/// An MQTT packet that was refused, for the journal.
+#[derive(Debug, Clone)]
+pub struct Refused {
+    /// Whose client it is; `None` for an open one.
+    pub surface: Option<Surface>,
+    /// `CONNECT`, `PUBLISH` or `SUBSCRIBE`.
+    pub packet: &'static str,
+    /// The client id.
+    pub client_id: String,
+    /// Who it says it is: the user name of a CONNECT, else the identity granted.
+    pub identity: Option<String>,
+    /// The topic name or filter.
+    pub topic: Option<String>,
+    /// The reason code on the wire.
+    pub code: u8,
+    /// The reason in words.
+    pub reason: String,
+}

@@ -1,0 +1,224 @@
+//! One connection's bytes: reading and writing with time limits, and the ways to leave.
+//! One timer and one cancellation waiter serve the whole connection, and neither is touched while
+//! data is at hand: what the fast path costs is one read and one write.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::{BufMut, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::{Instant, Sleep, sleep};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+
+/// The size of a fresh read buffer, and the least room that a read is given.
+const READ: usize = 8 << 10;
+/// A buffer that has grown beyond this is given back once it is empty.
+const KEEP: usize = 64 << 10;
+/// How much a closing connection still takes from a peer that has not finished sending, so that
+/// the peer sees the answer and not a reset.
+const LINGER_BYTES: usize = 64 << 20;
+/// How long a closing connection waits for that peer.
+const LINGER_TIME: Duration = Duration::from_secs(2);
+
+/// Why no byte came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Gap {
+    /// The peer closed, or the connection broke.
+    Closed,
+    /// The time limit passed.
+    Elapsed,
+    /// The program is stopping.
+    Stopped,
+}
+
+/// A stream with its read buffer.
+pub(super) struct Wire<S> {
+    stream: S,
+    /// Bytes that have been read and not yet been used.
+    pub(super) buf: BytesMut,
+    /// Room for the next answer, kept between answers.
+    pub(super) out: Vec<u8>,
+    write_timeout: Duration,
+    timer: Pin<Box<Sleep>>,
+    shutdown: CancellationToken,
+    stop: Pin<Box<WaitForCancellationFutureOwned>>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
+    pub(super) fn new(stream: S, write_timeout: Duration, shutdown: CancellationToken) -> Self {
+        Self {
+            stream,
+            buf: BytesMut::with_capacity(READ),
+            out: Vec::new(),
+            write_timeout,
+            timer: Box::pin(sleep(Duration::ZERO)),
+            stop: Box::pin(shutdown.clone().cancelled_owned()),
+            shutdown,
+        }
+    }
+
+    /// Whether the program is stopping.
+    pub(super) fn stopping(&self) -> bool {
+        self.shutdown.is_cancelled()
+    }
+
+    /// Reads more into `buf`. With `idle`, a stop of the program ends the wait.
+    pub(super) async fn fill(&mut self, deadline: Instant, idle: bool) -> Result<(), Gap> {
+        if self.buf.is_empty() && self.buf.capacity() > KEEP {
+            self.buf = BytesMut::with_capacity(READ);
+        }
+        if self.buf.capacity() - self.buf.len() < READ / 4 {
+            self.buf.reserve(READ.max(self.buf.len()));
+        }
+        let read = self.stream.read_buf(&mut self.buf);
+        let stop = idle.then_some(&mut self.stop);
+        wait(read, &mut self.timer, deadline, stop).await
+    }
+
+    /// Reads at most `most` bytes straight into `body`.
+    pub(super) async fn fill_body(
+        &mut self,
+        body: &mut Vec<u8>,
+        most: usize,
+        deadline: Instant,
+    ) -> Result<(), Gap> {
+        let mut limited = body.limit(most);
+        let read = self.stream.read_buf(&mut limited);
+        wait(read, &mut self.timer, deadline, None).await
+    }
+
+    /// Writes all of `bytes`; fails when the peer takes nothing for the time limit.
+    pub(super) async fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let written = pin!(self.stream.write(bytes));
+            let count = in_time(written, &mut self.timer, self.write_timeout).await?;
+            if count == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            bytes = &bytes[count..];
+        }
+        let flushed = pin!(self.stream.flush());
+        in_time(flushed, &mut self.timer, self.write_timeout).await
+    }
+
+    /// Waits until the peer leaves or the program stops, taking in what the peer sends meanwhile.
+    pub(super) async fn hangup(&mut self) -> Gap {
+        loop {
+            if self.buf.len() >= KEEP {
+                self.stop.as_mut().await;
+                return Gap::Stopped;
+            }
+            self.buf.reserve(READ);
+            tokio::select! {
+                () = self.stop.as_mut() => return Gap::Stopped,
+                read = self.stream.read_buf(&mut self.buf) => match read {
+                    Ok(0) | Err(_) => return Gap::Closed,
+                    Ok(_) => {}
+                },
+            }
+        }
+    }
+
+    /// Reads and forgets until the peer leaves or the program stops.
+    pub(super) async fn stall(&mut self) {
+        let mut taken = usize::MAX;
+        let _ = self.drain(&mut taken, None).await;
+    }
+
+    /// Ends the connection. With `linger`, what the peer is still sending is taken first, since
+    /// closing over unread bytes resets the connection and may destroy the answer.
+    pub(super) async fn close(mut self, linger: bool) {
+        let shut = pin!(self.stream.shutdown());
+        let shut = in_time(shut, &mut self.timer, LINGER_TIME).await;
+        if linger && shut.is_ok() {
+            let mut left = LINGER_BYTES;
+            let _ = self
+                .drain(&mut left, Some(Instant::now() + LINGER_TIME))
+                .await;
+        }
+    }
+
+    async fn drain(&mut self, left: &mut usize, until: Option<Instant>) -> Result<(), Gap> {
+        // Without a limit of its own the wait ends by the peer or by the stop alone.
+        let until = until.unwrap_or_else(|| Instant::now() + Duration::from_secs(365 * 86_400));
+        while *left > 0 {
+            self.buf.clear();
+            self.fill(until, true).await?;
+            *left = left.saturating_sub(self.buf.len());
+        }
+        Ok(())
+    }
+
+    /// Gives the stream back, for what only its owner can do.
+    pub(super) fn into_stream(self) -> S {
+        self.stream
+    }
+
+    /// Takes the answer buffer, empty.
+    pub(super) fn take_out(&mut self) -> Vec<u8> {
+        let mut out = std::mem::take(&mut self.out);
+        out.clear();
+        out
+    }
+
+    /// Puts the answer buffer back for the next answer.
+    pub(super) fn put_out(&mut self, out: Vec<u8>) {
+        if out.capacity() <= KEEP {
+            self.out = out;
+        }
+    }
+}
+
+/// Waits for a read; the timer is set only if the bytes are not there yet.
+async fn wait(
+    read: impl Future<Output = io::Result<usize>>,
+    timer: &mut Pin<Box<Sleep>>,
+    deadline: Instant,
+    mut stop: Option<&mut Pin<Box<WaitForCancellationFutureOwned>>>,
+) -> Result<(), Gap> {
+    let mut read = pin!(read);
+    let mut armed = false;
+    poll_fn(|context| {
+        if let Poll::Ready(read) = read.as_mut().poll(context) {
+            return Poll::Ready(match read {
+                Ok(0) | Err(_) => Err(Gap::Closed),
+                Ok(_) => Ok(()),
+            });
+        }
+        if let Some(stop) = &mut stop
+            && stop.as_mut().poll(context).is_ready()
+        {
+            return Poll::Ready(Err(Gap::Stopped));
+        }
+        if !std::mem::replace(&mut armed, true) {
+            timer.as_mut().reset(deadline);
+        }
+        timer.as_mut().poll(context).map(|()| Err(Gap::Elapsed))
+    })
+    .await
+}
+
+/// Waits for a write, at most `limit`; the timer is set only if it does not go through at once.
+async fn in_time<T>(
+    mut write: Pin<&mut impl Future<Output = io::Result<T>>>,
+    timer: &mut Pin<Box<Sleep>>,
+    limit: Duration,
+) -> io::Result<T> {
+    let mut armed = false;
+    poll_fn(|context| {
+        if let Poll::Ready(done) = write.as_mut().poll(context) {
+            return Poll::Ready(done);
+        }
+        if !std::mem::replace(&mut armed, true) {
+            timer.as_mut().reset(Instant::now() + limit);
+        }
+        timer
+            .as_mut()
+            .poll(context)
+            .map(|()| Err(io::ErrorKind::TimedOut.into()))
+    })
+    .await
+}

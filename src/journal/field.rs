@@ -1,0 +1,201 @@
+//! What an entry shows under which name: the one table that matchers, list filters and the
+//! explanations of near misses read. Secrets are masked here (`masking.rs`), so a matcher sees
+//! exactly what a reader of the admin API sees.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::entry::{Entry, Outcome};
+use super::masking;
+use crate::broker::message::Message;
+
+/// How the value of a field is found.
+pub enum Getter<T> {
+    /// One value; `null` where the entry has none.
+    One(fn(&T) -> Value),
+    /// One topic name: a matcher may be a topic filter.
+    Topic(fn(&T) -> Value),
+    /// The values that go by a name of the sender's choice (a header field, a user property).
+    Named(fn(&T, &str) -> Vec<Value>),
+}
+
+impl<T> Clone for Getter<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Getter<T> {}
+
+/// An entry whose fields have names.
+pub trait Shown: Sized + 'static {
+    /// Every field, by its dotted name; `.*` stands for a name of the sender's choice.
+    const FIELDS: &'static [(&'static str, Getter<Self>)];
+}
+
+/// Bytes as the admin API shows them: text if they are UTF-8, else an object with `base64`.
+pub fn bytes(bytes: &[u8]) -> Value {
+    std::str::from_utf8(bytes)
+        .map_or_else(|_| json!({ "base64": STANDARD.encode(bytes) }), Value::from)
+}
+
+/// The value that `T` serializes to; `null` for what cannot be JSON.
+fn value<T: Serialize>(value: T) -> Value {
+    serde_json::to_value(value).unwrap_or_default()
+}
+
+impl Shown for Message {
+    const FIELDS: &'static [(&'static str, Getter<Self>)] = &[
+        ("id", Getter::One(|m| value(&m.id))),
+        ("topic", Getter::Topic(|m| value(&m.topic))),
+        ("qos", Getter::One(|m| value(m.qos))),
+        ("retain", Getter::One(|m| value(m.retain))),
+        ("payload", Getter::One(|m| bytes(&m.payload))),
+        ("size", Getter::One(|m| value(m.payload.len()))),
+        ("vendor", Getter::One(|m| value(m.origin.vendor))),
+        ("client_id", Getter::One(|m| value(&m.origin.client_id))),
+        ("origin.kind", Getter::One(|m| value(m.origin.kind))),
+        ("origin.vendor", Getter::One(|m| value(m.origin.vendor))),
+        (
+            "origin.client_id",
+            Getter::One(|m| value(&m.origin.client_id)),
+        ),
+        ("origin.request", Getter::One(|m| value(&m.origin.request))),
+        (
+            "properties.response_topic",
+            Getter::One(|m| value(&m.properties.response_topic)),
+        ),
+        (
+            "properties.correlation_data",
+            Getter::One(|m| {
+                value(
+                    m.properties
+                        .correlation_data
+                        .as_ref()
+                        .map(|data| STANDARD.encode(data)),
+                )
+            }),
+        ),
+        (
+            "properties.content_type",
+            Getter::One(|m| value(&m.properties.content_type)),
+        ),
+        (
+            "properties.message_expiry_interval",
+            Getter::One(|m| value(m.properties.message_expiry_interval)),
+        ),
+        (
+            "properties.payload_format_indicator",
+            Getter::One(|m| value(m.properties.payload_format_indicator.map(u8::from))),
+        ),
+        (
+            "properties.user_properties.*",
+            Getter::Named(|m, name| {
+                let all = m.properties.user_properties.iter();
+                all.filter(|(key, _)| key == name)
+                    .map(|(_, text)| value(text))
+                    .collect()
+            }),
+        ),
+    ];
+}
+
+impl Shown for Entry {
+    const FIELDS: &'static [(&'static str, Getter<Self>)] = &[
+        ("id", Getter::One(|e| value(&e.id))),
+        ("vendor", Getter::One(|e| value(e.surface))),
+        (
+            "operation",
+            Getter::One(|e| draft(e, |o| value(&o.draft.operation))),
+        ),
+        ("method", Getter::One(|e| value(&*e.head.method))),
+        (
+            "target",
+            Getter::One(|e| value(masking::target(&e.head.target))),
+        ),
+        ("body", Getter::One(Entry::shown_body)),
+        (
+            "caller",
+            Getter::One(|e| draft(e, |o| value(&o.draft.caller))),
+        ),
+        ("status", Getter::One(|e| draft(e, |o| value(o.status)))),
+        (
+            "error_code",
+            Getter::One(|e| draft(e, |o| value(&o.draft.error_code))),
+        ),
+        ("reason", Getter::One(|e| draft(e, |o| value(o.reason())))),
+        (
+            "response.body",
+            Getter::One(|e| draft(e, Outcome::shown_body)),
+        ),
+        (
+            "response.headers.*",
+            Getter::Named(|e, name| named(e.outcome().map(Outcome::shown_headers), name)),
+        ),
+        (
+            "headers.*",
+            Getter::Named(|e, name| named(Some(e.shown_headers()), name)),
+        ),
+    ];
+}
+
+fn draft(entry: &Entry, get: impl FnOnce(&Outcome) -> Value) -> Value {
+    entry.outcome().map_or(Value::Null, get)
+}
+
+fn named(headers: Option<Vec<(String, String)>>, name: &str) -> Vec<Value> {
+    let headers = headers.unwrap_or_default().into_iter();
+    headers
+        .filter(|(key, _)| key.eq_ignore_ascii_case(name))
+        .map(|(_, text)| Value::from(text))
+        .collect()
+}
+
+impl Entry {
+    /// The header fields in order and spelling, secrets cut.
+    pub fn shown_headers(&self) -> Vec<(String, String)> {
+        let headers = self.head.headers.iter();
+        headers
+            .map(|(name, value)| (name.to_owned(), masking::header(name, value)))
+            .collect()
+    }
+
+    /// The body as text (secrets cut) or base64.
+    pub fn shown_body(&self) -> Value {
+        shown_body(self.head.headers.text("content-type"), &self.body)
+    }
+}
+
+impl Outcome {
+    /// The reason and the hints in one text.
+    pub fn reason(&self) -> Option<String> {
+        (!self.draft.reasons.is_empty()).then(|| self.draft.reasons.join("; "))
+    }
+
+    /// The answer's header fields, secrets cut.
+    pub fn shown_headers(&self) -> Vec<(String, String)> {
+        let headers = self.headers.iter();
+        headers
+            .map(|(name, value)| (name.to_string(), masking::header(name, value.as_bytes())))
+            .collect()
+    }
+
+    /// The answer's body as text (secrets cut) or base64.
+    pub fn shown_body(&self) -> Value {
+        let content_type = self
+            .headers
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case("content-type"))
+            .map(|(_, value)| value.as_str());
+        shown_body(content_type, &self.body)
+    }
+}
+
+fn shown_body(content_type: Option<&str>, body: &[u8]) -> Value {
+    std::str::from_utf8(body).map_or_else(
+        |_| bytes(body),
+        |text| Value::from(masking::body(content_type, text)),
+    )
+}

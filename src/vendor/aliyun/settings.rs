@@ -1,0 +1,221 @@
+//! What can be configured about the Aliyun surface, with the well-known seeds as the default,
+//! and the one kind of error that bad settings cause. `mod.rs` builds the surface from these.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::wire::Format;
+use crate::secret::Secret;
+
+/// The settings of the Aliyun surface: table `aliyun` of the configuration file.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Whether unknown instances and topics come into being on first use (default true).
+    pub auto_create: bool,
+    /// Whether signatures, times and nonces are checked (default `"strict"`).
+    pub auth: AuthMode,
+    /// How far a request's time may be off, either way, in seconds (default 900).
+    pub timestamp_window_s: u32,
+    /// For how long a nonce may not come again, in seconds (default 900).
+    pub nonce_window_s: u32,
+    /// How many nonces are remembered; the oldest make room (default 262,144).
+    pub nonce_capacity: usize,
+    /// Whether GET is taken where the vendor's metadata lists POST only (default true).
+    pub allow_get: bool,
+    /// Whether actions that the vendor offers over HTTPS only are taken over HTTP (default true).
+    pub allow_http: bool,
+    /// The format of a V1 answer where `Format` is missing (default `"xml"`).
+    pub default_format_v1: Format,
+    /// The format of a V3 answer where `Accept` names neither XML nor JSON (default `"json"`).
+    pub default_format_v3: Format,
+    /// The quality of service of a published message, 0 to 2 (default 1).
+    pub qos: u8,
+    /// How a call over the quota is refused (default `"product"`).
+    pub overflow: Overflow,
+    /// The `x-acs-retry-after` of a `"gateway"` refusal, in seconds (default 1).
+    pub retry_after_s: u32,
+    /// The longest payload in bytes of UTF-8 (default 65,536).
+    pub max_payload_bytes: usize,
+    /// The longest parent topic, the first level, in characters (default 64).
+    pub max_parent_topic_chars: usize,
+    /// The longest topic in characters (default 128).
+    pub max_topic_chars: usize,
+    /// The longest request body in bytes (default 1 MiB).
+    pub max_body_bytes: usize,
+    /// Host names taken besides the vendor's, IP addresses and local names: exact, `*.suffix`
+    /// or `*` (default none).
+    pub hosts: Vec<String>,
+    /// Calls per second and caller of an action, instead of the vendor's figure; 0 is no limit.
+    pub quotas: BTreeMap<String, u32>,
+    /// Who may call with a signature.
+    pub access_keys: Vec<AccessKey>,
+    /// Who may call with a bearer token.
+    pub bearer_tokens: Vec<BearerToken>,
+    /// The instances that exist from the start.
+    pub instances: Vec<Instance>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            auto_create: true,
+            auth: AuthMode::Strict,
+            timestamp_window_s: 900,
+            nonce_window_s: 900,
+            nonce_capacity: 1 << 18,
+            allow_get: true,
+            allow_http: true,
+            default_format_v1: Format::Xml,
+            default_format_v3: Format::Json,
+            qos: 1,
+            overflow: Overflow::Product,
+            retry_after_s: 1,
+            max_payload_bytes: 64 << 10,
+            max_parent_topic_chars: 64,
+            max_topic_chars: 128,
+            max_body_bytes: 1 << 20,
+            hosts: Vec::new(),
+            quotas: BTreeMap::new(),
+            access_keys: vec![
+                AccessKey::with_secret("testid", "testsecret"),
+                AccessKey {
+                    security_token: Some(Secret::new("CAIS+sts/token==")),
+                    ..AccessKey::with_secret("STS.testid", "testsecret")
+                },
+            ],
+            bearer_tokens: vec![BearerToken {
+                token: Secret::new("testbearer"),
+                expires: None,
+            }],
+            instances: vec![Instance {
+                id: "post-cn-test0001".to_owned(),
+                region: "cn-hangzhou".to_owned(),
+                groups: vec!["GID_test".to_owned()],
+                topics: Vec::new(),
+            }],
+        }
+    }
+}
+
+/// Whether callers must prove who they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AuthMode {
+    /// Signature, time, nonce and token are checked.
+    Strict,
+    /// Nothing about the caller is checked.
+    Off,
+}
+
+/// Whose error a call over the quota gets. Which one a user of the cloud meets is not documented.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Overflow {
+    /// The product's `SystemOverFlow`, 500.
+    Product,
+    /// The gateway's `Throttling.User`, 400, with `x-acs-retry-after`.
+    Gateway,
+}
+
+/// Whether an access key may be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// It may.
+    #[default]
+    Active,
+    /// It is disabled.
+    Inactive,
+}
+
+/// One access key.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccessKey {
+    /// The access key id.
+    pub id: String,
+    /// The access key secret, for the HMAC signatures.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<Secret>,
+    /// The STS token that must come along; its presence makes this an STS key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub security_token: Option<Secret>,
+    /// When the STS token expires.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<Timestamp>,
+    /// Whether it may be used.
+    #[serde(default)]
+    pub status: Status,
+    /// The RSA public key of a key pair, for `SHA256withRSA` and `ACS3-RSA-SHA256`: PEM, or the
+    /// Base64 of its DER.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public_key: Option<String>,
+}
+
+impl AccessKey {
+    /// An active key with a secret.
+    pub fn with_secret(id: &str, secret: &str) -> Self {
+        Self {
+            id: id.to_owned(),
+            secret: Some(Secret::new(secret)),
+            security_token: None,
+            expires: None,
+            status: Status::Active,
+            public_key: None,
+        }
+    }
+}
+
+/// One bearer token.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BearerToken {
+    /// The token.
+    pub token: Secret,
+    /// When it expires.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<Timestamp>,
+}
+
+/// One instance.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Instance {
+    /// The instance id.
+    pub id: String,
+    /// Its region.
+    #[serde(default = "default_region")]
+    pub region: String,
+    /// Its group ids.
+    #[serde(default)]
+    pub groups: Vec<String>,
+    /// Its parent topics.
+    #[serde(default)]
+    pub topics: Vec<String>,
+}
+
+pub(super) fn default_region() -> String {
+    "cn-hangzhou".to_owned()
+}
+
+/// Settings from which no surface can be built.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{key}: {problem}")]
+pub struct SettingsError {
+    /// The key in the configuration, such as `aliyun.access_keys[0].public_key`.
+    pub key: String,
+    /// What is wrong with its value.
+    pub problem: String,
+}
+
+impl SettingsError {
+    pub(super) fn new(key: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self {
+            key: key.into(),
+            problem: problem.into(),
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! The product's rules for topics: the first level is the parent topic, made in the console;
+//! lower levels are free. `{parent}/p2p/{client id}` reaches one client without a subscription.
+
+use crate::broker::message::TopicName;
+
+use super::settings::Settings;
+
+/// A topic that a message may be published to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Topic(TopicName);
+
+impl Topic {
+    /// Checks a topic; the error says what is wrong with it.
+    pub(super) fn parse(text: &str, settings: &Settings) -> Result<Self, String> {
+        let name = TopicName::parse(text).map_err(|problem| problem.to_string())?;
+        let chars = text.chars().count();
+        if chars > settings.max_topic_chars {
+            return Err(format!(
+                "it has {chars} characters, {} are allowed",
+                settings.max_topic_chars
+            ));
+        }
+        let topic = Self(name);
+        let parent = topic.parent();
+        if parent.is_empty() {
+            return Err("its first level, the parent topic, is empty".to_owned());
+        }
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+        if !parent.bytes().all(allowed) {
+            return Err(
+                "its first level, the parent topic, may hold letters, digits, - and _ only"
+                    .to_owned(),
+            );
+        }
+        if parent.len() > settings.max_parent_topic_chars {
+            return Err(format!(
+                "its first level, the parent topic, has {} characters, {} are allowed",
+                parent.len(),
+                settings.max_parent_topic_chars
+            ));
+        }
+        Ok(topic)
+    }
+
+    /// The first level.
+    pub(super) fn parent(&self) -> &str {
+        self.0.as_str().split('/').next().unwrap_or_default()
+    }
+
+    /// The client id that a P2P topic names.
+    pub(super) fn target(&self) -> Option<&str> {
+        let mut levels = self.0.as_str().splitn(3, '/').skip(1);
+        match (levels.next(), levels.next()) {
+            (Some("p2p"), Some(client)) if !client.is_empty() && !client.contains('/') => {
+                Some(client)
+            }
+            _ => None,
+        }
+    }
+
+    /// The name as MQTT carries it.
+    pub(super) fn into_name(self) -> TopicName {
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Topic, String> {
+        Topic::parse(text, &Settings::default())
+    }
+
+    #[test]
+    fn the_parent_topic_is_narrow_and_the_rest_is_free() {
+        for good in ["a", "Topic-A_1/子 b/$x//", &"a".repeat(64)] {
+            assert!(parse(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "", "/a", "a b/c", "主题/a", "$SYS/a", "a/+", "a/x+y", "#", "a/\0",
+        ] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn lengths_are_counted_in_characters() {
+        assert!(parse(&"a".repeat(65)).is_err());
+        assert!(parse(&format!("a/{}", "子".repeat(126))).is_ok());
+        assert!(parse(&format!("a/{}", "子".repeat(127))).is_err());
+    }
+
+    #[test]
+    fn only_three_levels_with_p2p_in_the_middle_name_a_client() {
+        let target = |text: &str| parse(text).unwrap().target().map(ToOwned::to_owned);
+        assert_eq!(
+            target("a/p2p/GID_test@@@d1"),
+            Some("GID_test@@@d1".to_owned())
+        );
+        for text in ["a/p2p", "a/p2p/", "a/p2p/x/y", "a/b/x", "p2p/x", "a/P2P/x"] {
+            assert_eq!(target(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! One exchange in a file, and its comparison with what was seen.
+
+use std::path::Path;
+
+use bytes::Bytes;
+use bytestring::ByteString;
+use mqttstack::exchange::{Head, Headers, Malformed, Request, Scheme, Version};
+use mqttstack::ids::Ids;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// The names of the exchanges in a vendor's folder.
+pub fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<_> = std::fs::read_dir(folder)
+        .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter_map(|name| name.strip_suffix(".json").map(ToOwned::to_owned))
+        .filter(|name| name.contains("__"))
+        .collect();
+    assert!(!names.is_empty(), "no fixture in {}", folder.display());
+    names.sort();
+    names
+}
+
+/// One exchange.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fixture {
+    /// Where request and answer are from.
+    #[serde(rename = "source")]
+    _source: String,
+    /// When that was looked at.
+    #[serde(rename = "checked")]
+    _checked: String,
+    /// How sure the answer is.
+    #[serde(rename = "standing")]
+    _standing: Standing,
+    pub given: Given,
+    pub request: Exchanged,
+    answer: Answered,
+    published: Vec<Published>,
+    /// The variant of the vendor's error, for the test that walks them all.
+    error: Option<String>,
+    /// A part of what the journal must say.
+    reason: Option<String>,
+    /// What a recording says was signed; the vendor's own unit tests compare it.
+    #[serde(rename = "signing")]
+    _signing: Option<Value>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Standing {
+    Documented,
+    Captured,
+    Assumed,
+}
+
+/// The state in which the exchange takes place.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Given {
+    pub clock: jiff::Timestamp,
+    pub seed: u64,
+    /// The vendor's settings; what is not said is as by default.
+    #[serde(default = "empty")]
+    pub settings: Value,
+    /// Requests before the one that is looked at.
+    #[serde(default)]
+    pub before: Vec<Exchanged>,
+    /// An error that the vendor is made to answer with.
+    pub fault: Option<String>,
+    /// The ways in which it can be walked, if not all.
+    #[serde(default, rename = "ways")]
+    _ways: Vec<String>,
+}
+
+fn empty() -> Value {
+    Value::Object(serde_json::Map::default())
+}
+
+/// A request as it is sent.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Exchanged {
+    pub method: String,
+    pub path: String,
+    pub raw_query: String,
+    pub headers: Vec<(String, String)>,
+    pub body: String,
+    /// What was wrong with its bytes.
+    pub malformed: Option<String>,
+}
+
+impl Exchanged {
+    /// The request line's target.
+    pub fn target(&self) -> String {
+        match &*self.raw_query {
+            "" => self.path.clone(),
+            query => format!("{}?{query}", self.path),
+        }
+    }
+
+    /// The request as the HTTP loop hands it over.
+    pub fn request(&self) -> Request {
+        let loopback = ([127, 0, 0, 1], 21000).into();
+        let headers = self
+            .headers
+            .iter()
+            .map(|(name, value)| (ByteString::from(&**name), Bytes::from(value.clone())));
+        Request {
+            head: Head {
+                method: self.method.as_str().into(),
+                target: self.target().into(),
+                version: Version::Http11,
+                headers: Headers(headers.collect()),
+                size: 0,
+            },
+            body: Bytes::from(self.body.clone()),
+            malformed: self.malformed.as_deref().map(malformed),
+            peer: loopback,
+            local: loopback,
+            scheme: Scheme::Http,
+            certificates: [].into(),
+        }
+    }
+}
+
+fn malformed(name: &str) -> Malformed {
+    match name {
+        "Head" => Malformed::Head("a space in a header name".to_owned()),
+        "Version" => Malformed::Version,
+        "TargetTooLong" => Malformed::TargetTooLong { limit: 262_144 },
+        "HeadTooLarge" => Malformed::HeadTooLarge { limit: 327_680 },
+        "HeadTimeout" => Malformed::HeadTimeout,
+        "ContentLength" => Malformed::ContentLength,
+        "Chunk" => Malformed::Chunk,
+        "BodyTooLarge" => Malformed::BodyTooLarge { limit: 1_048_576 },
+        "BodyTimeout" => Malformed::BodyTimeout,
+        "Truncated" => Malformed::Truncated,
+        other => panic!("no Malformed::{other}"),
+    }
+}
+
+/// An answer.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Answered {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: String,
+}
+
+/// A message as the journal holds it.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Published {
+    pub id: String,
+    pub topic: String,
+    pub payload: String,
+    pub qos: u8,
+    pub retain: bool,
+}
+
+/// What was seen of an exchange.
+pub struct Seen {
+    pub answer: Answered,
+    pub published: Vec<Published>,
+    /// What the journal says of the request.
+    pub error_code: Option<String>,
+    pub reasons: Vec<String>,
+}
+
+impl Fixture {
+    /// Reads a file and puts the ids of its seed into it. They are drawn here in the order in
+    /// which a walk draws them: its request id, then the id of its message.
+    pub fn read(file: &Path) -> Result<Self, String> {
+        let told = |error: &dyn std::fmt::Display| format!("{}: {error}", file.display());
+        let text = std::fs::read_to_string(file).map_err(|error| told(&error))?;
+        let plain: Self = serde_json::from_str(&text).map_err(|error| told(&error))?;
+        let ids = Ids::new(Some(plain.given.seed));
+        for _ in &plain.given.before {
+            ids.request_id();
+            ids.upper_hex::<16>();
+        }
+        let text = text
+            .replace("{RequestId}", &ids.request_id())
+            .replace("{MsgId}", &ids.upper_hex::<16>());
+        serde_json::from_str(&text).map_err(|error| told(&error))
+    }
+
+    /// Compares what was seen with what is written.
+    pub fn check(&self, seen: &Seen) -> Result<(), String> {
+        same("answer", &self.answer, &seen.answer)?;
+        same("published", &self.published, &seen.published)?;
+        if self.error.is_some() != seen.error_code.is_some() {
+            return Err(format!("error code in the journal: {:?}", seen.error_code));
+        }
+        match &self.reason {
+            Some(part) if !seen.reasons.iter().any(|reason| reason.contains(part)) => Err(format!(
+                "the journal does not say {part:?} but {:#?}",
+                seen.reasons
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn same<T: PartialEq + Serialize>(what: &str, expected: &T, seen: &T) -> Result<(), String> {
+    if expected == seen {
+        return Ok(());
+    }
+    let print = |value| serde_json::to_string_pretty(value).unwrap_or_default();
+    Err(format!(
+        "{what} differs\nexpected: {}\nseen:     {}",
+        print(expected),
+        print(seen)
+    ))
+}
