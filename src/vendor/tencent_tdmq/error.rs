@@ -116,6 +116,14 @@ pub enum Error {
     /// A parameter that the action does not have.
     #[error("The parameter `{0}` is not recognized.")]
     Unknown(String),
+    /// A parameter has a value of another kind.
+    #[error("The value type of the parameter `{name}` is not valid: it should be {wanted}.")]
+    Kind {
+        /// The parameter.
+        name: &'static str,
+        /// The kind it should have.
+        wanted: &'static str,
+    },
     /// A parameter has a value that it cannot have.
     #[error("The parameter `{name}` is not valid: {problem}.")]
     Value {
@@ -256,6 +264,7 @@ impl Error {
             }
             Self::Missing(_) => cloud("MissingParameter", ERROR_LIST),
             Self::Unknown(_) => cloud("UnknownParameter", COMMON_CODES),
+            Self::Kind { .. } => assumed(cloud("InvalidParameter", COMMON_CODES)),
             Self::Value { .. } => cloud("InvalidParameterValue", ERROR_LIST),
             Self::NotFound { resource, .. } => not_found(*resource),
             Self::Exists { .. } => cloud("UnsupportedOperation.ResourceAlreadyExists", ERROR_LIST),
