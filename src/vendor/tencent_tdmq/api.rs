@@ -17,9 +17,9 @@ use crate::exchange::{Answer, Request, Surface};
 use crate::pipeline::Walk;
 
 /// The operation's name in journal, quotas and faults.
-pub const PUBLISH: &str = "Publish";
+pub(super) const PUBLISH: &str = "Publish";
 /// The operation's name in journal, quotas and faults.
-pub const CLIENT_STATUS: &str = "ClientStatus";
+pub(super) const CLIENT_STATUS: &str = "ClientStatus";
 
 /// A publish that was understood and allowed.
 #[derive(Debug)]
@@ -83,7 +83,7 @@ fn route(request: &Request) -> Result<Route, Error> {
 
 /// Routes, authenticates, parses and authorizes: a wrong path is told before a wrong password
 /// (assumed).
-pub fn admit(vendor: &TencentTdmq, walk: &mut Walk<'_>) -> Result<DataCall, Error> {
+pub(super) fn admit(vendor: &TencentTdmq, walk: &mut Walk<'_>) -> Result<DataCall, Error> {
     let route = route(walk.request)?;
     walk.draft.operation = Some(
         match route {
@@ -192,7 +192,7 @@ fn publish(
 }
 
 /// Topics that start with `$` are the service's own (assumed: only it publishes to them).
-pub fn check_topic(topic: &TopicName, max_bytes: usize) -> Result<(), Error> {
+pub(super) fn check_topic(topic: &TopicName, max_bytes: usize) -> Result<(), Error> {
     let text = topic.as_str();
     if text.len() > max_bytes {
         let why = format!("it has {} bytes, the limit is {max_bytes}", text.len());
@@ -207,7 +207,7 @@ pub fn check_topic(topic: &TopicName, max_bytes: usize) -> Result<(), Error> {
 }
 
 /// Refuses a payload over the limit.
-pub fn check_payload(size: usize, limit: usize) -> Result<(), Error> {
+pub(super) fn check_payload(size: usize, limit: usize) -> Result<(), Error> {
     if size > limit {
         return Err(Error::PayloadTooLarge { size, limit });
     }
@@ -268,13 +268,13 @@ fn authorize(
 
 /// The client that a point-to-point topic `{first level}/p2p/{client id}` names
 /// (tencentcloud.com/document/product/1294/76455).
-pub fn point_to_point(topic: &str) -> Option<&str> {
+pub(super) fn point_to_point(topic: &str) -> Option<&str> {
     let (_, rest) = topic.split_once('/')?;
     rest.strip_prefix("p2p/").filter(|id| !id.is_empty())
 }
 
 /// Publishes and answers 200 with the message id and no body.
-pub async fn perform_publish(
+pub(super) async fn perform_publish(
     vendor: &TencentTdmq,
     call: Publish,
     walk: &mut Walk<'_>,
@@ -284,7 +284,7 @@ pub async fn perform_publish(
 }
 
 /// Hands a publication to the broker and returns the message's id.
-pub async fn send(
+pub(super) async fn send(
     vendor: &TencentTdmq,
     instance: &Instance,
     publication: Publication,
@@ -311,7 +311,10 @@ pub async fn send(
 }
 
 /// 200 for a connected client, [`Error::ClientOffline`] for any other.
-pub async fn perform_status(call: ClientStatus, walk: &mut Walk<'_>) -> Result<Answer, Error> {
+pub(super) async fn perform_status(
+    call: ClientStatus,
+    walk: &mut Walk<'_>,
+) -> Result<Answer, Error> {
     let clients = walk.app.broker.clients().await;
     let connected = clients
         .iter()

@@ -13,7 +13,7 @@ use crate::exchange::Headers;
 
 /// Who calls.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Credentials {
+pub(super) struct Credentials {
     /// The user of Basic authentication.
     pub user: Option<String>,
     /// The verified certificate's subject.
@@ -22,7 +22,7 @@ pub struct Credentials {
 
 /// What the caller brought.
 #[derive(Debug, Clone, Copy)]
-pub struct Presented<'a> {
+pub(super) struct Presented<'a> {
     /// The request's header fields.
     pub headers: &'a Headers,
     /// The client certificate's chain, leaf first.
@@ -31,7 +31,7 @@ pub struct Presented<'a> {
 
 /// What it is checked against.
 #[derive(Debug, Clone, Copy)]
-pub struct Trusted<'a> {
+pub(super) struct Trusted<'a> {
     /// The instance's users.
     pub users: &'a [User],
     /// The certificate authorities of the BYOC mode; empty: the mode is off.
@@ -42,7 +42,7 @@ pub struct Trusted<'a> {
 
 /// Authenticates. A certificate counts only where authorities are configured; an
 /// `Authorization` field that came must be right even beside a good certificate.
-pub fn authenticate(
+pub(super) fn authenticate(
     presented: Presented<'_>,
     trusted: Trusted<'_>,
 ) -> Result<Credentials, Error> {
@@ -84,7 +84,7 @@ fn basic_user(field: &[u8], users: &[User]) -> Result<String, Error> {
 }
 
 /// User and password of a Basic credential (RFC 7617).
-pub fn parse_basic(field: &[u8]) -> Result<(String, String), Error> {
+pub(super) fn parse_basic(field: &[u8]) -> Result<(String, String), Error> {
     let bad = Error::BadCredentials;
     let text = std::str::from_utf8(field).map_err(|_| bad("it is not UTF-8"))?;
     let (scheme, encoded) = text

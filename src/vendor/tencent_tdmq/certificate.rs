@@ -2,6 +2,7 @@
 //! by a configured authority, and what does its subject say. The chain is judged by rustls, on
 //! the emulator's clock; the subject is read by `x509-parser`.
 
+use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,6 @@ use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
-use rustls::server::danger::ClientCertVerifier;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use x509_parser::der_parser::oid::Oid;
 use x509_parser::oid_registry::{
@@ -70,7 +70,7 @@ impl Serialize for Authority {
 
 /// What a certificate's subject says (RFC 4519 names).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Identity {
+pub(super) struct Identity {
     /// CN: the client id.
     pub common_name: Option<String>,
     /// O.
@@ -88,7 +88,7 @@ pub struct Identity {
 
 impl Identity {
     /// The value of the policy variable `Certificate.Subject.{name}`.
-    pub fn field(&self, name: &str) -> Option<&str> {
+    pub(super) fn field(&self, name: &str) -> Option<&str> {
         match name {
             "CommonName" => self.common_name.as_deref(),
             "Organization" => self.organization.as_deref(),
@@ -107,8 +107,11 @@ impl Identity {
         let own_serial = certificate
             .raw_serial()
             .iter()
-            .map(|byte| format!("{byte:02X}"))
-            .collect();
+            .fold(String::new(), |mut text, byte| {
+                // Writing to a String cannot fail.
+                let _ = write!(text, "{byte:02X}");
+                text
+            });
         Ok(Self {
             common_name: attribute(subject, &OID_X509_COMMON_NAME),
             organization: attribute(subject, &OID_X509_ORGANIZATION_NAME),
@@ -127,7 +130,7 @@ fn attribute(subject: &X509Name<'_>, oid: &Oid<'static>) -> Option<String> {
 
 /// Checks a chain (leaf first) against the authorities, at this time; its subject must have a
 /// common name.
-pub fn verify(
+pub(super) fn verify(
     chain: &[Bytes],
     authorities: &[Authority],
     now: Timestamp,
@@ -157,7 +160,12 @@ pub fn verify(
         .verify_client_cert(&leaf, &intermediates, now)
         .map_err(|error| refused(error.to_string()))?;
     let identity = Identity::read(&leaf)?;
-    if identity.common_name.as_deref().unwrap_or_default().is_empty() {
+    if identity
+        .common_name
+        .as_deref()
+        .unwrap_or_default()
+        .is_empty()
+    {
         return Err(refused("its subject has no common name".to_owned()));
     }
     Ok(identity)

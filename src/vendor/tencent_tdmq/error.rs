@@ -49,7 +49,9 @@ impl Resource {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// No such path on the data plane.
-    #[error("{0:?} is no path of the data plane: it has /topics/{{topic}} and /client-id/{{id}}/status")]
+    #[error(
+        "{0:?} is no path of the data plane: it has /topics/{{topic}} and /client-id/{{id}}/status"
+    )]
     Path(String),
     /// The path exists, the method does not.
     #[error("{method} is not allowed here: use {allow}")]
@@ -282,9 +284,7 @@ const fn not_found(resource: Resource) -> Row {
         Resource::Instance => cloud("ResourceNotFound.Instance", ERROR_LIST),
         Resource::Topic => cloud("ResourceNotFound.Topic", ERROR_LIST),
         Resource::Username => cloud("ResourceNotFound.Username", ERROR_LIST),
-        Resource::AuthorizationPolicy => {
-            cloud("ResourceNotFound.AuthorizationPolicy", ERROR_LIST)
-        }
+        Resource::AuthorizationPolicy => cloud("ResourceNotFound.AuthorizationPolicy", ERROR_LIST),
         Resource::Message => cloud("ResourceNotFound.Message", ERROR_LIST),
         Resource::Client => assumed(cloud("ResourceNotFound", ERROR_LIST)),
     }
@@ -341,4 +341,65 @@ fn cloud_answer(error: &Error, row: Row, receipt: &Receipt) -> Answer {
         _ => error.to_string(),
     };
     tencent_tc3::failure(receipt, row.code, &message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_shared_refusal_has_a_status_of_its_own_kind_on_both_planes() {
+        let receipt = Receipt {
+            id: "AB-CD".to_owned(),
+            now: jiff::Timestamp::UNIX_EPOCH,
+        };
+        for (refusal, status, code) in [
+            (
+                Refusal::Malformed(Malformed::ContentLength),
+                400,
+                "InvalidParameter",
+            ),
+            (
+                Refusal::Malformed(Malformed::BodyTooLarge { limit: 1 }),
+                413,
+                "InvalidParameterValue",
+            ),
+            (
+                Refusal::Malformed(Malformed::BodyTimeout),
+                408,
+                "InvalidParameter",
+            ),
+            (
+                Refusal::TooManyRequests {
+                    operation: "Publish",
+                    key: "k".to_owned(),
+                    per_second: 1,
+                },
+                429,
+                "RequestLimitExceeded",
+            ),
+            (
+                Refusal::Overloaded {
+                    client_id: "slow".to_owned(),
+                    waited_ms: 1,
+                },
+                503,
+                "ResourceUnavailable",
+            ),
+            (
+                Refusal::Unavailable("x".to_owned()),
+                503,
+                "ResourceUnavailable",
+            ),
+            (Refusal::Internal("x".to_owned()), 500, "InternalError"),
+        ] {
+            let error = Error::from(refusal);
+            assert_eq!(render(&error, Plane::Data, &receipt).status, status);
+            let answer = render(&error, Plane::Cloud, &receipt);
+            assert_eq!(answer.status, 200, "the SDKs drop any other");
+            let body = String::from_utf8(answer.body.bytes().to_vec()).unwrap();
+            assert!(body.contains(&format!("\"Code\":\"{code}\"")), "{body}");
+            assert!(body.contains("\"RequestId\":\"ab-cd\""), "{body}");
+        }
+    }
 }

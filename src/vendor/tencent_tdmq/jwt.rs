@@ -54,7 +54,7 @@ pub struct Authenticator {
 
 /// What a good token says of its bearer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Bearer {
+pub(super) struct Bearer {
     /// `sub`.
     pub subject: Option<String>,
 }
@@ -87,7 +87,11 @@ impl Authenticator {
             }
             (Algorithm::PublicKey, ES256 | ES384) => DecodingKey::from_ec_pem(pem),
             (Algorithm::PublicKey, EdDSA) => DecodingKey::from_ed_pem(pem),
-            _ => return Err(format!("its algorithm {algorithm:?} is not this authenticator's")),
+            _ => {
+                return Err(format!(
+                    "its algorithm {algorithm:?} is not this authenticator's"
+                ));
+            }
         };
         key.map_err(|error| format!("the authenticator's key does not fit: {error}"))
     }
@@ -136,7 +140,10 @@ fn check_times(claims: &Value, now: Timestamp) -> Result<(), String> {
     let now = now.as_second();
     let time = |name: &str| match &claims[name] {
         Value::Null => Ok(None),
-        #[expect(clippy::cast_possible_truncation, reason = "seconds, fractions dropped")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "seconds, fractions dropped"
+        )]
         value => value
             .as_i64()
             .or_else(|| value.as_f64().map(|seconds| seconds as i64))
@@ -156,18 +163,20 @@ fn check_times(claims: &Value, now: Timestamp) -> Result<(), String> {
     if let Some(iat) = time("iat")?
         && now < iat
     {
-        return Err(format!("it was issued at {iat}, which is after now ({now})"));
+        return Err(format!(
+            "it was issued at {iat}, which is after now ({now})"
+        ));
     }
     Ok(())
 }
 
 /// Three parts, the first of them a JSON object in Base64.
-fn looks_like_token(text: &str) -> bool {
+pub(super) fn looks_like_token(text: &str) -> bool {
     text.starts_with("eyJ") && text.split('.').count() == 3
 }
 
 /// Whether a CONNECT has a token where an authenticator looks for one.
-pub fn has_token(
+pub(super) fn has_token(
     authenticators: &[Authenticator],
     username: Option<&str>,
     password: Option<&[u8]>,
@@ -179,7 +188,7 @@ pub fn has_token(
 
 /// Asks the authenticators in order; the first that takes the token decides. `None` where there
 /// is no token, the last refusal where none takes it.
-pub fn authenticate(
+pub(super) fn authenticate(
     authenticators: &[Authenticator],
     username: Option<&str>,
     password: Option<&[u8]>,

@@ -6,6 +6,7 @@
 //! | `api.rs`, `query.rs` | `POST /topics/{topic}`, `GET /client-id/{id}/status` |
 //! | `cloud/` | the cloud API at `/` with `X-TC-Action`, version 2024-05-16 |
 //! | `auth.rs`, `certificate.rs`, `jwt.rs` | who calls |
+//! | `mqtt.rs` | the MQTT side: users, tokens, certificates, policies, events |
 //! | `policy.rs`, `pattern.rs` | who may connect, publish, subscribe |
 //! | `store.rs` | instances, users, policies, topics |
 //! | `error.rs` | how it refuses |
@@ -16,12 +17,14 @@ mod certificate;
 mod cloud;
 pub mod error;
 mod jwt;
+mod mqtt;
 mod pattern;
 mod policy;
 mod query;
 mod store;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -29,8 +32,8 @@ pub use self::certificate::Authority;
 pub use self::error::{Error, Plane, Row};
 pub use self::jwt::Authenticator;
 pub use self::policy::{Action, Effect, Policy};
-use self::store::{Seed, Store};
 pub use self::store::User;
+use self::store::{Seed, Store};
 use crate::exchange::{Answer, BodyPolicy, Head, Receipt, Request, Surface};
 use crate::pipeline::{Charge, Vendor, Walk};
 use crate::secret::Secret;
@@ -130,12 +133,12 @@ impl Default for Settings {
     }
 }
 
-/// TDMQ for MQTT.
-#[derive(Debug)]
+/// A shared handle on TDMQ for MQTT.
+#[derive(Debug, Clone)]
 pub struct TencentTdmq {
-    settings: Settings,
-    cloud: tencent_tc3::Settings,
-    store: Store,
+    settings: Arc<Settings>,
+    cloud: Arc<tencent_tc3::Settings>,
+    store: Arc<Store>,
 }
 
 /// A request that was understood and allowed.
@@ -157,9 +160,9 @@ impl TencentTdmq {
         };
         let store = Store::new(&settings.instance.id, seed, settings.auto_create);
         Self {
-            settings,
-            cloud,
-            store,
+            settings: Arc::new(settings),
+            cloud: Arc::new(cloud),
+            store: Arc::new(store),
         }
     }
 
@@ -175,24 +178,6 @@ impl TencentTdmq {
             .copied()
             .unwrap_or(documented)
     }
-}
-
-/// Whether a cloud API request (`X-TC-Action`) is for this service: by its host, by the service
-/// in its signature, else by its version, which no other service of this program has.
-pub fn claims(head: &Head) -> bool {
-    let headers = &head.headers;
-    if headers.get("x-tc-action").is_none() {
-        return false;
-    }
-    let host = head.host().unwrap_or_default();
-    if host.contains("tencentcloudapi.com") {
-        return host.starts_with("mqtt.");
-    }
-    let scope = format!("/{SERVICE}/tc3_request");
-    headers
-        .text("authorization")
-        .is_some_and(|field| field.contains(&scope))
-        || headers.text("x-tc-version") == Some(VERSION)
 }
 
 fn plane(request: &Request) -> Plane {

@@ -13,7 +13,7 @@ use crate::broker::message::TopicFilter;
 
 /// The values of the variables.
 #[derive(Debug, Clone, Copy)]
-pub struct Names<'a> {
+pub(super) struct Names<'a> {
     /// `${Username}`.
     pub username: Option<&'a str>,
     /// `${ClientId}`.
@@ -45,11 +45,11 @@ enum Piece {
 
 /// A pattern with its variables filled in.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Pattern(Vec<Piece>);
+pub(super) struct Pattern(Vec<Piece>);
 
 impl Pattern {
     /// Fills in the variables; `None` where one has no value or is an expression.
-    pub fn parse(text: &str, names: Names<'_>) -> Option<Self> {
+    pub(super) fn parse(text: &str, names: Names<'_>) -> Option<Self> {
         let mut pieces = Vec::new();
         let mut rest = text;
         while let Some(start) = rest.find("${") {
@@ -63,7 +63,7 @@ impl Pattern {
     }
 
     /// Whether the whole text matches, `*` standing for any characters.
-    pub fn matches(&self, text: &str) -> bool {
+    pub(super) fn matches(&self, text: &str) -> bool {
         self.regex(|written| {
             written
                 .split('*')
@@ -75,19 +75,18 @@ impl Pattern {
     }
 
     /// Whether the whole text matches what is written as a regular expression.
-    pub fn matches_as_regex(&self, text: &str) -> bool {
+    pub(super) fn matches_as_regex(&self, text: &str) -> bool {
         self.regex(ToOwned::to_owned)
             .is_some_and(|regex| regex.is_match(text))
     }
 
     /// Whether the text is within the pattern read as an MQTT topic filter.
-    pub fn matches_as_filter(&self, topic: &str) -> bool {
+    pub(super) fn matches_as_filter(&self, topic: &str) -> bool {
         let mut filter = String::new();
         for piece in &self.0 {
             match piece {
-                Piece::Written(text) => filter.push_str(text),
                 Piece::Value(text) if text.contains(['+', '#']) => return false,
-                Piece::Value(text) => filter.push_str(text),
+                Piece::Written(text) | Piece::Value(text) => filter.push_str(text),
             }
         }
         filter.contains(['+', '#'])

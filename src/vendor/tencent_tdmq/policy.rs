@@ -124,7 +124,7 @@ impl Default for Policy {
 
 /// Who asks.
 #[derive(Debug, Clone)]
-pub struct Subject {
+pub(super) struct Subject {
     /// The user name, if there is one.
     pub username: Option<String>,
     /// The client id.
@@ -137,7 +137,7 @@ pub struct Subject {
 
 /// What is asked.
 #[derive(Debug, Clone, Copy)]
-pub enum Operation<'a> {
+pub(super) enum Operation<'a> {
     /// To connect. Topics, QoS and retain of a rule do not apply (assumed).
     Connect,
     /// To publish.
@@ -170,7 +170,7 @@ impl Operation<'_> {
 
 /// What the rules say.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Decision {
+pub(super) enum Decision {
     /// The named rule allows it.
     Allowed(String),
     /// The named rule denies it.
@@ -181,13 +181,13 @@ pub enum Decision {
 
 impl Decision {
     /// Whether it is a yes.
-    pub const fn is_allowed(&self) -> bool {
+    pub(super) const fn is_allowed(&self) -> bool {
         matches!(self, Self::Allowed(_))
     }
 }
 
 /// Asks the rules in the order of their priority.
-pub fn decide(policies: &[Policy], subject: &Subject, operation: Operation<'_>) -> Decision {
+pub(super) fn decide(policies: &[Policy], subject: &Subject, operation: Operation<'_>) -> Decision {
     let mut ordered: Vec<&Policy> = policies.iter().collect();
     ordered.sort_by_key(|policy| policy.priority);
     let names = Names {
@@ -206,7 +206,7 @@ pub fn decide(policies: &[Policy], subject: &Subject, operation: Operation<'_>) 
 }
 
 /// Why an operation was denied, for the journal.
-pub fn denial(decision: &Decision, subject: &Subject, operation: Operation<'_>) -> String {
+pub(super) fn denial(decision: &Decision, subject: &Subject, operation: Operation<'_>) -> String {
     let who = format!(
         "client {:?} with user {:?}",
         subject.client_id,
@@ -223,14 +223,13 @@ pub fn denial(decision: &Decision, subject: &Subject, operation: Operation<'_>) 
     }
 }
 
-fn matches(
-    policy: &Policy,
-    subject: &Subject,
-    names: Names<'_>,
-    operation: Operation<'_>,
-) -> bool {
+fn matches(policy: &Policy, subject: &Subject, names: Names<'_>, operation: Operation<'_>) -> bool {
     policy.actions.contains(&operation.action())
-        && text_matches(policy.username.as_deref(), subject.username.as_deref(), names)
+        && text_matches(
+            policy.username.as_deref(),
+            subject.username.as_deref(),
+            names,
+        )
         && client_id_matches(policy.client_id.as_deref(), subject, names)
         && address_matches(policy.ip.as_deref(), subject.ip)
         && conditions_match(policy, names, operation)
@@ -284,6 +283,6 @@ fn address_matches(wanted: Option<&str>, from: Option<IpAddr>) -> bool {
 }
 
 /// Whether a text is an address or a network, as the `Ip` condition takes it.
-pub fn is_address(text: &str) -> bool {
+pub(super) fn is_address(text: &str) -> bool {
     text.parse::<IpNet>().is_ok() || text.parse::<IpAddr>().is_ok()
 }

@@ -19,7 +19,7 @@ const MAX_STRING: usize = 65_535;
 
 /// What the query says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Parameters {
+pub(super) struct Parameters {
     /// `qos`, 1 where absent. 2 is taken, as the broker takes it (assumed).
     pub qos: Qos,
     /// `retained`, false where absent.
@@ -54,7 +54,7 @@ struct Pair {
 }
 
 /// Reads the query.
-pub fn parse(raw_query: &str) -> Result<Parameters, Error> {
+pub(super) fn parse(raw_query: &str) -> Result<Parameters, Error> {
     let mut parameters = Parameters::default();
     let mut seen = Vec::new();
     let mut pairs = BTreeMap::<u32, Pair>::new();
@@ -120,10 +120,11 @@ fn decode(text: &str) -> Option<String> {
 }
 
 /// Percent-decoding that refuses a `%` without two hexadecimal digits and what is not UTF-8.
-pub fn percent_decoded(text: &str) -> Option<String> {
-    let whole = text.split('%').skip(1).all(|rest| {
-        rest.len() >= 2 && rest.bytes().take(2).all(|byte| byte.is_ascii_hexdigit())
-    });
+pub(super) fn percent_decoded(text: &str) -> Option<String> {
+    let whole = text
+        .split('%')
+        .skip(1)
+        .all(|rest| rest.len() >= 2 && rest.bytes().take(2).all(|byte| byte.is_ascii_hexdigit()));
     let decoded = percent_decode_str(text).decode_utf8().ok()?;
     whole.then(|| decoded.into_owned())
 }

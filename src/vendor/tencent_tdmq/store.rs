@@ -92,7 +92,7 @@ pub struct Instance {
 
 /// What every instance starts with.
 #[derive(Debug, Clone, Default)]
-pub struct Seed {
+pub(super) struct Seed {
     /// Its users.
     pub users: Vec<User>,
     /// Its policies.
@@ -122,7 +122,7 @@ impl Seed {
 
 /// All instances.
 #[derive(Debug)]
-pub struct Store {
+pub(super) struct Store {
     main: String,
     seed: Seed,
     auto_create: bool,
@@ -131,7 +131,7 @@ pub struct Store {
 
 impl Store {
     /// One instance `main`; with `auto_create` any other one comes into being when it is named.
-    pub fn new(main: &str, seed: Seed, auto_create: bool) -> Self {
+    pub(super) fn new(main: &str, seed: Seed, auto_create: bool) -> Self {
         let store = Self {
             main: main.to_owned(),
             seed,
@@ -143,18 +143,18 @@ impl Store {
     }
 
     /// Back to the seed.
-    pub fn reset(&self) {
+    pub(super) fn reset(&self) {
         let first = self.seed.instance(&self.main);
         *self.instances.write() = BTreeMap::from([(self.main.clone(), first)]);
     }
 
     /// The instance that serves whoever names none.
-    pub fn main(&self) -> Arc<Instance> {
+    pub(super) fn main(&self) -> Arc<Instance> {
         self.ensure(&self.main)
     }
 
     /// The named instance.
-    pub fn find(&self, id: &str) -> Option<Arc<Instance>> {
+    pub(super) fn find(&self, id: &str) -> Option<Arc<Instance>> {
         if let Some(instance) = self.instances.read().get(id) {
             return Some(instance.clone());
         }
@@ -163,14 +163,14 @@ impl Store {
 
     /// The instance whose access point this host is (`mqtt-xxx-{region}-public.mqtt.tencenttdmq.com`),
     /// else the main one.
-    pub fn by_host(&self, host: Option<&str>) -> Arc<Instance> {
+    pub(super) fn by_host(&self, host: Option<&str>) -> Arc<Instance> {
         host.and_then(access_point_instance)
             .and_then(|id| self.find(&id))
             .unwrap_or_else(|| self.main())
     }
 
     /// All of them, by id.
-    pub fn all(&self) -> Vec<Arc<Instance>> {
+    pub(super) fn all(&self) -> Vec<Arc<Instance>> {
         self.instances.read().values().cloned().collect()
     }
 

@@ -1,5 +1,6 @@
 //! Clients as the broker has them: `DescribeClientList`, `KickOutClient`.
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::parameters::{Parameters, value};
@@ -38,7 +39,7 @@ pub(super) async fn describe_client_list(
 }
 
 fn connect_time(client: &Client) -> i64 {
-    client.connected_at.map_or(0, |time| time.as_millisecond())
+    client.connected_at.map_or(0, Timestamp::as_millisecond)
 }
 
 fn describe(client: &Client, subscriptions: &[Subscription]) -> Value {

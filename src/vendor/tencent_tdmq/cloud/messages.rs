@@ -94,7 +94,9 @@ fn topic(vendor: &TencentTdmq, parameters: &Parameters) -> Result<TopicName, Err
 }
 
 fn payload(parameters: &Parameters) -> Result<Bytes, Error> {
-    let payload = parameters.text("Payload")?.ok_or(Error::Missing("Payload"))?;
+    let payload = parameters
+        .text("Payload")?
+        .ok_or(Error::Missing("Payload"))?;
     match parameters.text("Encoding")?.unwrap_or("plain") {
         "" | "plain" => Ok(Bytes::from(payload.to_owned())),
         "base64" => BASE64_STANDARD
@@ -132,7 +134,9 @@ pub(super) fn describe_message_list(
     if from > to {
         return Err(value("StartTime", "it is after EndTime"));
     }
-    let task = parameters.text("TaskRequestId")?.filter(|it| !it.is_empty());
+    let task = parameters
+        .text("TaskRequestId")?
+        .filter(|it| !it.is_empty());
     let page = parameters.page(50)?;
     let mut found = newest_first(walk);
     found.retain(|message| {

@@ -92,7 +92,7 @@ pub struct CloudCall {
 }
 
 /// Verifies the signature, then the version, the action and the parameters' names.
-pub fn admit(vendor: &TencentTdmq, walk: &mut Walk<'_>) -> Result<CloudCall, Error> {
+pub(super) fn admit(vendor: &TencentTdmq, walk: &mut Walk<'_>) -> Result<CloudCall, Error> {
     walk.draft.operation = walk
         .request
         .head
@@ -119,7 +119,7 @@ pub fn admit(vendor: &TencentTdmq, walk: &mut Walk<'_>) -> Result<CloudCall, Err
 }
 
 /// Performs the action and answers.
-pub async fn perform(
+pub(super) async fn perform(
     vendor: &TencentTdmq,
     call: CloudCall,
     walk: &mut Walk<'_>,

@@ -8,11 +8,11 @@ use crate::vendor::tencent_tdmq::error::Error;
 
 /// The parameters of one call.
 #[derive(Debug)]
-pub struct Parameters(Map<String, Value>);
+pub(super) struct Parameters(Map<String, Value>);
 
 impl Parameters {
     /// Refuses a name that is not among the `known`. `null` counts as absent.
-    pub fn new(mut fields: Map<String, Value>, known: &[&str]) -> Result<Self, Error> {
+    pub(super) fn new(mut fields: Map<String, Value>, known: &[&str]) -> Result<Self, Error> {
         // The common parameters of a GET stand among the action's own.
         for common in ["Action", "Version", "Region", "Language", "Token"] {
             fields.remove(common);
@@ -25,7 +25,7 @@ impl Parameters {
     }
 
     /// A text, if it is there.
-    pub fn text(&self, name: &'static str) -> Result<Option<&str>, Error> {
+    pub(super) fn text(&self, name: &'static str) -> Result<Option<&str>, Error> {
         self.0
             .get(name)
             .map(|value| value.as_str().ok_or(kind(name, "a string")))
@@ -33,7 +33,7 @@ impl Parameters {
     }
 
     /// A text that must be there. An empty one is as bad as none.
-    pub fn needed_text(&self, name: &'static str) -> Result<&str, Error> {
+    pub(super) fn needed_text(&self, name: &'static str) -> Result<&str, Error> {
         match self.text(name)? {
             None => Err(Error::Missing(name)),
             Some("") => Err(value(name, "it is empty")),
@@ -42,7 +42,7 @@ impl Parameters {
     }
 
     /// A whole number, if it is there.
-    pub fn integer(&self, name: &'static str) -> Result<Option<i64>, Error> {
+    pub(super) fn integer(&self, name: &'static str) -> Result<Option<i64>, Error> {
         let Some(value) = self.0.get(name) else {
             return Ok(None);
         };
@@ -54,12 +54,12 @@ impl Parameters {
     }
 
     /// A whole number that must be there.
-    pub fn needed_integer(&self, name: &'static str) -> Result<i64, Error> {
+    pub(super) fn needed_integer(&self, name: &'static str) -> Result<i64, Error> {
         self.integer(name)?.ok_or(Error::Missing(name))
     }
 
     /// A whole number within bounds, `default` where it is absent.
-    pub fn bounded(
+    pub(super) fn bounded(
         &self,
         name: &'static str,
         default: i64,
@@ -70,11 +70,14 @@ impl Parameters {
             return Ok(number);
         }
         let (from, to) = (bounds.start(), bounds.end());
-        Err(value(name, format!("{number} is not within {from} and {to}")))
+        Err(value(
+            name,
+            format!("{number} is not within {from} and {to}"),
+        ))
     }
 
     /// A truth value, if it is there.
-    pub fn flag(&self, name: &'static str) -> Result<Option<bool>, Error> {
+    pub(super) fn flag(&self, name: &'static str) -> Result<Option<bool>, Error> {
         let Some(value) = self.0.get(name) else {
             return Ok(None);
         };
@@ -87,7 +90,7 @@ impl Parameters {
     }
 
     /// A list of objects; empty where it is absent.
-    pub fn objects(&self, name: &'static str) -> Result<Vec<&Map<String, Value>>, Error> {
+    pub(super) fn objects(&self, name: &'static str) -> Result<Vec<&Map<String, Value>>, Error> {
         let Some(value) = self.0.get(name) else {
             return Ok(Vec::new());
         };
@@ -98,7 +101,7 @@ impl Parameters {
     }
 
     /// `Filters` as name and values, each with a name that the action knows.
-    pub fn filters(&self, known: &[&str]) -> Result<Vec<Filter>, Error> {
+    pub(super) fn filters(&self, known: &[&str]) -> Result<Vec<Filter>, Error> {
         self.objects("Filters")?
             .into_iter()
             .map(|filter| Filter::read(filter, known))
@@ -106,7 +109,7 @@ impl Parameters {
     }
 
     /// `Offset` (default 0) and `Limit` (default 20, at most `most`).
-    pub fn page(&self, most: i64) -> Result<Page, Error> {
+    pub(super) fn page(&self, most: i64) -> Result<Page, Error> {
         let offset = self.bounded("Offset", 0, 0..=i64::from(i32::MAX))?;
         let limit = self.bounded("Limit", 20, 1..=most)?;
         Ok(Page {
@@ -118,7 +121,7 @@ impl Parameters {
 
 /// One of the `Filters`.
 #[derive(Debug)]
-pub struct Filter {
+pub(super) struct Filter {
     /// What is filtered.
     pub name: String,
     values: Vec<String>,
@@ -131,13 +134,22 @@ impl Filter {
             .and_then(Value::as_str)
             .ok_or(kind("Filters", "a list of objects with Name and Values"))?;
         if !known.contains(&name) {
-            let problem = format!("there is no filter {name:?}; there are {}", known.join(", "));
+            let problem = format!(
+                "there is no filter {name:?}; there are {}",
+                known.join(", ")
+            );
             return Err(value("Filters", problem));
         }
-        let values: Option<Vec<String>> = filter
-            .get("Values")
-            .and_then(Value::as_array)
-            .and_then(|values| values.iter().map(|v| v.as_str().map(str::to_owned)).collect());
+        let values: Option<Vec<String>> =
+            filter
+                .get("Values")
+                .and_then(Value::as_array)
+                .and_then(|values| {
+                    values
+                        .iter()
+                        .map(|v| v.as_str().map(str::to_owned))
+                        .collect()
+                });
         Ok(Self {
             name: name.to_owned(),
             values: values.ok_or(kind("Filters", "a list of objects with Name and Values"))?,
@@ -145,26 +157,26 @@ impl Filter {
     }
 
     /// Whether the text contains one of the values.
-    pub fn is_contained_in(&self, text: &str) -> bool {
+    pub(super) fn is_contained_in(&self, text: &str) -> bool {
         self.values.iter().any(|value| text.contains(value))
     }
 
     /// Whether the text is one of the values.
-    pub fn is_one_of(&self, text: &str) -> bool {
+    pub(super) fn is_one_of(&self, text: &str) -> bool {
         self.values.iter().any(|value| text == value)
     }
 }
 
 /// A page of a list.
 #[derive(Debug, Clone, Copy)]
-pub struct Page {
+pub(super) struct Page {
     offset: usize,
     limit: usize,
 }
 
 impl Page {
     /// The items of this page.
-    pub fn of<T>(self, items: impl IntoIterator<Item = T>) -> Vec<T> {
+    pub(super) fn of<T>(self, items: impl IntoIterator<Item = T>) -> Vec<T> {
         items
             .into_iter()
             .skip(self.offset)
@@ -174,7 +186,7 @@ impl Page {
 }
 
 /// The parameter has a value that it cannot have.
-pub fn value(name: &'static str, problem: impl Into<String>) -> Error {
+pub(super) fn value(name: &'static str, problem: impl Into<String>) -> Error {
     Error::Value {
         name,
         problem: problem.into(),
@@ -186,7 +198,7 @@ fn kind(name: &'static str, wanted: &'static str) -> Error {
 }
 
 /// Refuses a text that is longer than `most` characters.
-pub fn at_most(name: &'static str, text: &str, most: usize) -> Result<(), Error> {
+pub(super) fn at_most(name: &'static str, text: &str, most: usize) -> Result<(), Error> {
     if text.chars().count() > most {
         return Err(value(name, format!("it is longer than {most} characters")));
     }
@@ -194,7 +206,7 @@ pub fn at_most(name: &'static str, text: &str, most: usize) -> Result<(), Error>
 }
 
 /// Refuses a text with other characters than letters, digits, `-` and `_`, or of another length.
-pub fn plain_name(
+pub(super) fn plain_name(
     name: &'static str,
     text: &str,
     length: std::ops::RangeInclusive<usize>,

@@ -113,12 +113,14 @@ fn list(text: &str) -> Vec<String> {
 
 fn actions(text: &str) -> Result<Vec<Action>, Error> {
     let actions: Option<Vec<Action>> = list(text).iter().map(|it| Action::parse(it)).collect();
-    actions.filter(|actions| !actions.is_empty()).ok_or_else(|| {
-        value(
-            "Actions",
-            format!("{text:?} is no list of connect, pub and sub"),
-        )
-    })
+    actions
+        .filter(|actions| !actions.is_empty())
+        .ok_or_else(|| {
+            value(
+                "Actions",
+                format!("{text:?} is no list of connect, pub and sub"),
+            )
+        })
 }
 
 fn qos(text: &str) -> Result<Vec<u8>, Error> {
