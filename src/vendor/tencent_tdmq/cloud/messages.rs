@@ -102,7 +102,7 @@ fn payload(parameters: &Parameters) -> Result<Bytes, Error> {
         "base64" => BASE64_STANDARD
             .decode(payload)
             .map(Bytes::from)
-            .map_err(|error| value("Payload", format!("it is not Base64: {error}"))),
+            .map_err(|_| value("Payload", "it is not Base64")),
         other => Err(value(
             "Encoding",
             format!("{other:?} is neither plain nor base64"),
