@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::broker::message::TopicFilter;
 use crate::exchange::Surface;
-use crate::vendor::aliyun;
+use crate::vendor::{aliyun, nanomq};
 use crate::{broker, journal, server, tls};
 
 pub use value::{ClockStart, LogFormat, LogLevel, NotAClockStart, NotAPort, NotASeed, Port, Seed};
@@ -72,6 +73,8 @@ pub struct Config {
     pub journal: journal::Settings,
     /// The Aliyun surface.
     pub aliyun: aliyun::Settings,
+    /// The `NanoMQ` surface.
+    pub nanomq: nanomq::Settings,
 }
 
 impl Default for Config {
@@ -100,6 +103,7 @@ impl Default for Config {
             mqtt: broker::Settings::default(),
             journal: journal::Settings::default(),
             aliyun: aliyun::Settings::default(),
+            nanomq: nanomq::Settings::default(),
         }
     }
 }
@@ -152,11 +156,31 @@ impl Config {
             line: line_of(text, &error),
             what: one_line(error.message()),
         })?;
-        serde_path_to_error::deserialize(deserializer).map_err(|error| KeyError {
-            key: error.path().to_string(),
-            line: line_of(text, error.inner()),
-            what: one_line(error.inner().message()),
-        })
+        let config: Self =
+            serde_path_to_error::deserialize(deserializer).map_err(|error| KeyError {
+                key: error.path().to_string(),
+                line: line_of(text, error.inner()),
+                what: one_line(error.inner().message()),
+            })?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// What a value's type alone does not say.
+    fn check(&self) -> Result<(), KeyError> {
+        for (key, filters) in [
+            ("mqtt.deny_subscribe", &self.mqtt.deny_subscribe),
+            ("mqtt.deny_publish", &self.mqtt.deny_publish),
+        ] {
+            for filter in filters {
+                TopicFilter::parse(filter).map_err(|error| KeyError {
+                    key: key.to_owned(),
+                    line: None,
+                    what: format!("{filter:?} is no topic filter: {error}"),
+                })?;
+            }
+        }
+        Ok(())
     }
 
     /// The configuration as a TOML file, secrets masked.
@@ -237,6 +261,15 @@ mod tests {
             assert_eq!((&*error.key, error.line), (key, Some(2)), "{error}");
             assert!(!error.to_string().contains('\n'), "{error}");
         }
+    }
+
+    #[test]
+    fn a_denied_filter_that_is_none_is_refused_with_its_key() {
+        let error = Config::from_toml("[mqtt]\ndeny_publish = [\"a#\"]").unwrap_err();
+        assert!(
+            error.to_string().contains("mqtt.deny_publish: \"a#\""),
+            "{error}"
+        );
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::exchange::{Answer, Body, Request};
 pub(super) async fn answer(router: Router, request: Request) -> Answer {
     let request = match convert(request) {
         Ok(request) => request,
-        Err(error) => return problem::answer(400, format!("the request is not HTTP: {error}")),
+        Err(error) => return problem::answer(400, &format!("the request is not HTTP: {error}")),
     };
     let (parts, body) = match router.oneshot(request).await {
         Ok(response) => response.into_parts(),

@@ -7,7 +7,7 @@ use super::table::{ADMIN, ROWS};
 use crate::exchange::{Answer, Connection, Malformed, Surface, reason_phrase};
 
 /// A problem with its status and what is wrong.
-pub(super) fn answer(status: u16, detail: String) -> Answer {
+pub(super) fn answer(status: u16, detail: &str) -> Answer {
     document(status, detail, None)
 }
 
@@ -20,7 +20,7 @@ pub(super) fn nowhere(method: &str, path: &str) -> Answer {
         .collect();
     document(
         404,
-        format!("no surface answers {method} {path} at this host"),
+        &format!("no surface answers {method} {path} at this host"),
         Some(("surfaces", surfaces.into())),
     )
 }
@@ -29,7 +29,7 @@ pub(super) fn nowhere(method: &str, path: &str) -> Answer {
 pub(super) fn not_emulated(surface: Surface) -> Answer {
     document(
         501,
-        format!("this version of mqttstack does not emulate the surface {surface} yet"),
+        &format!("this version of mqttstack does not emulate the surface {surface} yet"),
         Some(("vendor", json!(surface))),
     )
 }
@@ -46,10 +46,10 @@ pub(super) fn malformed(problem: &Malformed) -> Answer {
         Malformed::HeadTooLarge { .. } => 431,
         Malformed::Version => 505,
     };
-    answer(status, problem.to_string()).connection(Connection::Close)
+    answer(status, &problem.to_string()).connection(Connection::Close)
 }
 
-fn document(status: u16, detail: String, more: Option<(&str, Value)>) -> Answer {
+fn document(status: u16, detail: &str, more: Option<(&str, Value)>) -> Answer {
     let mut body = json!({
         "type": "about:blank",
         "title": reason_phrase(status),

@@ -140,11 +140,15 @@ fn cloud_product(head: &Head) -> Surface {
         .text("authorization")
         .and_then(|value| value.split_once("Credential="))
         .and_then(|(_, scope)| scope.split(',').next()?.split('/').nth(2));
-    match (service, head.headers.text("x-tc-version")) {
-        (Some("mqtt"), _) => Surface::TencentTdmq,
-        (Some("iotcloud"), _) => Surface::TencentIot,
-        (_, Some("2024-05-16")) => Surface::TencentTdmq,
-        _ => Surface::TencentIot,
+    let tdmq = match service {
+        Some("mqtt") => true,
+        Some("iotcloud") => false,
+        _ => head.headers.text("x-tc-version") == Some("2024-05-16"),
+    };
+    if tdmq {
+        Surface::TencentTdmq
+    } else {
+        Surface::TencentIot
     }
 }
 

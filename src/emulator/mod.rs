@@ -11,10 +11,12 @@
 //! # }
 //! ```
 //!
-//! `listeners.rs` opens the ports, `ready.rs` tells where they are.
+//! `rooms.rs` builds the shared rooms, `listeners.rs` opens the ports, `ready.rs` tells where
+//! they are.
 
 mod listeners;
 mod ready;
+mod rooms;
 
 use std::io;
 use std::net::SocketAddr;
@@ -29,20 +31,16 @@ use self::listeners::{Addresses, Http};
 use self::ready::ReadyFile;
 use crate::admin::{self, ResetPart, ResetScope, Surroundings};
 use crate::app::App;
-use crate::broker::Broker;
 use crate::broker::message::Message;
 use crate::clock::Clock;
 use crate::config::{ClockStart, Config, Seed};
 use crate::edge::Edge;
 use crate::exchange::Surface;
-use crate::ids::Ids;
-use crate::journal::{Entry, Journal, Ring};
-use crate::quota::Quotas;
+use crate::journal::{Entry, Ring};
 use crate::reset::Baseline;
 use crate::server::{BindError, Server};
 use crate::tls::{self, Authority};
-use crate::vendor::Vendors;
-use crate::vendor::aliyun::SettingsError;
+use crate::vendor::{SettingsError, Vendors};
 
 pub use ready::Ready;
 
@@ -123,11 +121,12 @@ impl Emulator {
     }
 
     async fn start(config: Config) -> Result<Self, StartError> {
-        let vendors = Vendors::new(config.aliyun.clone())?;
+        let vendors = Vendors::new(config.aliyun.clone(), config.nanomq.clone())?;
         let authority = Authority::open(&config.tls, config.data_dir.as_deref())?;
         let mut addresses = Addresses::default();
         let http = Http::bind(&config, authority.https(), &mut addresses).await?;
-        let app = rooms(&config).await;
+        let app = rooms::build(&config).await;
+        vendors.started(&app);
         let opened = listeners::open_mqtt(&config, &app.broker, &authority, &mut addresses);
         let announced = opened.and_then(|()| announce(&config, &addresses));
         let (ready, ready_file) = match announced {
@@ -260,24 +259,6 @@ impl Drop for Emulator {
 fn known(ready: &Ready) -> watch::Receiver<Option<Arc<Value>>> {
     let value = serde_json::to_value(ready).ok().map(Arc::new);
     watch::Sender::new(value).subscribe()
-}
-
-async fn rooms(config: &Config) -> App {
-    let clock = Clock::real();
-    config.clock.set(&clock);
-    let ids = Ids::new(config.seed.number());
-    let journal = Journal::new(&config.journal);
-    let sink = {
-        let journal = journal.clone();
-        Arc::new(move |message| journal.record(message))
-    };
-    App {
-        quotas: Quotas::new(clock.clone()),
-        broker: Broker::start(config.mqtt.clone(), clock.clone(), ids.clone(), sink).await,
-        clock,
-        ids,
-        journal,
-    }
 }
 
 fn announce(

@@ -215,6 +215,8 @@ pub enum Connection {
     Keep,
     /// Close after the answer.
     Close,
+    /// Close after the answer without a `Connection: close` that says so.
+    Hangup,
     /// Write nothing at all and close.
     Drop,
     /// Write nothing and reset the connection (RST).

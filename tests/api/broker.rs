@@ -584,6 +584,11 @@ async fn two_brokers_in_one_process_do_not_hear_each_other_and_one_can_start_aga
     assert_eq!(there.receive().await.payload, "second");
     first.broker.stop().await;
     here.ended().await;
+    let refusal = first.broker.publish(publication("t", "late")).await;
+    assert!(
+        matches!(refusal, Err(Refusal::Unavailable(_))),
+        "{refusal:?}"
+    );
     let again = bench(Settings::default()).await;
     let address = again.broker.listen(Transport::Tcp, first.address).unwrap();
     let mut back = Device::v4(address, "same").await;

@@ -1,8 +1,12 @@
 //! Whose request it is, over real sockets: hosts, paths, what is nobody's, what is not built.
 
+use std::time::Duration;
+
 use mqttstack::Emulator;
 use mqttstack::exchange::Surface;
 use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
 
 use crate::raw::{ask, get};
 
@@ -103,4 +107,30 @@ async fn an_admin_request_beyond_the_http_crate_is_a_400() {
         let problem: Value = serde_json::from_str(&body).unwrap();
         assert_eq!((status, &problem["status"]), (400, &400.into()), "{body}");
     }
+}
+
+#[tokio::test]
+async fn the_admin_api_streams_through_the_edge() {
+    let emulator = started().await;
+    let url = emulator.http_url().unwrap();
+    let mut stream = TcpStream::connect(url.strip_prefix("http://").unwrap())
+        .await
+        .unwrap();
+    let request = get("/_mqttstack/events", "127.0.0.1");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut lines = BufReader::new(stream).lines();
+    while lines.next_line().await.unwrap().unwrap() != "" {}
+    ask(url, &get("/nowhere", "127.0.0.1")).await;
+    let told = async {
+        loop {
+            let line = lines.next_line().await.unwrap().unwrap();
+            if line.contains("/nowhere") {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), told)
+        .await
+        .expect("the request was not told of");
+    emulator.stop().await;
 }
