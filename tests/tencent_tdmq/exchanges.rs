@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use mqttstack::exchange::{Malformed, Request};
-use mqttstack::vendor::tencent_tdmq::Error;
+use mqttstack::vendor::tencent_tdmq::{ACTIONS, Error};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -173,5 +173,14 @@ fn every_error_has_an_exchange_and_every_exchange_a_known_standing() {
         let standing = parse(text).standing;
         let known = ["documented", "captured", "assumed"].contains(&&*standing);
         assert!(known, "{name}: {standing}");
+    }
+}
+
+#[test]
+fn the_openapi_description_lists_every_action() {
+    let description = include_str!("../../openapi/tencent-tdmq.yaml");
+    for action in ACTIONS {
+        let line = format!("              - {}\n", action.name());
+        assert!(description.contains(&line), "{}", action.name());
     }
 }

@@ -29,6 +29,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 pub use self::certificate::Authority;
+pub use self::cloud::Action as CloudAction;
 pub use self::error::{Error, Plane, Row};
 pub use self::jwt::Authenticator;
 pub use self::policy::{Action, Effect, Policy};
@@ -45,6 +46,9 @@ pub const SERVICE: &str = "mqtt";
 pub const VERSION: &str = "2024-05-16";
 /// How often a cloud API action may be called, per second (documented on every action's page).
 const CLOUD_RATE: u32 = 20;
+
+/// The actions of its cloud API that are emulated.
+pub const ACTIONS: &[CloudAction] = CloudAction::ALL;
 
 /// Whether credentials are checked.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
