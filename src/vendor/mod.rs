@@ -17,6 +17,7 @@ use crate::pipeline::{Vendor, run};
 
 use self::aliyun::Aliyun;
 use self::nanomq::Nanomq;
+use self::tencent_iot::TencentIot;
 
 /// The vendors of one emulator. A new one is a field, and an arm in each match.
 #[derive(Debug, Clone)]
@@ -26,6 +27,7 @@ pub struct Vendors(Arc<Rooms>);
 struct Rooms {
     aliyun: Aliyun,
     nanomq: Nanomq,
+    tencent_iot: TencentIot,
 }
 
 /// A vendor that cannot be what its settings say.
@@ -37,23 +39,33 @@ pub enum SettingsError {
     /// `NanoMQ`'s settings.
     #[error("{0}")]
     Nanomq(#[from] nanomq::SettingsError),
+    /// Tencent IoT Hub's settings.
+    #[error("{0}")]
+    TencentIot(#[from] tencent_iot::BadSeed),
 }
 
 impl Vendors {
     /// The surfaces that this version emulates.
-    pub const EMULATED: [Surface; 2] = [Surface::Aliyun, Surface::Nanomq];
+    pub const EMULATED: [Surface; 3] = [Surface::Aliyun, Surface::TencentIot, Surface::Nanomq];
 
     /// All vendors in their seeded state.
-    pub fn new(aliyun: aliyun::Settings, nanomq: nanomq::Settings) -> Result<Self, SettingsError> {
+    pub fn new(
+        aliyun: aliyun::Settings,
+        nanomq: nanomq::Settings,
+        tencent_iot: tencent_iot::Settings,
+        tencent_cloud: tencent_tc3::Settings,
+    ) -> Result<Self, SettingsError> {
         Ok(Self(Arc::new(Rooms {
             aliyun: Aliyun::new(aliyun)?,
             nanomq: Nanomq::new(nanomq)?,
+            tencent_iot: TencentIot::new(tencent_iot, tencent_cloud)?,
         })))
     }
 
-    /// Tells those that care when they began.
+    /// Tells those that care when they began, and the broker who speaks a dialect of their own.
     pub fn started(&self, app: &App) {
         self.0.nanomq.started(app.clock.now());
+        app.broker.add_dialect(self.0.tencent_iot.dialect(app));
     }
 
     /// Walks a request for one surface; `None` where that surface is not emulated.
@@ -61,7 +73,8 @@ impl Vendors {
         match surface {
             Surface::Aliyun => Some(run(app, &self.0.aliyun, request).await),
             Surface::Nanomq => Some(run(app, &self.0.nanomq, request).await),
-            Surface::TencentIot | Surface::TencentTdmq | Surface::Azure => None,
+            Surface::TencentIot => Some(run(app, &self.0.tencent_iot, request).await),
+            Surface::TencentTdmq | Surface::Azure => None,
         }
     }
 
@@ -70,7 +83,8 @@ impl Vendors {
         match surface {
             Surface::Aliyun => self.0.aliyun.body_policy(head),
             Surface::Nanomq => self.0.nanomq.body_policy(head),
-            Surface::TencentIot | Surface::TencentTdmq | Surface::Azure => BodyPolicy::default(),
+            Surface::TencentIot => self.0.tencent_iot.body_policy(head),
+            Surface::TencentTdmq | Surface::Azure => BodyPolicy::default(),
         }
     }
 
@@ -78,6 +92,7 @@ impl Vendors {
     pub fn reset(&self, app: &App) {
         self.0.aliyun.reset();
         self.0.nanomq.reset();
+        self.0.tencent_iot.reset();
         self.0.nanomq.count_from(app.broker.counters());
     }
 }
