@@ -72,7 +72,7 @@ impl Bench {
             journal,
             broker,
         };
-        let tdmq = TencentTdmq::new(settings, tencent_tc3::Settings::default());
+        let tdmq = TencentTdmq::new(settings, tencent_tc3::Settings::default()).unwrap();
         app.broker.add_dialect(tdmq.dialect(&app));
         Self { app, tdmq }
     }

@@ -184,3 +184,16 @@ fn the_openapi_description_lists_every_action() {
         assert!(description.contains(&line), "{}", action.name());
     }
 }
+
+#[tokio::test]
+async fn a_reset_brings_a_deleted_user_back() {
+    let bench = Bench::frozen().await;
+    let deletion = exchanges()
+        .into_iter()
+        .find(|(name, _)| name == "DeleteUser__gone")
+        .unwrap();
+    bench.run(&parse(&deletion.1).request.request()).await;
+    assert_eq!(bench.post("/topics/home", "x").await.status, 401);
+    bench.tdmq.reset();
+    assert_eq!(bench.post("/topics/home", "x").await.status, 200);
+}

@@ -8,8 +8,9 @@
 //! | `auth.rs`, `certificate.rs`, `jwt.rs` | who calls |
 //! | `mqtt.rs` | the MQTT side: users, tokens, certificates, policies, events |
 //! | `policy.rs`, `pattern.rs` | who may connect, publish, subscribe |
+//! | `settings.rs` | what can be configured |
 //! | `store.rs` | instances, users, policies, topics |
-//! | `error.rs` | how it refuses |
+//! | `error/` | how it refuses |
 
 mod api;
 mod auth;
@@ -21,23 +22,21 @@ mod mqtt;
 mod pattern;
 mod policy;
 mod query;
+pub mod settings;
 mod store;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-
-use serde::{Deserialize, Serialize};
 
 pub use self::certificate::Authority;
 pub use self::cloud::Action as CloudAction;
 pub use self::error::{Error, Plane, Row};
 pub use self::jwt::Authenticator;
 pub use self::policy::{Action, Effect, Policy};
+pub use self::settings::{Auth, Settings, SettingsError};
 pub use self::store::User;
 use self::store::{Seed, Store};
 use crate::exchange::{Answer, BodyPolicy, Head, Receipt, Request, Surface};
 use crate::pipeline::{Charge, Vendor, Walk};
-use crate::secret::Secret;
 use crate::vendor::tencent_tc3;
 
 /// The service's name in cloud API signatures.
@@ -49,93 +48,6 @@ const CLOUD_RATE: u32 = 20;
 
 /// The actions of its cloud API that are emulated.
 pub const ACTIONS: &[CloudAction] = CloudAction::ALL;
-
-/// Whether credentials are checked.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Auth {
-    /// As the cloud checks them.
-    #[default]
-    Strict,
-    /// Not at all: the named user is believed, and none is needed. Policies still apply.
-    Off,
-}
-
-/// What the instance is called and what `DescribeInstance` tells of it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct InstanceSettings {
-    /// Its id (default `mqtt-test0001`).
-    pub id: String,
-    /// Its name (default `test`).
-    pub name: String,
-    /// How many first-level topics it may have (default 50; no page found has the figure).
-    pub topic_limit: usize,
-}
-
-impl Default for InstanceSettings {
-    fn default() -> Self {
-        Self {
-            id: "mqtt-test0001".to_owned(),
-            name: "test".to_owned(),
-            topic_limit: 50,
-        }
-    }
-}
-
-/// The table `[tencent_tdmq]`. Lists replace the seeds.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Settings {
-    /// Whether credentials are checked (default `strict`).
-    pub auth: Auth,
-    /// Whether other instances come into being when they are named (default true).
-    pub auto_create: bool,
-    /// The instance.
-    pub instance: InstanceSettings,
-    /// Its users (default `user0` with `secret0`).
-    pub users: Vec<User>,
-    /// Its authorization policies (default one that allows everything).
-    pub policies: Vec<Policy>,
-    /// Its first-level topics (default none; publishing makes them).
-    pub topics: Vec<String>,
-    /// The certificate authorities of the BYOC mode, each as PEM text or the path of a PEM file
-    /// (default none: the mode is off).
-    pub ca_certificates: Vec<Authority>,
-    /// The JWT authenticators of the MQTT side (default none).
-    pub authenticators: Vec<Authenticator>,
-    /// The longest payload in bytes (default 1 MiB; the vendor's figure was not found).
-    pub max_payload_bytes: usize,
-    /// The longest topic name in bytes (default 65,535; the vendor's figure was not found).
-    pub max_topic_bytes: usize,
-    /// Calls per second: `Publish` and `ClientStatus` per instance (default 0, no limit), cloud
-    /// API actions per secret id (default 20, documented).
-    pub quotas: BTreeMap<String, u32>,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            auth: Auth::Strict,
-            auto_create: true,
-            instance: InstanceSettings::default(),
-            users: vec![User {
-                name: "user0".to_owned(),
-                password: Secret::new("secret0"),
-                remark: String::new(),
-                created_ms: 0,
-                modified_ms: 0,
-            }],
-            policies: vec![Policy::default()],
-            topics: Vec::new(),
-            ca_certificates: Vec::new(),
-            authenticators: Vec::new(),
-            max_payload_bytes: 1 << 20,
-            max_topic_bytes: 65_535,
-            quotas: BTreeMap::new(),
-        }
-    }
-}
 
 /// A shared handle on TDMQ for MQTT.
 #[derive(Debug, Clone)]
@@ -156,18 +68,19 @@ pub enum Call {
 
 impl TencentTdmq {
     /// The service with its seeded resources; `cloud` are the cloud API's key pairs.
-    pub fn new(settings: Settings, cloud: tencent_tc3::Settings) -> Self {
+    pub fn new(settings: Settings, cloud: tencent_tc3::Settings) -> Result<Self, SettingsError> {
+        settings.check()?;
         let seed = Seed {
             users: settings.users.clone(),
             policies: settings.policies.clone(),
             topics: settings.topics.clone(),
         };
         let store = Store::new(&settings.instance.id, seed, settings.auto_create);
-        Self {
+        Ok(Self {
             settings: Arc::new(settings),
             cloud: Arc::new(cloud),
             store: Arc::new(store),
-        }
+        })
     }
 
     /// Back to the seeded resources.
