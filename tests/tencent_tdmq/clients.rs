@@ -4,11 +4,13 @@
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
+use mqttstack::broker::message::Transport;
 use mqttstack::clock::Clock;
 use tokio::process::Command;
 
-use crate::bench::{Bench, Site, site};
+use crate::bench::{Bench, Site, anywhere, site};
 use crate::certificates::TestCa;
+use crate::mqtt::Device;
 use rcgen::DnType;
 
 const HELLO: &str = "{ \"message\": \"Hello, world\" }";
@@ -162,10 +164,18 @@ async fn the_python_sdk_manages_users_policies_topics_and_messages() {
     let python = python_with_sdk().await;
     let settings = mqttstack::vendor::tencent_tdmq::Settings::default();
     let site = site(Bench::new(settings, Clock::real()).await).await;
+    let at = site.app.broker.listen(Transport::Tcp, anywhere()).unwrap();
+    let mut device = Device::v5(at, "dev-sdk").await;
+    device.subscribe("home/cloud", 1).await;
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tencent_tdmq/sdk.py");
     let endpoint = site.http.to_string();
     let output = run(&python.to_string_lossy(), &[script, &endpoint]).await;
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
     assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "all done");
+    let received = device.receive().await;
+    assert_eq!((received.topic.as_str(), received.qos), ("home/cloud", 1));
+    assert_eq!(received.payload, "hi");
+    assert_eq!(device.receive().await.topic, "mqtt/p2p/dev-sdk");
+    device.ended().await;
 }

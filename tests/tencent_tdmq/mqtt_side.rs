@@ -1,13 +1,23 @@
 //! TDMQ's MQTT side, seen from MQTT clients: who gets in, what they may, and the event topics.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
+use mqttstack::broker::message::Transport;
+use mqttstack::tls::Authority;
 use mqttstack::vendor::tencent_tdmq::{Action, Effect, Policy, Settings};
+use rcgen::DnType;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
-use crate::bench::Bench;
+use crate::bench::{Bench, anywhere};
+use crate::certificates::{TestCa, TestLeaf};
 use crate::mqtt::Device;
 
 /// Made with Python's hmac and hashlib: {"alg":"HS256","typ":"JWT"} over
@@ -28,7 +38,7 @@ xwIDAQAB\n\
 -----END PUBLIC KEY-----\n";
 
 /// A connection that speaks bare MQTT 3.1.1, so that every code on the wire can be seen.
-struct Bare(TcpStream);
+struct Bare<S>(S);
 
 fn text(text: &str) -> Vec<u8> {
     let mut bytes = u16::try_from(text.len()).unwrap().to_be_bytes().to_vec();
@@ -51,12 +61,19 @@ fn packet(kind: u8, body: &[u8]) -> Vec<u8> {
     bytes
 }
 
-impl Bare {
+impl Bare<TcpStream> {
     /// Connects and returns the CONNACK's code.
     async fn connect(at: SocketAddr, client_id: &str, user: &str, password: &str) -> (Self, u8) {
-        let mut stream = TcpStream::connect(at).await.unwrap();
-        let mut body = [&text("MQTT")[..], &[4, 0xc2, 0, 60]].concat();
-        for field in [client_id, user, password] {
+        let stream = TcpStream::connect(at).await.unwrap();
+        Self::over(stream, &[client_id, user, password], 0xc2).await
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Bare<S> {
+    /// Sends a CONNECT with these fields and flags, and returns the CONNACK's code.
+    async fn over(mut stream: S, fields: &[&str], flags: u8) -> (Self, u8) {
+        let mut body = [&text("MQTT")[..], &[4, flags, 0, 60]].concat();
+        for field in fields {
             body.extend_from_slice(&text(field));
         }
         stream.write_all(&packet(0x10, &body)).await.unwrap();
@@ -215,4 +232,52 @@ async fn connecting_subscribing_and_leaving_are_told_on_the_event_topics() {
     let event: Value = serde_json::from_slice(&received.payload).unwrap();
     assert_eq!(event["event"], "client.disconnected");
     assert_eq!(event["disconnected_at"], 1_700_000_000_000_i64);
+}
+
+/// A TLS connection with a client certificate.
+async fn secure(at: SocketAddr, authority: &Authority, leaf: &TestLeaf) -> TlsStream<TcpStream> {
+    let mut roots = RootCertStore::empty();
+    let ca = CertificateDer::from_pem_slice(authority.ca_pem().as_bytes()).unwrap();
+    roots.add(ca).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let chain = vec![CertificateDer::from(leaf.der.to_vec())];
+    let key = PrivateKeyDer::from_pem_slice(leaf.key_pem.as_bytes()).unwrap();
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_client_auth_cert(chain, key)
+        .unwrap();
+    let stream = TcpStream::connect(at).await.unwrap();
+    let name = ServerName::try_from("localhost").unwrap();
+    let connector = TlsConnector::from(Arc::new(config));
+    connector.connect(name, stream).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_device_certificate_gets_in_alone_and_its_subject_decides() {
+    let ca = TestCa::new();
+    let own = Policy {
+        resources: vec!["home/${Certificate.Subject.CommonName}".to_owned()],
+        ..Policy::default()
+    };
+    let bench = Bench::with(Settings {
+        policies: vec![own],
+        ..ca.settings()
+    })
+    .await;
+    let authority = Authority::open(&mqttstack::tls::Settings::default(), None).unwrap();
+    let broker = &bench.app.broker;
+    let at = broker
+        .listen_tls(Transport::Tls, anywhere(), authority.mqtt())
+        .unwrap();
+    let leaf = ca.leaf(&[(DnType::CommonName, "VIN1")]);
+    let stream = secure(at, &authority, &leaf).await;
+    let (mut device, code) = Bare::over(stream, &["car"], 0x02).await;
+    assert_eq!(code, 0);
+    assert_eq!(device.subscribe("home/VIN1").await, 1);
+    assert_eq!(device.subscribe("home/VIN2").await, 0x80);
+    let foreign = TestCa::named("other CA").leaf(&[(DnType::CommonName, "VIN1")]);
+    let stream = secure(at, &authority, &foreign).await;
+    assert_eq!(Bare::over(stream, &["thief"], 0x02).await.1, 4);
 }

@@ -94,7 +94,12 @@ newest = call("DescribeMessageByTopic", Topic="home/#", StartTime=start, MaxNumb
 assert newest.OriginTopic == "home/cloud" and newest.Qos == "2"
 assert call("DescribeInstance").InstanceStatus == "RUNNING"
 assert call("DescribeInstanceList").Data[0].InstanceId == INSTANCE
-assert call("DescribeClientList").Clients == []
+clients = call("DescribeClientList").Clients
+assert [(one.ClientId, one.ConnectionStatus, one.ProtocolVersion) for one in clients] == [("dev-sdk", "CONNECTED", 5)]
+assert [(one.TopicFilter, one.Qos) for one in clients[0].MQTTClientSubscriptions] == [("home/cloud", 1)]
+assert call("DescribeClientList", OnlineStatus=2).Clients == []
+call("PublishMessage", TargetClientId="dev-sdk", Payload="for you")
+call("KickOutClient", ClientId="dev-sdk", DeleteSession=True)
 refused("ResourceNotFound", "KickOutClient", ClientId="nobody")
 call("DeleteUser", Username="dev-1")
 assert publish("home")[0] == 401
