@@ -153,7 +153,8 @@ mod tests {
 
     #[test]
     fn the_vendors_registration_sample_comes_out_byte_for_byte() {
-        let text = include_str!("../../../fixtures/tencent-iot/tencent-iothub-register.json");
+        let text =
+            include_str!("../../../fixtures/tencent-iot/recorded/tencent-iothub-register.json");
         let vectors: serde_json::Value = serde_json::from_str(text).unwrap();
         for case in vectors["v2_response_payload"].as_array().unwrap() {
             let text = |name: &str| case[name].as_str().unwrap();
