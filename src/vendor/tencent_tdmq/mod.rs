@@ -97,11 +97,11 @@ impl TencentTdmq {
     }
 }
 
+/// The cloud API is at the root, where the data plane has nothing.
 fn plane(request: &Request) -> Plane {
-    if request.head.headers.get("x-tc-action").is_some() {
-        Plane::Cloud
-    } else {
-        Plane::Data
+    match request.head.path() {
+        "" | "/" => Plane::Cloud,
+        _ => Plane::Data,
     }
 }
 

@@ -174,4 +174,15 @@ mod tests {
         assert!(!pattern.matches_as_regex("dev("));
         assert!(pattern.matches("dev("));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_pattern_breaks_the_matching(pattern in "([${}*()+#/\\[\\\\?]|ClientId|.)*", text in ".*") {
+            if let Some(pattern) = Pattern::parse(&pattern, NAMES) {
+                pattern.matches(&text);
+                pattern.matches_as_regex(&text);
+                pattern.matches_as_filter(&text);
+            }
+        }
+    }
 }

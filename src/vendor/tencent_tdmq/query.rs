@@ -290,4 +290,12 @@ mod tests {
         let properties = parse("MessageExpiryInterval=0").unwrap().properties;
         assert_eq!(properties.message_expiry_interval, None);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_query_breaks_the_reading(query in ".*", encoded in "([%&=.+]|[0-9a-fA-F]|UserProp|Key)*") {
+            let _ = parse(&query);
+            let _ = parse(&encoded);
+        }
+    }
 }
