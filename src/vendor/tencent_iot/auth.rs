@@ -69,7 +69,7 @@ impl<'a> Signature<'a> {
         let value = field("X-TC-Signature")?;
         let algorithm = match spelling {
             "hmacsha256" | "HmacSha256" => Algorithm::HmacSha256,
-            "hmacsha1" | "HmacSha1" => Algorithm::HmacSha1,
+            "hmacsha1" => Algorithm::HmacSha1,
             "rsa-sha256" => Algorithm::RsaSha256,
             _ => return Err(Error::Algorithm(spelling.to_owned())),
         };

@@ -280,3 +280,39 @@ pub(super) fn render(error: &Error, request: &Request, receipt: &Receipt) -> Ans
     }
     tencent_tc3::failure(receipt, error.row().code, &error.message())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_shared_rooms_refuse_has_a_code_of_the_vendors() {
+        let code = |refusal: Refusal| Error::from(refusal).row().code;
+        assert_eq!(
+            code(Refusal::Malformed(Malformed::BodyTooLarge { limit: 1 })),
+            "InvalidParameterValue.PayloadOverLimit"
+        );
+        assert_eq!(
+            code(Refusal::Malformed(Malformed::Chunk)),
+            "InvalidParameter"
+        );
+        assert_eq!(
+            code(Refusal::TooManyRequests {
+                operation: "device/publish",
+                key: "P/d".to_owned(),
+                per_second: 30,
+            }),
+            "RequestLimitExceeded"
+        );
+        for refusal in [
+            Refusal::Overloaded {
+                client_id: "c".to_owned(),
+                waited_ms: 1,
+            },
+            Refusal::Unavailable("stopped".to_owned()),
+            Refusal::Internal("a panic".to_owned()),
+        ] {
+            assert_eq!(code(refusal), "InternalError");
+        }
+    }
+}

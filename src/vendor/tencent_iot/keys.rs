@@ -166,6 +166,15 @@ mod tests {
     }
 
     #[test]
+    fn a_new_certificate_has_the_key_that_comes_with_it_and_a_seed_repeats_it() {
+        let make = || Identity::make(&Ids::new(Some(1)), "ABCDE12345dev01").unwrap();
+        let identity = make();
+        let shown = PublicKey::of_certificate(&identity.certificate).unwrap();
+        assert_eq!(shown, identity.public_key);
+        assert_eq!(make().public_key, shown);
+    }
+
+    #[test]
     fn a_secret_too_short_for_a_key_seals_nothing() {
         assert_eq!(seal(&Secret::new("short"), "x"), None);
     }

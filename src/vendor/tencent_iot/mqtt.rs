@@ -130,14 +130,14 @@ fn check_rsa(digest: &str, user_name: &str, key: Option<&PublicKey>) -> Result<(
 
 fn unhex(text: &str) -> Option<Vec<u8>> {
     let digits = text.as_bytes();
-    if !digits.len().is_multiple_of(2) || !text.is_ascii() {
+    if !digits.len().is_multiple_of(2) {
         return None;
     }
     digits
         .chunks(2)
         .map(|pair| {
-            let pair = std::str::from_utf8(pair).ok()?;
-            u8::from_str_radix(pair, 16).ok()
+            let digit = |byte: u8| char::from(byte).to_digit(16);
+            u8::try_from(digit(pair[0])? << 4 | digit(pair[1])?).ok()
         })
         .collect()
 }
@@ -345,5 +345,30 @@ impl Dialect for IotHub {
 }
 
 #[cfg(test)]
-#[path = "mqtt_tests.rs"]
-mod tests;
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_spelling_of_the_expiry_is_a_number() {
+        for (text, expiry) in [
+            ("Pd;12010126;X1Y2Z;1700003600", 1_700_003_600),
+            ("Pd;21010406;a1B2c;1700000000000", 1_700_000_000_000),
+            ("Pd;12010126;a1B2c;2147483647", 2_147_483_647),
+            ("Pd;21010406;a;9223372036854775807", i64::MAX),
+        ] {
+            let parsed = UserName::parse(text).unwrap();
+            assert_eq!((parsed.client_id, parsed.expiry), ("Pd", expiry));
+        }
+        for text in ["", "Pd", "Pd;1;2", "Pd;1;2;soon", "Pd;1;2;3;4", "Pd;1;2;"] {
+            assert_eq!(UserName::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn hexadecimal_text_is_read_in_either_case_and_nothing_else_is() {
+        assert_eq!(unhex("00fFA0"), Some(vec![0, 255, 160]));
+        for text in ["0", "0g", "+1", "é0"] {
+            assert_eq!(unhex(text), None, "{text}");
+        }
+    }
+}

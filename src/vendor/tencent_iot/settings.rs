@@ -243,3 +243,36 @@ impl Default for Settings {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn register_type(text: &str) -> Result<RegisterType, toml::de::Error> {
+        let text = format!("id = \"P\"\ndynamic_registration = {text}");
+        toml::from_str::<Product>(&text).map(|product| product.dynamic_registration)
+    }
+
+    #[test]
+    fn dynamic_registration_is_a_switch_or_the_vendors_number() {
+        for (text, kind) in [
+            ("true", RegisterType::AutoCreate),
+            ("false", RegisterType::Off),
+            ("0", RegisterType::Off),
+            ("1", RegisterType::PreCreated),
+            ("2", RegisterType::AutoCreate),
+        ] {
+            assert_eq!(register_type(text).unwrap(), kind);
+        }
+        for text in ["3", "-1", "\"on\"", "1.5"] {
+            assert!(register_type(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn printed_settings_hide_their_secrets() {
+        let text = serde_json::to_string(&Settings::default()).unwrap();
+        assert!(text.contains("ABCDE12345"));
+        assert!(!text.contains("PRODUCT_SECRETKEY") && !text.contains("MDEyMzQ1"));
+    }
+}
