@@ -155,6 +155,14 @@ async fn python_with_sdk() -> PathBuf {
     python
 }
 
+/// What a program that succeeded wrote.
+async fn told(program: &str, arguments: &[&str]) -> String {
+    let output = run(program, arguments).await;
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{complaint}");
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[expect(clippy::disallowed_methods, reason = "the one switch of the SDK tests")]
 async fn the_python_sdk_manages_users_policies_topics_and_messages() {
@@ -169,13 +177,12 @@ async fn the_python_sdk_manages_users_policies_topics_and_messages() {
     device.subscribe("home/cloud", 1).await;
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tencent_tdmq/sdk.py");
     let endpoint = site.http.to_string();
-    let output = run(&python.to_string_lossy(), &[script, &endpoint]).await;
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}");
-    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "all done");
+    let python = python.to_string_lossy();
+    assert_eq!(told(&python, &[script, &endpoint, "all"]).await, "all done");
     let received = device.receive().await;
     assert_eq!((received.topic.as_str(), received.qos), ("home/cloud", 1));
     assert_eq!(received.payload, "hi");
     assert_eq!(device.receive().await.topic, "mqtt/p2p/dev-sdk");
+    assert_eq!(told(&python, &[script, &endpoint, "kick"]).await, "kicked");
     device.ended().await;
 }

@@ -1,4 +1,7 @@
-"""The vendor's own SDK, unmodified, against the cloud API; the data plane with urllib."""
+"""The vendor's own SDK, unmodified, against the cloud API; the data plane with urllib.
+
+    sdk.py HOST:PORT all|kick
+"""
 
 import base64
 import sys
@@ -53,6 +56,11 @@ def publish(topic, user="dev-1:secret-1", body=b"hello"):
         return error.code, None
 
 
+if sys.argv[2] == "kick":
+    call("KickOutClient", ClientId="dev-sdk", DeleteSession=True)
+    print("kicked")
+    sys.exit()
+
 start = int(time.time() * 1000) - 1000
 assert publish("home")[0] == 401
 call("CreateUser", Username="dev-1", Password="secret-1", Remark="made by the SDK")
@@ -99,7 +107,6 @@ assert [(one.ClientId, one.ConnectionStatus, one.ProtocolVersion) for one in cli
 assert [(one.TopicFilter, one.Qos) for one in clients[0].MQTTClientSubscriptions] == [("home/cloud", 1)]
 assert call("DescribeClientList", OnlineStatus=2).Clients == []
 call("PublishMessage", TargetClientId="dev-sdk", Payload="for you")
-call("KickOutClient", ClientId="dev-sdk", DeleteSession=True)
 refused("ResourceNotFound", "KickOutClient", ClientId="nobody")
 call("DeleteUser", Username="dev-1")
 assert publish("home")[0] == 401
