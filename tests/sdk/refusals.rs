@@ -112,7 +112,10 @@ async fn sees_refusals(sdk: &Sdk) {
         .await;
     emulator.stop().await;
     let (kind, code) = sdk.errors.unreachable;
-    let error = caller.script.ask(&good).await.unwrap_err();
+    let mut call = good;
+    // Where nobody ever listens.
+    call["endpoint"] = "127.0.0.1:1".into();
+    let error = caller.script.ask(&call).await.unwrap_err();
     assert_eq!(error["type"], kind, "{error}");
     assert_eq!(error["code"].as_str(), code, "{error}");
 }

@@ -11,7 +11,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use crate::install::Runtime;
 
 /// Longer than anything here takes, so that a failure ends instead of hanging.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+pub const PATIENCE: Duration = Duration::from_mins(2);
 
 /// A running script. It ends when it is dropped.
 pub struct Script {
