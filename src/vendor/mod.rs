@@ -18,6 +18,7 @@ use crate::pipeline::{Vendor, run};
 use self::aliyun::Aliyun;
 use self::nanomq::Nanomq;
 use self::tencent_iot::TencentIot;
+use self::tencent_tdmq::TencentTdmq;
 
 /// The vendors of one emulator. A new one is a field, and an arm in each match.
 #[derive(Debug, Clone)]
@@ -28,6 +29,7 @@ struct Rooms {
     aliyun: Aliyun,
     nanomq: Nanomq,
     tencent_iot: TencentIot,
+    tencent_tdmq: TencentTdmq,
 }
 
 /// A vendor that cannot be what its settings say.
@@ -42,23 +44,33 @@ pub enum SettingsError {
     /// Tencent IoT Hub's settings.
     #[error("{0}")]
     TencentIot(#[from] tencent_iot::BadSeed),
+    /// Tencent TDMQ's settings.
+    #[error("{0}")]
+    TencentTdmq(#[from] tencent_tdmq::SettingsError),
 }
 
 impl Vendors {
     /// The surfaces that this version emulates.
-    pub const EMULATED: [Surface; 3] = [Surface::Aliyun, Surface::TencentIot, Surface::Nanomq];
+    pub const EMULATED: [Surface; 4] = [
+        Surface::Aliyun,
+        Surface::TencentIot,
+        Surface::TencentTdmq,
+        Surface::Nanomq,
+    ];
 
     /// All vendors in their seeded state.
     pub fn new(
         aliyun: aliyun::Settings,
         nanomq: nanomq::Settings,
         tencent_iot: tencent_iot::Settings,
+        tencent_tdmq: tencent_tdmq::Settings,
         tencent_cloud: tencent_tc3::Settings,
     ) -> Result<Self, SettingsError> {
         Ok(Self(Arc::new(Rooms {
             aliyun: Aliyun::new(aliyun)?,
             nanomq: Nanomq::new(nanomq)?,
-            tencent_iot: TencentIot::new(tencent_iot, tencent_cloud)?,
+            tencent_iot: TencentIot::new(tencent_iot, tencent_cloud.clone())?,
+            tencent_tdmq: TencentTdmq::new(tencent_tdmq, tencent_cloud)?,
         })))
     }
 
@@ -66,6 +78,7 @@ impl Vendors {
     pub fn started(&self, app: &App) {
         self.0.nanomq.started(app.clock.now());
         app.broker.add_dialect(self.0.tencent_iot.dialect(app));
+        app.broker.add_dialect(self.0.tencent_tdmq.dialect(app));
     }
 
     /// Walks a request for one surface; `None` where that surface is not emulated.
@@ -74,7 +87,8 @@ impl Vendors {
             Surface::Aliyun => Some(run(app, &self.0.aliyun, request).await),
             Surface::Nanomq => Some(run(app, &self.0.nanomq, request).await),
             Surface::TencentIot => Some(run(app, &self.0.tencent_iot, request).await),
-            Surface::TencentTdmq | Surface::Azure => None,
+            Surface::TencentTdmq => Some(run(app, &self.0.tencent_tdmq, request).await),
+            Surface::Azure => None,
         }
     }
 
@@ -84,7 +98,8 @@ impl Vendors {
             Surface::Aliyun => self.0.aliyun.body_policy(head),
             Surface::Nanomq => self.0.nanomq.body_policy(head),
             Surface::TencentIot => self.0.tencent_iot.body_policy(head),
-            Surface::TencentTdmq | Surface::Azure => BodyPolicy::default(),
+            Surface::TencentTdmq => self.0.tencent_tdmq.body_policy(head),
+            Surface::Azure => BodyPolicy::default(),
         }
     }
 
@@ -93,6 +108,7 @@ impl Vendors {
         self.0.aliyun.reset();
         self.0.nanomq.reset();
         self.0.tencent_iot.reset();
+        self.0.tencent_tdmq.reset();
         self.0.nanomq.count_from(app.broker.counters());
     }
 }
