@@ -1,4 +1,4 @@
-//! The vendor's unmodified Python SDK and a paho device against a started emulator, on the real
+//! The vendor's unmodified Python and Node SDKs and a paho device against a started emulator, on the real
 //! clock. The test installs them, pinned, into `target/`; `MQTTSTACK_SKIP_SDK_TESTS=1` skips it.
 
 #![allow(
@@ -19,10 +19,9 @@ const PACKAGES: [&str; 2] = [
 ];
 
 async fn run(command: &mut Command) -> String {
-    let output = command
-        .output()
-        .await
-        .unwrap_or_else(|error| panic!("install Python 3 with venv and pip: {error}"));
+    let output = command.output().await.unwrap_or_else(|error| {
+        panic!("install Python 3 with venv and pip, and Node with npm: {error}")
+    });
     assert!(
         output.status.success(),
         "{}{}",
@@ -47,6 +46,38 @@ async fn python() -> PathBuf {
         std::fs::write(done, "").unwrap();
     }
     python
+}
+
+/// The Node package; installed anew unless an earlier run finished.
+async fn node_modules() -> PathBuf {
+    const PACKAGE: &str = "tencentcloud-sdk-nodejs-common@4.1.220";
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/sdk/tencent-iot-node");
+    let done = folder.join(PACKAGE);
+    if !done.exists() {
+        std::fs::create_dir_all(&folder).unwrap();
+        let mut npm = Command::new("npm");
+        npm.args(["install", "--silent", "--no-save", "--prefix"]);
+        run(npm.arg(&folder).arg(PACKAGE)).await;
+        std::fs::write(done, "").unwrap();
+    }
+    folder.join("node_modules")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_node_sdk_calls_both_versions_of_the_cloud_api() {
+    if std::env::var("MQTTSTACK_SKIP_SDK_TESTS").is_ok_and(|value| value == "1") {
+        return;
+    }
+    let modules = node_modules().await;
+    let emulator = Emulator::builder().start().await.unwrap();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/sdk/tencent_iot.js");
+    let told = run(Command::new("node")
+        .env("NODE_PATH", modules)
+        .arg(script)
+        .arg(emulator.http_url().unwrap()))
+    .await;
+    assert_eq!(told.trim(), "ok");
+    emulator.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

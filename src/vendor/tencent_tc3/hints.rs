@@ -73,9 +73,8 @@ fn alternatives(signed: &Signed) -> Vec<(String, Vec<String>)> {
         .iter()
         .filter_map(|(name, value)| match name.as_str() {
             "host" => {
-                let bare = value.rsplit_once(':').map_or("", |(host, _)| host);
                 let real = format!("{}.tencentcloudapi.com", signed.service);
-                Some((name.clone(), vec![bare.to_owned(), real]))
+                Some((name.clone(), vec![real]))
             }
             "content-type" => Some((
                 name.clone(),
