@@ -11,6 +11,7 @@ mod admin;
 mod aliyun;
 mod broker;
 mod clock;
+mod concurrency;
 mod config;
 mod container;
 mod dialect;
