@@ -71,7 +71,7 @@ fn alternatives(signed: &Signed) -> Vec<(String, Vec<String>)> {
     signed
         .headers
         .iter()
-        .filter_map(|(name, value)| match name.as_str() {
+        .filter_map(|(name, _)| match name.as_str() {
             "host" => {
                 let real = format!("{}.tencentcloudapi.com", signed.service);
                 Some((name.clone(), vec![real]))

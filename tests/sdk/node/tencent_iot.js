@@ -1,4 +1,4 @@
-// The vendor's Node SDK against a started emulator. Run by tests/tencent_iot_sdk.rs:
+// The vendor's Node SDK against a started emulator. Run by tests/sdk/tencent_iot.rs:
 // `tencent_iot.js http://host:port`, with NODE_PATH at the installed packages. Its part for all
 // products is enough: the whole package has every product of the vendor and a hundred megabytes.
 const assert = require("node:assert");
