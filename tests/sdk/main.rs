@@ -3,7 +3,8 @@
 //! `install.rs` puts what they need, pinned, into `target/sdk/`; `script.rs` runs the scripts in
 //! `python/` and `node/`, which hold what a user of the client would write and answer with what
 //! it saw. What is expected stands here: `publishing.rs` and `refusals.rs` for the SDKs (listed
-//! in `sdks.rs`), `http_clients.rs`, `mqtt_clients.rs` (which speaks through `peers.rs`).
+//! in `sdks.rs`), `http_clients.rs`, `mqtt_clients.rs` (which speaks through `peers.rs`),
+//! `tencent_iot.rs`.
 
 #![allow(
     clippy::unwrap_used,
@@ -21,3 +22,4 @@ mod publishing;
 mod refusals;
 mod script;
 mod sdks;
+mod tencent_iot;

@@ -30,6 +30,11 @@ pub(super) fn explain(
 ) -> Option<String> {
     let case = Case { sent, key };
     let body_hash = case.body_hash(&request.body);
+    let spelled: Vec<_> = respellings(&request.body)
+        .into_iter()
+        .map(|(what, body)| (what, case.body_hash(&body)))
+        .collect();
+    let other_hash = case.other_body_hash(&request.body);
     for host in hosts {
         let text = case.text(host, path, &body_hash);
         let found = case
@@ -39,14 +44,14 @@ pub(super) fn explain(
         if found.is_some() {
             return found;
         }
-        for (what, body) in respellings(&request.body) {
-            if case.fits(&case.text(host, path, &case.body_hash(&body))) {
+        for (what, hash) in &spelled {
+            if case.fits(&case.text(host, path, hash)) {
                 return Some(format!(
                     "it fits the body {what}, not the bytes that were sent"
                 ));
             }
         }
-        if case.fits(&case.text(host, path, &case.other_body_hash(&request.body))) {
+        if case.fits(&case.text(host, path, &other_hash)) {
             return Some("the body was hashed with the other algorithm".to_owned());
         }
         if case.fits(&case.text(host, "/devregister", &body_hash)) {

@@ -4,7 +4,7 @@
 use serde_json::{Map, json};
 
 use super::TencentIot;
-use super::auth::{self, Key, Signature};
+use super::auth::{self, Algorithm, Key, Signature};
 use super::error::Error;
 use super::fields::{Asked, Fields, check_name};
 use super::gateway::{Asks, Call, Operation, body};
@@ -33,6 +33,12 @@ pub(super) fn admit_registration(
 ) -> Result<Call, Error> {
     let owner = product_of(vendor, &product, &device)?;
     if let Some(signature) = signature {
+        if signature.algorithm == Algorithm::RsaSha256 {
+            return Err(Error::Signature(Some(
+                "registration is signed with the product's secret, not with a device's certificate"
+                    .to_owned(),
+            )));
+        }
         let psk = vendor.store.device(&product, &device);
         let psk = psk.and_then(|(_, device)| device.psk);
         auth::verify(

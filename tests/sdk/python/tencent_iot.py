@@ -1,5 +1,5 @@
 """The vendor's Python SDK and a paho device against a started emulator. Run by
-tests/tencent_iot_sdk.rs: `tencent_iot.py http://host:port host port`."""
+tests/sdk/tencent_iot.rs: `tencent_iot.py http://host:port host port`."""
 
 import base64
 import importlib
@@ -16,7 +16,7 @@ from tencentcloud.common.exception.tencent_cloud_sdk_exception import TencentClo
 from tencentcloud.common.profile.client_profile import ClientProfile
 from tencentcloud.common.profile.http_profile import HttpProfile
 
-sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "fixtures/tencent-iot"))
+sys.path.insert(0, str(pathlib.Path(__file__).parents[3] / "fixtures/tencent-iot"))
 import sign  # noqa: E402
 
 URL, MQTT_HOST, MQTT_PORT = sys.argv[1], sys.argv[2], int(sys.argv[3])
