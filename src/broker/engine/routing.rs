@@ -100,6 +100,19 @@ pub(super) async fn matches(
     }
 }
 
+/// Who a client's publish is meant for: the one client that its dialect named, else whoever is
+/// subscribed.
+pub(super) async fn meant_for(
+    context: &ServerContext,
+    sender: &Sender,
+    packet: &Publish,
+) -> SubRelations {
+    match &packet.target_clientid {
+        Some(target) => direct(context, packet, target).await,
+        None => matches(context, sender, &packet.topic).await,
+    }
+}
+
 /// One client, subscribed or not; nobody if it has no session.
 async fn direct(context: &ServerContext, packet: &Publish, target: &str) -> SubRelations {
     if !context.extends.shared().await.exist(target) {
@@ -188,6 +201,17 @@ pub(super) fn keep_consumed(core: &Core, sender: &Sender, packet: &Publish) {
     );
 }
 
+/// Why a client that is offline does not get a message later.
+fn lost_offline(core: &Core, outbox: &Outbox, client_id: &str, qos: Qos) -> Option<&'static str> {
+    if outbox.is_connected() {
+        return None;
+    }
+    let peer = core.doors.peer(client_id)?;
+    let dialect = core.doors.dialect(&peer)?;
+    (!dialect.keeps_offline(&peer, qos))
+        .then_some("the client is offline, and its vendor keeps no message of this QoS for it")
+}
+
 /// The rows of a message's deliveries, and the outbox with the index of its row for each one
 /// that goes on; takes those out of `relations` that must be given up at once.
 fn rows(
@@ -201,7 +225,9 @@ fn rows(
     relations.retain(|(_, client_id, options, _, _)| {
         let outbox = core.outboxes.of(client_id);
         let qos = effective_qos(packet, options);
-        let full = outbox.full(qos, core.outboxes.limit());
+        let full = outbox
+            .full(qos, core.outboxes.limit())
+            .or_else(|| lost_offline(core, &outbox, client_id, qos));
         deliveries.push(Delivery {
             client_id: client_id.to_string(),
             topic: packet.topic.to_string(),
