@@ -53,6 +53,7 @@ impl Vendors {
 
     /// Tells those that care when they began.
     pub fn started(&self, app: &App) {
+        self.0.aliyun.started(app);
         self.0.nanomq.started(app.clock.now());
     }
 
