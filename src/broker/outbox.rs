@@ -102,6 +102,10 @@ impl Outbox {
             .is_some_and(|current| current != key)
     }
 
+    pub(super) fn is_connected(&self) -> bool {
+        self.state.lock().connection.is_some()
+    }
+
     pub(super) fn connected_at(&self) -> Option<Timestamp> {
         self.state.lock().connected_at
     }

@@ -76,6 +76,7 @@ impl Vendors {
 
     /// Tells those that care when they began, and the broker who speaks a dialect of their own.
     pub fn started(&self, app: &App) {
+        self.0.aliyun.started(app);
         self.0.nanomq.started(app.clock.now());
         app.broker.add_dialect(self.0.tencent_iot.dialect(app));
         app.broker.add_dialect(self.0.tencent_tdmq.dialect(app));

@@ -9,6 +9,7 @@
 
 mod admin;
 mod aliyun;
+mod aliyun_mqtt;
 mod broker;
 mod clock;
 mod concurrency;

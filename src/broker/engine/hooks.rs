@@ -130,13 +130,13 @@ impl Hooks {
         self.core.totals.connects.fetch_add(1, Ordering::Relaxed);
         let outbox = self.core.outboxes.of(&session.id.client_id);
         outbox.connected(verdicts::connection_key(&session.id));
-        verdicts::notify(&self.core, &session.id.client_id, |dialect, peer| {
+        verdicts::notify(&self.core, &session.id, |dialect, peer| {
             dialect.connected(peer);
         });
     }
 
     fn disconnected(&self, session: &Session, reason: &Reason) {
-        verdicts::notify(&self.core, &session.id.client_id, |dialect, peer| {
+        verdicts::notify(&self.core, &session.id, |dialect, peer| {
             dialect.disconnected(peer, &reason.to_string());
         });
         self.core.totals.disconnects.fetch_add(1, Ordering::Relaxed);
@@ -180,7 +180,7 @@ impl Hooks {
             .lock()
             .entry(key)
             .or_insert_with(|| self.core.next_order.fetch_add(1, Ordering::Relaxed));
-        verdicts::notify(&self.core, &session.id.client_id, |dialect, peer| {
+        verdicts::notify(&self.core, &session.id, |dialect, peer| {
             dialect.subscribed(peer, filter, convert::qos(subscribe.opts.qos()));
         });
     }

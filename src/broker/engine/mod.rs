@@ -257,6 +257,10 @@ impl Engine {
         entry.exist() && entry.kick(true, true, true).await.is_ok()
     }
 
+    pub(super) async fn close(&self, client_id: &str, reason: &str) -> bool {
+        verdicts::close(&self.context, &self.id_of(client_id), reason.to_owned()).await
+    }
+
     pub(super) async fn clear_sessions(&self) {
         let kicks = self.ids().await.into_iter().map(|id| async move {
             let client_id = id.client_id.clone();

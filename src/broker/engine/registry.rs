@@ -55,7 +55,7 @@ impl Shared for Registry {
         if &*packet.topic == verdicts::TO_NOBODY {
             return Ok(0);
         }
-        let relations = routing::matches(&self.context, &sender, &packet.topic).await;
+        let relations = routing::meant_for(&self.context, &sender, &packet).await;
         let origin = convert::origin(&self.core, &sender);
         let (_, matched) = routing::route(&self.core, &sender, packet, origin, relations);
         Ok(matched)

@@ -95,18 +95,31 @@ tokio::task_local! {
     static LOOKING: ();
 }
 
-/// Whom a message would go to now; no shared group's turn is taken by asking.
-pub(super) async fn would_match(
+/// Whom a client's publish would go to now; no shared group's turn is taken by asking.
+pub(super) async fn would_reach(
     context: &ServerContext,
     sender: &Sender,
-    topic: &TopicName,
+    packet: &Publish,
 ) -> SubRelations {
-    LOOKING.scope((), matches(context, sender, topic)).await
+    LOOKING.scope((), meant_for(context, sender, packet)).await
 }
 
-/// Whether the subscribers are only looked up: see [`would_match`].
+/// Whether the subscribers are only looked up: see [`would_reach`].
 pub(super) fn only_looking() -> bool {
     LOOKING.try_with(|()| ()).is_ok()
+}
+
+/// Who a client's publish is meant for: the one client that its dialect named, else whoever is
+/// subscribed.
+pub(super) async fn meant_for(
+    context: &ServerContext,
+    sender: &Sender,
+    packet: &Publish,
+) -> SubRelations {
+    match &packet.target_clientid {
+        Some(target) => direct(context, packet, target).await,
+        None => matches(context, sender, &packet.topic).await,
+    }
 }
 
 /// One client, subscribed or not; nobody if it has no session.
@@ -197,6 +210,17 @@ pub(super) fn keep_consumed(core: &Core, sender: &Sender, packet: &Publish) {
     );
 }
 
+/// Why a client that is offline does not get a message later.
+fn lost_offline(core: &Core, outbox: &Outbox, client_id: &str, qos: Qos) -> Option<&'static str> {
+    if outbox.is_connected() {
+        return None;
+    }
+    let peer = core.doors.peer(client_id)?;
+    let dialect = core.doors.dialect(&peer)?;
+    (!dialect.keeps_offline(&peer, qos))
+        .then_some("the client is offline, and its vendor keeps no message of this QoS for it")
+}
+
 /// The rows of a message's deliveries, and the outbox with the index of its row for each one
 /// that goes on; takes those out of `relations` that must be given up at once.
 fn rows(
@@ -210,7 +234,9 @@ fn rows(
     relations.retain(|(_, client_id, options, _, _)| {
         let outbox = core.outboxes.of(client_id);
         let qos = effective_qos(packet, options);
-        let full = outbox.full(qos, core.outboxes.limit());
+        let full = outbox
+            .full(qos, core.outboxes.limit())
+            .or_else(|| lost_offline(core, &outbox, client_id, qos));
         deliveries.push(Delivery {
             client_id: client_id.to_string(),
             topic: packet.topic.to_string(),

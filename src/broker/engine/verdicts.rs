@@ -44,6 +44,13 @@ impl Doors {
         peers.get(client_id).map(|(_, peer)| peer.clone())
     }
 
+    /// The same, unless a newer connection has taken this one's place.
+    fn peer_of(&self, id: &Id) -> Option<Arc<Peer>> {
+        let peers = self.peers.read();
+        let (key, peer) = peers.get(&id.client_id)?;
+        (*key == connection_key(id)).then(|| peer.clone())
+    }
+
     /// Forgets a client whose session is over, unless it has connected again meanwhile.
     pub(super) fn forget(&self, id: &Id) {
         let mut peers = self.peers.write();
@@ -199,6 +206,10 @@ pub(super) fn publish(
     match &verdict {
         PublishVerdict::Allow => return None,
         PublishVerdict::AllowUnretained => changed.retain = false,
+        PublishVerdict::DeliverTo(target) => {
+            changed.retain = false;
+            changed.target_clientid = Some(ByteString::from(target.as_str()));
+        }
         PublishVerdict::Consume(replies) => {
             routing::keep_consumed(core, sender, packet);
             answer(core, context, client_id, replies.clone());
@@ -211,13 +222,8 @@ pub(super) fn publish(
             changed.topic = ByteString::from_static(TO_NOBODY);
         }
         PublishVerdict::Close { reason } => {
-            refused_publish(
-                core,
-                &peer,
-                packet,
-                PublishAckReason::NotAuthorized.into(),
-                reason,
-            );
+            let code = PublishAckReason::NotAuthorized.into();
+            refused_publish(core, &peer, packet, code, reason);
             changed.topic = ByteString::from_static(TO_NOBODY);
         }
     }
@@ -267,7 +273,10 @@ pub(super) async fn permission(
 ) -> PublishAclResult {
     let client_id = &session.id.client_id;
     match core.doors.publishing.lock().remove(client_id) {
-        None | Some(PublishVerdict::Allow | PublishVerdict::AllowUnretained) => {}
+        None
+        | Some(
+            PublishVerdict::Allow | PublishVerdict::AllowUnretained | PublishVerdict::DeliverTo(_),
+        ) => {}
         Some(PublishVerdict::Consume(_)) => return PublishAclResult::allow(),
         Some(PublishVerdict::Refuse { code, reason }) => return refuse(code, reason, false),
         Some(PublishVerdict::Close { reason }) => {
@@ -275,7 +284,7 @@ pub(super) async fn permission(
         }
     }
     let sender = Sender::from_custom(session.id.clone());
-    let relations = routing::would_match(context, &sender, &packet.topic).await;
+    let relations = routing::would_reach(context, &sender, packet).await;
     let targets = routing::waited_for(core, packet, &relations);
     if targets.is_empty() {
         return PublishAclResult::allow();
@@ -361,21 +370,19 @@ fn open_subscribe(core: &Core, filter: &str, qos: super::Qos) -> SubscribeVerdic
     SubscribeVerdict::Allow(qos)
 }
 
-/// Asks a client's own task to close its connection once it has written what it is writing.
-async fn close(context: &ServerContext, id: &Id, reason: String) {
+/// Asks a client's own task to close its connection once it has written what it is writing;
+/// false if there is no such task.
+pub(super) async fn close(context: &ServerContext, id: &Id, reason: String) -> bool {
     let entry = context.extends.shared().await.entry(id.clone());
-    if let Some(sender) = entry.tx()
-        && sender
-            .unbounded_send(SessionMessage::Closed(Reason::from(reason)))
-            .is_err()
-    {
-        tracing::debug!(%id, "the connection was gone before it could be closed");
-    }
+    let message = SessionMessage::Closed(Reason::from(reason));
+    entry
+        .tx()
+        .is_some_and(|sender| sender.unbounded_send(message).is_ok())
 }
 
 /// What an engine's session stands for, for a dialect's notices.
-pub(super) fn notify(core: &Core, client_id: &str, tell: impl FnOnce(&dyn Dialect, &Peer)) {
-    if let Some(peer) = core.doors.peer(client_id)
+pub(super) fn notify(core: &Core, id: &Id, tell: impl FnOnce(&dyn Dialect, &Peer)) {
+    if let Some(peer) = core.doors.peer_of(id)
         && let Some(dialect) = core.doors.dialect(&peer)
     {
         tell(&*dialect, &peer);
