@@ -158,7 +158,11 @@ pub(super) fn find_client<'a>(
 ) -> Option<&'a Resource<super::resources::ClientProperties>> {
     namespace.clients.iter().find(|client| {
         let name = &client.properties.authentication_name;
-        let name = if name.is_empty() { client.short_name() } else { name };
+        let name = if name.is_empty() {
+            client.short_name()
+        } else {
+            name
+        };
         name.eq_ignore_ascii_case(authentication_name)
     })
 }
@@ -189,9 +193,16 @@ mod tests {
     #[test]
     fn a_client_may_do_what_a_binding_of_its_groups_permits() {
         let namespace = namespace();
-        let attributes = Attributes::from([("type".to_owned(), Attribute::Text("sensor".to_owned()))]);
-        let sensor = Identity { authentication_name: "s1", attributes: Some(&attributes) };
-        let other = Identity { authentication_name: "o1", attributes: None };
+        let attributes =
+            Attributes::from([("type".to_owned(), Attribute::Text("sensor".to_owned()))]);
+        let sensor = Identity {
+            authentication_name: "s1",
+            attributes: Some(&attributes),
+        };
+        let other = Identity {
+            authentication_name: "o1",
+            attributes: None,
+        };
         let may = |who, what, topic| client_may(&namespace, who, what, topic).is_ok();
         assert!(may(sensor, Permission::Publisher, "dev/s1/t"));
         assert!(!may(sensor, Permission::Publisher, "dev/s2/t"));
@@ -211,9 +222,21 @@ mod tests {
             role: PUBLISHER.to_owned(),
             topic_space: "own".to_owned(),
         }];
-        let may = |topic| identity_may(&namespace, "oid", Some(&roles), Permission::Publisher, topic);
+        let may = |topic| {
+            identity_may(
+                &namespace,
+                "oid",
+                Some(&roles),
+                Permission::Publisher,
+                topic,
+            )
+        };
         assert!(may("dev/oid/x").is_ok());
         assert!(may("news/x").unwrap_err().contains("no role assignment"));
-        assert!(may("elsewhere").unwrap_err().contains("does not match any topicspaces"));
+        assert!(
+            may("elsewhere")
+                .unwrap_err()
+                .contains("does not match any topicspaces")
+        );
     }
 }

@@ -57,7 +57,10 @@ impl AzureEventGrid {
         let credentials = credentials.trim();
         if self.settings.auth == Auth::Off {
             let token = Token::parse(credentials).ok();
-            let object_id = token.as_ref().and_then(|token| token.text("oid")).unwrap_or("");
+            let object_id = token
+                .as_ref()
+                .and_then(|token| token.text("oid"))
+                .unwrap_or("");
             return Ok(Caller::unchecked(object_id, object_id));
         }
         if scheme.eq_ignore_ascii_case("bearer") && !credentials.is_empty() {
@@ -69,7 +72,12 @@ impl AzureEventGrid {
                 _ => request.head.headers.text("aeg-sas-key"),
             };
             if let Some(key) = key {
-                let right: bool = namespace.key.expose().as_bytes().ct_eq(key.as_bytes()).into();
+                let right: bool = namespace
+                    .key
+                    .expose()
+                    .as_bytes()
+                    .ct_eq(key.as_bytes())
+                    .into();
                 return if right {
                     Ok(Caller::unchecked("", "SharedAccessKey"))
                 } else {
@@ -100,7 +108,11 @@ impl AzureEventGrid {
         let mut outside = None;
         if self.settings.auth == Auth::Strict {
             let name = token.text("iss").unwrap_or("");
-            outside = self.settings.issuers.iter().find(|issuer| issuer.issuer == name);
+            outside = self
+                .settings
+                .issuers
+                .iter()
+                .find(|issuer| issuer.issuer == name);
             self.check_signature(&token, outside.map(|issuer| issuer.jwks_url.as_str()))
                 .await?;
         }
@@ -134,11 +146,13 @@ impl AzureEventGrid {
             ));
         }
         let key = match jwks_url {
-            Some(url) => self
-                .keys
-                .outside(&self.client, url, token.key_id.as_deref())
-                .await
-                .map_err(Error::InvalidToken)?,
+            Some(url) => {
+                let client = self.outbound.client().map_err(Error::InvalidToken)?;
+                self.keys
+                    .outside(client, url, token.key_id.as_deref())
+                    .await
+                    .map_err(Error::InvalidToken)?
+            }
             None => self.own_key(token)?,
         };
         if token.is_signed_by(&key) {

@@ -90,10 +90,7 @@ fn pick(set: &[(String, RsaPublicKey)], id: Option<&str>) -> Option<RsaPublicKey
     .map(|(_, key)| key.clone())
 }
 
-async fn fetch(
-    client: &reqwest::Client,
-    url: &str,
-) -> Result<Vec<(String, RsaPublicKey)>, String> {
+async fn fetch(client: &reqwest::Client, url: &str) -> Result<Vec<(String, RsaPublicKey)>, String> {
     let failed = |error: reqwest::Error| format!("the key set at {url} cannot be read: {error}");
     let response = client
         .get(url)
@@ -169,13 +166,24 @@ pub(super) fn claims(grant: &Grant<'_>, settings: &Settings, now: Timestamp, ids
     }
     put("idtyp", json!("app"));
     put("oid", json!(principal.object_id));
-    let roles: Vec<_> = principal.roles.iter().map(super::settings::RoleAssignment::role).collect();
+    let roles: Vec<_> = principal
+        .roles
+        .iter()
+        .map(super::settings::RoleAssignment::role)
+        .collect();
     if !roles.is_empty() {
         put("roles", json!(roles));
     }
     put("sub", json!(principal.object_id));
     put("tid", json!(grant.tenant));
     put("uti", json!(ids.uuid().simple().to_string()));
-    put("ver", json!(if settings.token_version == 1 { "1.0" } else { "2.0" }));
+    put(
+        "ver",
+        json!(if settings.token_version == 1 {
+            "1.0"
+        } else {
+            "2.0"
+        }),
+    );
     Value::Object(claims)
 }

@@ -130,7 +130,9 @@ pub enum Error {
     #[error("AADSTS700027: Client assertion failed signature validation: {0}.")]
     Assertion(String),
     /// A scope that names no resource.
-    #[error("AADSTS70011: The provided value for the input parameter 'scope' is not valid. The scope {0} is not valid.")]
+    #[error(
+        "AADSTS70011: The provided value for the input parameter 'scope' is not valid. The scope {0} is not valid."
+    )]
     Scope(String),
 }
 

@@ -78,7 +78,8 @@ impl AdvancedFilter {
                 .filter_map(|value| value.as_str().map(str::to_lowercase))
         };
         let any_text = |holds: fn(&str, &str) -> bool| {
-            text.as_deref().is_some_and(|text| texts().any(|one| holds(text, &one)))
+            text.as_deref()
+                .is_some_and(|text| texts().any(|one| holds(text, &one)))
         };
         let against = |holds: fn(&f64, &f64) -> bool| {
             number
@@ -143,9 +144,13 @@ mod tests {
     #[test]
     fn types_and_subjects_are_compared_without_case() {
         assert!(takes(json!({})));
-        assert!(takes(json!({"includedEventTypes": ["mqtt.eventpublished"]})));
+        assert!(takes(
+            json!({"includedEventTypes": ["mqtt.eventpublished"]})
+        ));
         assert!(!takes(json!({"includedEventTypes": ["other"]})));
-        assert!(takes(json!({"subjectBeginsWith": "DEV/", "subjectEndsWith": "/temp"})));
+        assert!(takes(
+            json!({"subjectBeginsWith": "DEV/", "subjectEndsWith": "/temp"})
+        ));
         assert!(!takes(json!({"subjectEndsWith": "/hum"})));
     }
 

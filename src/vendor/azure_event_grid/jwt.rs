@@ -65,27 +65,33 @@ impl Token {
     /// A claim that is a time in whole seconds since 1970.
     pub(super) fn seconds(&self, claim: &str) -> Option<i64> {
         let value = self.claims.get(claim)?;
-        #[expect(clippy::cast_possible_truncation, reason = "a saturating cast is meant")]
-        value.as_i64().or_else(|| value.as_f64().map(|at| at as i64))
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "a saturating cast is meant"
+        )]
+        value
+            .as_i64()
+            .or_else(|| value.as_f64().map(|at| at as i64))
     }
 
     /// Whether `key` made the signature.
     pub(super) fn is_signed_by(&self, key: &RsaPublicKey) -> bool {
         let signed = self.signed.as_bytes();
         match self.algorithm.as_str() {
-            "RS256" => rsa::pkcs1v15::Signature::try_from(self.signature.as_slice())
-                .is_ok_and(|signature| {
-                    rsa::pkcs1v15::VerifyingKey::<Sha256>::new(key.clone())
-                        .verify(signed, &signature)
-                        .is_ok()
-                }),
-            "PS256" => rsa::pss::Signature::try_from(self.signature.as_slice()).is_ok_and(
+            "RS256" => rsa::pkcs1v15::Signature::try_from(self.signature.as_slice()).is_ok_and(
                 |signature| {
-                    rsa::pss::VerifyingKey::<Sha256>::new(key.clone())
+                    rsa::pkcs1v15::VerifyingKey::<Sha256>::new(key.clone())
                         .verify(signed, &signature)
                         .is_ok()
                 },
             ),
+            "PS256" => {
+                rsa::pss::Signature::try_from(self.signature.as_slice()).is_ok_and(|signature| {
+                    rsa::pss::VerifyingKey::<Sha256>::new(key.clone())
+                        .verify(signed, &signature)
+                        .is_ok()
+                })
+            }
             _ => false,
         }
     }

@@ -2,26 +2,38 @@
 //!
 //! A request's path is read in `api/mod.rs`; `auth.rs` says who calls, `access.rs` what the
 //! caller may do; `api/` has one file per noun. Tokens are made in `entra.rs`, refusals written
-//! in `error.rs`. What is configured is in `settings.rs` and `resources.rs`.
+//! in `error.rs`, messages turned into events in `routing.rs`, events kept in `store.rs`. What
+//! is configured is in `settings.rs` and `resources.rs`; what no document says, in `choices.rs`.
 
 mod access;
 mod api;
 mod auth;
+mod delivery;
 mod entra;
 pub mod error;
 pub mod filter;
 mod jwt;
+mod limits;
+mod outbound;
 mod query;
+mod queue;
 pub mod resources;
 pub mod routing;
 pub mod settings;
+mod store;
 mod template;
 
-use self::api::identity::Identity;
 use self::api::Route;
+use self::api::identity::Identity;
+use self::api::publish::Publish;
+use self::api::retained::Read;
+use self::api::topics::TopicCall;
+use self::delivery::Deliveries;
 use self::entra::Keys;
 pub use self::error::{Error, Standing};
+use self::outbound::Outbound;
 pub use self::settings::{Settings, SettingsError};
+use self::store::Store;
 use crate::exchange::{Answer, BodyPolicy, Head, Receipt, Request, Surface};
 use crate::pipeline::{Charge, Vendor, Walk};
 
@@ -30,17 +42,23 @@ use crate::pipeline::{Charge, Vendor, Walk};
 pub struct AzureEventGrid {
     settings: Settings,
     keys: Keys,
-    client: reqwest::Client,
+    outbound: Outbound,
+    store: Store,
+    deliveries: Deliveries,
 }
 
 /// An understood and allowed request.
 #[derive(Debug)]
 pub struct Call {
+    operation: &'static str,
     kind: Kind,
 }
 
 #[derive(Debug)]
 enum Kind {
+    Publish(Box<Publish>),
+    Retained(Read),
+    Topic(TopicCall),
     Identity(Identity),
 }
 
@@ -50,17 +68,31 @@ impl AzureEventGrid {
         settings.check()?;
         Ok(Self {
             keys: Keys::new(&settings)?,
-            client: reqwest::Client::new(),
+            outbound: Outbound::new(settings.trusted_ca.clone()),
+            store: Store::new(&settings),
+            deliveries: Deliveries::default(),
             settings,
         })
     }
 
     /// Back to the configured state. The signing key stays, so tokens stay good.
-    pub fn reset(&self) {}
+    pub fn reset(&self) {
+        self.store.reset();
+        self.deliveries.clear();
+    }
 
     /// Whether a path belongs to this surface.
     pub fn knows_path(path: &str) -> bool {
         Route::knows(path)
+    }
+
+    /// An answer of the data plane with the headers that all of them carry.
+    fn data_answer(&self, status: u16, request: &Request, receipt: &Receipt) -> Answer {
+        let answer = Answer::new(status).header("x-ms-request-id", receipt.id.to_ascii_lowercase());
+        match request.head.headers.text("x-ms-client-request-id") {
+            Some(id) => answer.header("x-ms-client-request-id", id),
+            None => answer,
+        }
     }
 }
 
@@ -69,14 +101,36 @@ impl Vendor for AzureEventGrid {
     type Call = Call;
     type Error = Error;
 
-    fn body_policy(&self, _head: &Head) -> BodyPolicy {
-        BodyPolicy::default()
+    fn body_policy(&self, head: &Head) -> BodyPolicy {
+        let max_body = match head.path() {
+            "/mqtt/messages" if self.settings.limits => limits::MESSAGE,
+            path if path.starts_with("/topics/") && self.settings.limits => limits::EVENTS,
+            path if path.starts_with("/topics/") || path.starts_with("/mqtt/") => 16 << 20,
+            _ => 64 << 10,
+        };
+        BodyPolicy {
+            max_body,
+            ..BodyPolicy::default()
+        }
     }
 
     async fn admit(&self, walk: &mut Walk<'_>) -> Result<Call, Error> {
         let route = Route::of(&walk.request.head)?;
-        walk.draft.operation = Some(route.operation().to_owned());
+        let operation = route.operation();
+        walk.draft.operation = Some(operation.to_owned());
         let kind = match route {
+            Route::Publish => Kind::Publish(Box::new(self.admit_publish(walk).await?)),
+            Route::GetRetained => Kind::Retained(self.admit_retained(true, walk).await?),
+            Route::ListRetained => Kind::Retained(self.admit_retained(false, walk).await?),
+            Route::PublishEvents { topic } => Kind::Topic(self.admit_events(topic, walk).await?),
+            Route::Subscription {
+                topic,
+                subscription,
+                action,
+            } => Kind::Topic(
+                self.admit_subscription(topic, subscription, action, walk)
+                    .await?,
+            ),
             Route::ManagedIdentity => Kind::Identity(self.admit_managed(walk)?),
             Route::Token { tenant } => Kind::Identity(self.admit_token(&tenant, walk)?),
             Route::OpenIdConfiguration { tenant, version } => {
@@ -84,17 +138,30 @@ impl Vendor for AzureEventGrid {
             }
             Route::Keys { tenant } => Kind::Identity(self.admit_keys(&tenant)?),
             Route::Instance => Kind::Identity(Self::admit_instance(walk.request)?),
-            _ => return Err(Error::NotFound("not here yet".into())),
         };
-        Ok(Call { kind })
+        Ok(Call { operation, kind })
     }
 
-    fn charge(&self, _call: &Call) -> Option<Charge> {
-        None
+    fn charge(&self, call: &Call) -> Option<Charge> {
+        let per_second = *self.settings.quotas.get(call.operation)?;
+        let key = match &call.kind {
+            Kind::Publish(publish) => &publish.caller,
+            Kind::Retained(read) => &read.caller,
+            Kind::Topic(topic) => &topic.caller,
+            Kind::Identity(_) => "",
+        };
+        Some(Charge {
+            operation: call.operation,
+            key: key.to_owned(),
+            per_second,
+        })
     }
 
     async fn perform(&self, call: Call, walk: &mut Walk<'_>) -> Result<Answer, Error> {
         match call.kind {
+            Kind::Publish(publish) => self.perform_publish(*publish, walk).await,
+            Kind::Retained(read) => self.perform_retained(read, walk),
+            Kind::Topic(topic) => self.perform_topic(topic, walk).await,
             Kind::Identity(identity) => self.perform_identity(identity, walk).await,
         }
     }

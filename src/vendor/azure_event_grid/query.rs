@@ -65,7 +65,11 @@ impl Query {
         if lexemes.is_empty() {
             return Ok(Self::Nobody);
         }
-        let mut parser = Parser { lexemes: &lexemes, at: 0, depth: 0 };
+        let mut parser = Parser {
+            lexemes: &lexemes,
+            at: 0,
+            depth: 0,
+        };
         let query = parser.or().map_err(broken)?;
         match parser.peek() {
             None => Ok(query),
@@ -82,9 +86,11 @@ impl Query {
             Self::Compare(field, operator, wanted) => field
                 .value(identity)
                 .is_some_and(|value| compare(&value, *operator, wanted)),
-            Self::In(field, wanted) => field
-                .value(identity)
-                .is_some_and(|value| wanted.iter().any(|one| compare(&value, Operator::Equal, one))),
+            Self::In(field, wanted) => field.value(identity).is_some_and(|value| {
+                wanted
+                    .iter()
+                    .any(|one| compare(&value, Operator::Equal, one))
+            }),
         }
     }
 }
@@ -104,7 +110,9 @@ impl Field {
 fn compare(value: &Attribute, operator: Operator, wanted: &Attribute) -> bool {
     use Operator::{Different, Equal, Greater, GreaterOrEqual, Less, LessOrEqual};
     if let Attribute::List(values) = value {
-        let has = values.iter().any(|one| Attribute::Text(one.clone()) == *wanted);
+        let has = values
+            .iter()
+            .any(|one| Attribute::Text(one.clone()) == *wanted);
         return match operator {
             Equal => has,
             Different => !has,
@@ -217,7 +225,11 @@ impl Parser<'_> {
             }
             Lexeme::Word(word) => match word.strip_prefix("attributes.") {
                 Some(key) => Field::Attribute(key.to_owned()),
-                None => return Err(format!("{word:?} is neither attributes.x nor authenticationName")),
+                None => {
+                    return Err(format!(
+                        "{word:?} is neither attributes.x nor authenticationName"
+                    ));
+                }
             },
             other => return Err(format!("{other:?} is unexpected")),
         };
@@ -291,7 +303,9 @@ mod tests {
     #[test]
     fn attributes_and_the_name_are_compared() {
         assert!(holds("attributes.type = 'sensor'"));
-        assert!(holds("attributes.type = \"sensor\" and attributes.floor >= 7"));
+        assert!(holds(
+            "attributes.type = \"sensor\" and attributes.floor >= 7"
+        ));
         assert!(holds("authenticationName IN ['dev0', 'dev1']"));
         assert!(holds("attributes.floor <> 8 AND attributes.floor < 8"));
         assert!(holds("attributes.tags = 'b'") && !holds("attributes.tags = 'c'"));
@@ -302,8 +316,12 @@ mod tests {
 
     #[test]
     fn and_binds_tighter_than_or_and_parentheses_tighter_still() {
-        assert!(holds("attributes.floor = 7 or attributes.floor = 7 and attributes.type = 'x'"));
-        assert!(!holds("(attributes.floor = 7 or attributes.floor = 7) and attributes.type = 'x'"));
+        assert!(holds(
+            "attributes.floor = 7 or attributes.floor = 7 and attributes.type = 'x'"
+        ));
+        assert!(!holds(
+            "(attributes.floor = 7 or attributes.floor = 7) and attributes.type = 'x'"
+        ));
     }
 
     #[test]

@@ -90,7 +90,10 @@ impl Namespace {
     /// Where messages are routed to: the emulator's own key, else the template's property.
     pub fn route(&self) -> Option<&str> {
         let resource_id = || {
-            let id = self.topic_spaces_configuration.route_topic_resource_id.as_deref()?;
+            let id = self
+                .topic_spaces_configuration
+                .route_topic_resource_id
+                .as_deref()?;
             id.rsplit('/').next()
         };
         self.route_topic.as_deref().or_else(resource_id)
@@ -110,7 +113,11 @@ impl Namespace {
         }
         for binding in &self.permission_bindings {
             let wanted = &binding.properties.topic_space_name;
-            if !self.topic_spaces.iter().any(|space| space.short_name() == wanted) {
+            if !self
+                .topic_spaces
+                .iter()
+                .any(|space| space.short_name() == wanted)
+            {
                 return Err(SettingsError::new(
                     key("permission_bindings"),
                     format!("there is no topic space {wanted:?}"),

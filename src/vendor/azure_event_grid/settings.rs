@@ -191,7 +191,10 @@ impl Settings {
     /// Checks what types alone do not say.
     pub(super) fn check(&self) -> Result<(), SettingsError> {
         if !matches!(self.token_version, 1 | 2) {
-            return Err(SettingsError::new("azure.token_version", "it must be 1 or 2"));
+            return Err(SettingsError::new(
+                "azure.token_version",
+                "it must be 1 or 2",
+            ));
         }
         if !matches!(self.publish_status, None | Some(202 | 204)) {
             return Err(SettingsError::new(
@@ -209,7 +212,10 @@ impl Settings {
             if !super::api::OPERATIONS.contains(&name.as_str()) {
                 return Err(SettingsError::new(
                     format!("azure.quotas.{name}"),
-                    format!("no such operation; there are {}", super::api::OPERATIONS.join(", ")),
+                    format!(
+                        "no such operation; there are {}",
+                        super::api::OPERATIONS.join(", ")
+                    ),
                 ));
             }
         }
@@ -218,7 +224,11 @@ impl Settings {
                 if !super::access::is_known_role(role.role()) {
                     return Err(SettingsError::new(
                         "azure.principals.roles",
-                        format!("{:?} is not a role; there are {}", role.role(), super::access::ROLES.join(", ")),
+                        format!(
+                            "{:?} is not a role; there are {}",
+                            role.role(),
+                            super::access::ROLES.join(", ")
+                        ),
                     ));
                 }
             }

@@ -52,7 +52,11 @@ impl Template {
                 Some("authenticationName") => Source::AuthenticationName,
                 Some(other) => match other.strip_prefix("attributes.") {
                     Some(key) if is_key(key) => Source::Attribute(key.to_owned()),
-                    _ => return broken("its variable is neither client.authenticationName nor client.attributes.x"),
+                    _ => {
+                        return broken(
+                            "its variable is neither client.authenticationName nor client.attributes.x",
+                        );
+                    }
                 },
                 None => return broken("a variable must begin with client."),
             };
@@ -160,7 +164,11 @@ mod tests {
             Some("dev1.factory1/+")
         );
         assert_eq!(
-            filled("x-${client.attributes.area}/${client.attributes.floor}", "d").as_deref(),
+            filled(
+                "x-${client.attributes.area}/${client.attributes.floor}",
+                "d"
+            )
+            .as_deref(),
             Some("x-west/7")
         );
         assert_eq!(filled("${client.attributes.none}", "d"), None);

@@ -58,7 +58,7 @@ fn form(request: &Request) -> Result<Parameters, Error> {
 }
 
 /// The address under which the caller reached the emulator.
-fn base(request: &Request) -> String {
+pub(super) fn base(request: &Request) -> String {
     let scheme = match request.scheme {
         Scheme::Http => "http",
         Scheme::Https => "https",
@@ -97,7 +97,14 @@ impl AzureEventGrid {
             .filter(|resource| !resource.is_empty())
             .ok_or(Error::MissingResource)?;
         let mut principal = self.settings.principals.first();
-        let selectors = ["client_id", "clientid", "object_id", "principal_id", "mi_res_id", "msi_res_id"];
+        let selectors = [
+            "client_id",
+            "clientid",
+            "object_id",
+            "principal_id",
+            "mi_res_id",
+            "msi_res_id",
+        ];
         for name in selectors {
             if let Some(value) = parameters.get(name)? {
                 principal = match name {
@@ -214,7 +221,11 @@ impl AzureEventGrid {
             .iter()
             .any(|alias| named.eq_ignore_ascii_case(alias));
         if self.settings.auto_create || is_alias || named.eq_ignore_ascii_case(own) {
-            return Ok(if is_uuid { named.to_ascii_lowercase() } else { own.clone() });
+            return Ok(if is_uuid {
+                named.to_ascii_lowercase()
+            } else {
+                own.clone()
+            });
         }
         Err(Error::UnknownTenant(named.to_owned()))
     }
@@ -226,11 +237,17 @@ impl AzureEventGrid {
         walk: &mut Walk<'_>,
     ) -> Result<Answer, Error> {
         let body = match call {
-            Identity::Managed { object_id, resource } => {
+            Identity::Managed {
+                object_id,
+                resource,
+            } => {
                 let tenant = self.settings.tenant.clone();
                 let token = self.mint(&object_id, &tenant, &resource, walk).await?;
                 let (now, life) = (walk.receipt.now.as_second(), self.settings.token_seconds);
-                let client_id = self.settings.principal(&object_id).map(|p| p.client_id.clone());
+                let client_id = self
+                    .settings
+                    .principal(&object_id)
+                    .map(|p| p.client_id.clone());
                 json!({
                     "access_token": token,
                     "client_id": client_id,
@@ -242,7 +259,11 @@ impl AzureEventGrid {
                     "token_type": "Bearer",
                 })
             }
-            Identity::Application { object_id, tenant, resource } => {
+            Identity::Application {
+                object_id,
+                tenant,
+                resource,
+            } => {
                 let token = self.mint(&object_id, &tenant, &resource, walk).await?;
                 json!({
                     "token_type": "Bearer",

@@ -3,6 +3,9 @@
 
 pub(super) mod identity;
 pub(super) mod parameters;
+pub(super) mod publish;
+pub(super) mod retained;
+pub(super) mod topics;
 
 use super::error::Error;
 use crate::exchange::Head;
@@ -133,12 +136,12 @@ impl Route {
                 tenant: tenant()?,
                 version: 2,
             },
-            [_, "oauth2", "token"] | [_, "oauth2", "v2.0", "token"] => Self::Token {
-                tenant: tenant()?,
-            },
-            [_, "discovery", "keys"] | [_, "discovery", "v2.0", "keys"] => Self::Keys {
-                tenant: tenant()?,
-            },
+            [_, "oauth2", "token"] | [_, "oauth2", "v2.0", "token"] => {
+                Self::Token { tenant: tenant()? }
+            }
+            [_, "discovery", "keys"] | [_, "discovery", "v2.0", "keys"] => {
+                Self::Keys { tenant: tenant()? }
+            }
             [_, "discovery", "instance"] => Self::Instance,
             _ => return Ok(None),
         }))

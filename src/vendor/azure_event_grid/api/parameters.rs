@@ -15,7 +15,10 @@ pub(in crate::vendor::azure_event_grid) fn decode(text: &str, name: &str) -> Res
         if escape.len() < 3 || !escape[1..].iter().all(u8::is_ascii_hexdigit) {
             return Err(invalid(
                 name,
-                format!("{:?} is not a percent escape", String::from_utf8_lossy(escape)),
+                format!(
+                    "{:?} is not a percent escape",
+                    String::from_utf8_lossy(escape)
+                ),
             ));
         }
         at += found + 3;
@@ -44,7 +47,10 @@ impl Parameters {
     }
 
     /// The value of a parameter; given twice it is refused.
-    pub(in crate::vendor::azure_event_grid) fn get(&self, name: &str) -> Result<Option<&str>, Error> {
+    pub(in crate::vendor::azure_event_grid) fn get(
+        &self,
+        name: &str,
+    ) -> Result<Option<&str>, Error> {
         let mut values = self.0.iter().filter(|(key, _)| key == name);
         let first = values.next();
         if values.next().is_some() {
@@ -60,7 +66,10 @@ impl Parameters {
 }
 
 /// Decodes standard base64.
-pub(in crate::vendor::azure_event_grid) fn base64(text: &str, name: &str) -> Result<Vec<u8>, Error> {
+pub(in crate::vendor::azure_event_grid) fn base64(
+    text: &str,
+    name: &str,
+) -> Result<Vec<u8>, Error> {
     STANDARD
         .decode(text)
         .map_err(|error| invalid(name, format!("it is not base64: {error}")))
