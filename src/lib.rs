@@ -3,7 +3,7 @@
 //! The architecture, top to bottom; imports go downward only (`tests/api/layers.rs` checks it):
 //!
 //! ```text
-//! 4  main cli emulator server edge config admin     (http1 is a leaf over exchange)
+//! 4  main cli emulator reset server edge config admin     (http1 is a leaf over exchange)
 //! 3  vendor/*                                       never one another
 //! 2  pipeline app
 //! 1  journal fault quota broker tls                 never one another
@@ -28,7 +28,11 @@ pub mod ids;
 pub mod journal;
 pub mod pipeline;
 pub mod quota;
+pub mod reset;
 pub mod secret;
 pub mod server;
 pub mod tls;
 pub mod vendor;
+
+pub use config::Config;
+pub use emulator::Emulator;

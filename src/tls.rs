@@ -43,7 +43,8 @@ const NAMES: [&str; 8] = [
 /// The most certificates kept; beyond it the cache starts anew.
 const MAX_LEAVES: usize = 1_000;
 
-const CERTIFICATE_FILE: &str = "ca.pem";
+/// The file in the data directory that holds the certificate of the authority.
+pub const CERTIFICATE_FILE: &str = "ca.pem";
 const KEY_FILE: &str = "ca.key.pem";
 
 /// Settings of TLS.

@@ -86,6 +86,12 @@ impl ResetScope {
     }
 }
 
+impl FromIterator<ResetPart> for ResetScope {
+    fn from_iter<I: IntoIterator<Item = ResetPart>>(parts: I) -> Self {
+        Self(parts.into_iter().collect())
+    }
+}
+
 /// Takes parts of the emulator back to the seeded state; resolves when that is done.
 pub type Reset = std::sync::Arc<dyn Fn(ResetScope) -> BoxFuture<'static, ()> + Send + Sync>;
 

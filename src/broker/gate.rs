@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use rustls::ServerConfig;
 use tokio::io::{AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
@@ -67,7 +67,7 @@ pub(super) fn open(
     inner: SocketAddr,
     config: Arc<ServerConfig>,
     visitors: Arc<Visitors>,
-) -> io::Result<(SocketAddr, AbortHandle)> {
+) -> io::Result<(SocketAddr, JoinHandle<()>)> {
     let listener = std::net::TcpListener::bind(address)?;
     listener.set_nonblocking(true)?;
     let listener = TcpListener::from_std(listener)?;
@@ -78,7 +78,7 @@ pub(super) fn open(
         visitors,
     };
     let task = tokio::spawn(accept(listener, Arc::new(gate)));
-    Ok((bound, task.abort_handle()))
+    Ok((bound, task))
 }
 
 async fn accept(listener: TcpListener, gate: Arc<Gate>) {

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use rustls::ServerConfig;
 use serde::{Deserialize, Serialize};
-use tokio::task::AbortHandle;
+use tokio::task::JoinHandle;
 
 use self::dialect::{Dialect, Refused};
 use self::engine::Engine;
@@ -77,7 +77,7 @@ pub type RefusedSink = Arc<dyn Fn(Refused) + Send + Sync>;
 #[derive(Debug, Clone)]
 pub struct Broker {
     engine: Arc<Engine>,
-    gates: Arc<Mutex<Vec<AbortHandle>>>,
+    gates: Arc<Mutex<Vec<JoinHandle<()>>>>,
 }
 
 impl Broker {
@@ -181,10 +181,14 @@ impl Broker {
         self.engine.clear_sessions().await;
     }
 
-    /// Closes every listener, every connection and every session.
+    /// Closes every listener, every connection and every session. When this returns, the ports
+    /// are free.
     pub async fn stop(&self) {
-        for gate in self.gates.lock().drain(..) {
+        let gates = std::mem::take(&mut *self.gates.lock());
+        for gate in gates {
             gate.abort();
+            // The error says that it was aborted. The socket is closed once the task is gone.
+            let _ = gate.await;
         }
         self.engine.stop().await;
     }

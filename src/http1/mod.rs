@@ -121,7 +121,7 @@ where
                 return End::Closed;
             }
             Connection::Drop => false,
-            Connection::Keep | Connection::Close | Connection::Truncate(_) => {
+            Connection::Keep | Connection::Close | Connection::Hangup | Connection::Truncate(_) => {
                 let persistent = asked.persistent && !wire.stopping();
                 let asked = Asked {
                     persistent,

@@ -22,6 +22,8 @@ const KEEP: usize = 64 << 10;
 const LINGER_BYTES: usize = 64 << 20;
 /// How long a closing connection waits for that peer.
 const LINGER_TIME: Duration = Duration::from_secs(2);
+/// Longer than any program runs.
+const FOREVER: Duration = Duration::from_hours(24 * 365);
 
 /// Why no byte came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,8 +126,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 
     /// Reads and forgets until the peer leaves or the program stops.
     pub(super) async fn stall(&mut self) {
-        let mut taken = usize::MAX;
-        let _ = self.drain(&mut taken, None).await;
+        self.drain(usize::MAX, Instant::now() + FOREVER).await;
     }
 
     /// Ends the connection. With `linger`, what the peer is still sending is taken first, since
@@ -134,22 +135,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         let shut = pin!(self.stream.shutdown());
         let shut = in_time(shut, &mut self.timer, LINGER_TIME).await;
         if linger && shut.is_ok() {
-            let mut left = LINGER_BYTES;
-            let _ = self
-                .drain(&mut left, Some(Instant::now() + LINGER_TIME))
-                .await;
+            self.drain(LINGER_BYTES, Instant::now() + LINGER_TIME).await;
         }
     }
 
-    async fn drain(&mut self, left: &mut usize, until: Option<Instant>) -> Result<(), Gap> {
-        // Without a limit of its own the wait ends by the peer or by the stop alone.
-        let until = until.unwrap_or_else(|| Instant::now() + Duration::from_secs(365 * 86_400));
-        while *left > 0 {
+    async fn drain(&mut self, mut most: usize, until: Instant) {
+        while most > 0 {
             self.buf.clear();
-            self.fill(until, true).await?;
-            *left = left.saturating_sub(self.buf.len());
+            if self.fill(until, true).await.is_err() {
+                return;
+            }
+            most = most.saturating_sub(self.buf.len());
         }
-        Ok(())
     }
 
     /// Gives the stream back, for what only its owner can do.

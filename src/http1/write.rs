@@ -29,6 +29,8 @@ pub(super) struct Asked {
 struct Shape {
     bodiless: bool,
     chunked: bool,
+    /// The connection is to stay open, as far as the peer is told: of a cut answer it learns the
+    /// hard way.
     keep: bool,
 }
 
@@ -58,7 +60,7 @@ impl Shape {
             keep: asked.persistent
                 && framed
                 && !says_close
-                && answer.connection != Connection::Close,
+                && !matches!(answer.connection, Connection::Close | Connection::Hangup),
         }
     }
 }
@@ -190,9 +192,8 @@ fn head(out: &mut Vec<u8>, answer: &Answer, asked: Asked, shape: Shape) {
     {
         let _ = write!(out, "Content-Length: {}\r\n", body.len());
     }
-    let truncated = matches!(answer.connection, Connection::Truncate(_));
-    if !given("connection") {
-        if !shape.keep && !(truncated && asked.persistent) {
+    if !given("connection") && answer.connection != Connection::Hangup {
+        if !shape.keep {
             out.extend_from_slice(b"Connection: close\r\n");
         } else if asked.version == Version::Http10 {
             out.extend_from_slice(b"Connection: keep-alive\r\n");
@@ -289,6 +290,17 @@ mod tests {
         let own = Answer::new(200).header("connection", "Close");
         assert!(!Shape::of(&own, GET).keep);
         assert!(!written(&own, GET).contains("Connection: close"));
+    }
+
+    #[test]
+    fn a_hangup_closes_without_saying_so() {
+        let answer = Answer::new(400).connection(Connection::Hangup);
+        let text = written(&answer, GET);
+        assert_eq!(
+            text,
+            "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"
+        );
+        assert!(!Shape::of(&answer, GET).keep);
     }
 
     #[test]

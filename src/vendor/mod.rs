@@ -1,5 +1,6 @@
 //! The five vendors, each a folder with the same files: `auth.rs` who calls, `api.rs` what can
-//! be asked, `error.rs` how it refuses, `store.rs` its resources. No vendor knows another.
+//! be asked, `error.rs` how it refuses, `store.rs` its resources. No vendor knows another;
+//! [`Vendors`] is the list of those that this version emulates.
 
 pub mod aliyun;
 pub mod azure_event_grid;
@@ -7,3 +8,76 @@ pub mod nanomq;
 pub mod tencent_iot;
 pub mod tencent_tc3;
 pub mod tencent_tdmq;
+
+use std::sync::Arc;
+
+use crate::app::App;
+use crate::exchange::{Answer, BodyPolicy, Head, Request, Surface};
+use crate::pipeline::{Vendor, run};
+
+use self::aliyun::Aliyun;
+use self::nanomq::Nanomq;
+
+/// The vendors of one emulator. A new one is a field, and an arm in each match.
+#[derive(Debug, Clone)]
+pub struct Vendors(Arc<Rooms>);
+
+#[derive(Debug)]
+struct Rooms {
+    aliyun: Aliyun,
+    nanomq: Nanomq,
+}
+
+/// A vendor that cannot be what its settings say.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// Aliyun's settings.
+    #[error("{0}")]
+    Aliyun(#[from] aliyun::SettingsError),
+    /// `NanoMQ`'s settings.
+    #[error("{0}")]
+    Nanomq(#[from] nanomq::SettingsError),
+}
+
+impl Vendors {
+    /// The surfaces that this version emulates.
+    pub const EMULATED: [Surface; 2] = [Surface::Aliyun, Surface::Nanomq];
+
+    /// All vendors in their seeded state.
+    pub fn new(aliyun: aliyun::Settings, nanomq: nanomq::Settings) -> Result<Self, SettingsError> {
+        Ok(Self(Arc::new(Rooms {
+            aliyun: Aliyun::new(aliyun)?,
+            nanomq: Nanomq::new(nanomq)?,
+        })))
+    }
+
+    /// Tells those that care when they began.
+    pub fn started(&self, app: &App) {
+        self.0.nanomq.started(app.clock.now());
+    }
+
+    /// Walks a request for one surface; `None` where that surface is not emulated.
+    pub async fn answer(&self, app: &App, surface: Surface, request: &Request) -> Option<Answer> {
+        match surface {
+            Surface::Aliyun => Some(run(app, &self.0.aliyun, request).await),
+            Surface::Nanomq => Some(run(app, &self.0.nanomq, request).await),
+            Surface::TencentIot | Surface::TencentTdmq | Surface::Azure => None,
+        }
+    }
+
+    /// How a surface wants a body read.
+    pub fn body_policy(&self, surface: Surface, head: &Head) -> BodyPolicy {
+        match surface {
+            Surface::Aliyun => self.0.aliyun.body_policy(head),
+            Surface::Nanomq => self.0.nanomq.body_policy(head),
+            Surface::TencentIot | Surface::TencentTdmq | Surface::Azure => BodyPolicy::default(),
+        }
+    }
+
+    /// Puts every vendor's resources back to the configured ones.
+    pub fn reset(&self, app: &App) {
+        self.0.aliyun.reset();
+        self.0.nanomq.reset();
+        self.0.nanomq.count_from(app.broker.counters());
+    }
+}

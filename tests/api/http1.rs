@@ -39,13 +39,13 @@ impl Recorder {
 
     /// Answers every request with what it held.
     pub(crate) fn echo() -> Self {
-        Self::new(|request| match &request.malformed {
-            Some(problem) => Answer::new(400).body(problem.to_string()),
-            None => {
-                let (method, target) = (&request.head.method, &request.head.target);
-                let body = String::from_utf8_lossy(&request.body);
-                Answer::new(200).body(format!("{method} {target} {body}"))
+        Self::new(|request| {
+            if let Some(problem) = &request.malformed {
+                return Answer::new(400).body(problem.to_string());
             }
+            let (method, target) = (&request.head.method, &request.head.target);
+            let body = String::from_utf8_lossy(&request.body);
+            Answer::new(200).body(format!("{method} {target} {body}"))
         })
     }
 
@@ -145,7 +145,7 @@ fn exchange(
         .unwrap();
     runtime.block_on(async {
         let served = serve(script, origin(), handler, limits, CancellationToken::new());
-        let minute = Duration::from_secs(60);
+        let minute = Duration::from_mins(1);
         let _ = tokio::time::timeout(minute, served).await.expect("hangs");
     });
     String::from_utf8_lossy(&written.lock()).into_owned()
@@ -380,23 +380,11 @@ fn streaming(connection: Connection) -> Recorder {
     })
 }
 
-/// Of a peer that stays: one that has left ends a stream.
+/// What a peer gets that stays until the close: one that has left would end the stream.
 async fn streamed(request: &str, connection: Connection) -> String {
-    let recorder = streaming(connection);
-    let (mut client, server) = tokio::io::duplex(1 << 10);
-    client.write_all(request.as_bytes()).await.unwrap();
-    let limits = Limits::default();
-    let served = serve(
-        server,
-        origin(),
-        &recorder,
-        &limits,
-        CancellationToken::new(),
-    );
-    let mut output = String::new();
-    let (_, read) = tokio::join!(served, client.read_to_string(&mut output));
-    read.unwrap();
-    output
+    let mut peer = start(streaming(connection));
+    peer.send(request).await;
+    peer.rest().await
 }
 
 #[tokio::test(start_paused = true)]
@@ -436,13 +424,13 @@ struct Peer {
 }
 
 fn start(recorder: Recorder) -> Peer {
-    let (client, server) = tokio::io::duplex(1 << 10);
+    let (client, ours) = tokio::io::duplex(1 << 10);
     let (recorder, shutdown) = (Arc::new(recorder), CancellationToken::new());
     let (handler, token) = (Arc::clone(&recorder), shutdown.clone());
-    let served =
-        tokio::spawn(
-            async move { serve(server, origin(), &*handler, &Limits::default(), token).await },
-        );
+    let served = tokio::spawn(async move {
+        let limits = Limits::default();
+        serve(ours, origin(), &*handler, &limits, token).await
+    });
     Peer {
         client,
         recorder,
@@ -616,7 +604,7 @@ async fn a_stalled_answer_lasts_until_the_client_gives_up() {
         Answer::new(200).connection(Connection::Stall)
     }));
     peer.send("GET / HTTP/1.1\r\n\r\n").await;
-    let hour = Duration::from_secs(3_600);
+    let hour = Duration::from_hours(1);
     assert!(tokio::time::timeout(hour, peer.rest()).await.is_err());
     drop(peer.client);
     assert!(matches!(peer.served.await, Ok(End::Closed)));

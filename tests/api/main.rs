@@ -1,19 +1,29 @@
-//! What the program promises, one module per kind of behaviour.
+//! The behaviour of a running emulator and of its rooms, one module per behaviour.
 
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
-    clippy::too_many_lines,
     unreachable_pub,
     reason = "a test that cannot go on fails, and nothing here is a library"
 )]
 
 mod admin;
+mod aliyun;
 mod broker;
 mod clock;
+mod config;
+mod container;
 mod dialect;
+mod edge;
+mod emulator;
 mod http1;
 mod journal;
+mod layers;
 mod listeners;
 mod mqtt;
+mod nanomq;
 mod panel;
+mod process;
+mod program;
+mod raw;
+mod shutdown;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// The names of the exchanges in a vendor's folder.
-pub fn names(folder: &Path) -> Vec<String> {
+pub(crate) fn names(folder: &Path) -> Vec<String> {
     let mut names: Vec<_> = std::fs::read_dir(folder)
         .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
@@ -25,7 +25,7 @@ pub fn names(folder: &Path) -> Vec<String> {
 /// One exchange.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Fixture {
+pub(crate) struct Fixture {
     /// Where request and answer are from.
     #[serde(rename = "source")]
     _source: String,
@@ -35,8 +35,8 @@ pub struct Fixture {
     /// How sure the answer is.
     #[serde(rename = "standing")]
     _standing: Standing,
-    pub given: Given,
-    pub request: Exchanged,
+    pub(crate) given: Given,
+    pub(crate) request: Exchanged,
     answer: Answered,
     published: Vec<Published>,
     /// The variant of the vendor's error, for the test that walks them all.
@@ -59,20 +59,20 @@ enum Standing {
 /// The state in which the exchange takes place.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Given {
-    pub clock: jiff::Timestamp,
-    pub seed: u64,
+pub(crate) struct Given {
+    pub(crate) clock: jiff::Timestamp,
+    pub(crate) seed: u64,
     /// The vendor's settings; what is not said is as by default.
     #[serde(default = "empty")]
-    pub settings: Value,
+    pub(crate) settings: Value,
     /// Requests before the one that is looked at.
     #[serde(default)]
-    pub before: Vec<Exchanged>,
+    pub(crate) before: Vec<Exchanged>,
     /// An error that the vendor is made to answer with.
-    pub fault: Option<String>,
+    pub(crate) fault: Option<String>,
     /// The ways in which it can be walked, if not all.
-    #[serde(default, rename = "ways")]
-    _ways: Vec<String>,
+    #[serde(default)]
+    ways: Vec<String>,
 }
 
 fn empty() -> Value {
@@ -82,19 +82,19 @@ fn empty() -> Value {
 /// A request as it is sent.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Exchanged {
-    pub method: String,
-    pub path: String,
-    pub raw_query: String,
-    pub headers: Vec<(String, String)>,
-    pub body: String,
+pub(crate) struct Exchanged {
+    pub(crate) method: String,
+    pub(crate) path: String,
+    pub(crate) raw_query: String,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: String,
     /// What was wrong with its bytes.
-    pub malformed: Option<String>,
+    pub(crate) malformed: Option<String>,
 }
 
 impl Exchanged {
     /// The request line's target.
-    pub fn target(&self) -> String {
+    pub(crate) fn target(&self) -> String {
         match &*self.raw_query {
             "" => self.path.clone(),
             query => format!("{}?{query}", self.path),
@@ -102,7 +102,7 @@ impl Exchanged {
     }
 
     /// The request as the HTTP loop hands it over.
-    pub fn request(&self) -> Request {
+    pub(crate) fn request(&self) -> Request {
         let loopback = ([127, 0, 0, 1], 21000).into();
         let headers = self
             .headers
@@ -145,36 +145,36 @@ fn malformed(name: &str) -> Malformed {
 /// An answer.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Answered {
-    pub status: u16,
-    pub headers: Vec<(String, String)>,
-    pub body: String,
+pub(crate) struct Answered {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: String,
 }
 
 /// A message as the journal holds it.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Published {
-    pub id: String,
-    pub topic: String,
-    pub payload: String,
-    pub qos: u8,
-    pub retain: bool,
+pub(crate) struct Published {
+    pub(crate) id: String,
+    pub(crate) topic: String,
+    pub(crate) payload: String,
+    pub(crate) qos: u8,
+    pub(crate) retain: bool,
 }
 
 /// What was seen of an exchange.
-pub struct Seen {
-    pub answer: Answered,
-    pub published: Vec<Published>,
+pub(crate) struct Seen {
+    pub(crate) answer: Answered,
+    pub(crate) published: Vec<Published>,
     /// What the journal says of the request.
-    pub error_code: Option<String>,
-    pub reasons: Vec<String>,
+    pub(crate) error_code: Option<String>,
+    pub(crate) reasons: Vec<String>,
 }
 
 impl Fixture {
     /// Reads a file and puts the ids of its seed into it. They are drawn here in the order in
     /// which a walk draws them: its request id, then the id of its message.
-    pub fn read(file: &Path) -> Result<Self, String> {
+    pub(crate) fn read(file: &Path) -> Result<Self, String> {
         let told = |error: &dyn std::fmt::Display| format!("{}: {error}", file.display());
         let text = std::fs::read_to_string(file).map_err(|error| told(&error))?;
         let plain: Self = serde_json::from_str(&text).map_err(|error| told(&error))?;
@@ -189,8 +189,13 @@ impl Fixture {
         serde_json::from_str(&text).map_err(|error| told(&error))
     }
 
+    /// Whether the exchange can be walked this way.
+    pub(crate) fn has_way(&self, way: &str) -> bool {
+        self.given.ways.is_empty() || self.given.ways.iter().any(|known| known == way)
+    }
+
     /// Compares what was seen with what is written.
-    pub fn check(&self, seen: &Seen) -> Result<(), String> {
+    pub(crate) fn check(&self, seen: &Seen) -> Result<(), String> {
         same("answer", &self.answer, &seen.answer)?;
         same("published", &self.published, &seen.published)?;
         if self.error.is_some() != seen.error_code.is_some() {

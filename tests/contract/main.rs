@@ -1,12 +1,14 @@
 //! The contract with the vendors: every file `fixtures/<vendor>/<operation>__<case>.json` is one
 //! exchange and one test name for each way in which it is walked. What a file holds is in
-//! `fixture.rs`, how it is walked as a value in `router.rs`. Answers are compared whole: the
+//! `fixture.rs`, how it is walked as a value in `router.rs`, over a connection in `socket.rs`. Answers are compared whole: the
 //! clock and the ids are ours, so nothing is masked.
 
 mod fixture;
 mod router;
+mod socket;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
@@ -27,12 +29,23 @@ fn main() {
 
 /// One test for each way in which the exchange can be walked.
 fn ways(file: &Path, name: &str) -> Vec<Trial> {
-    let file = file.to_owned();
-    vec![Trial::test(format!("{name}::router"), move || {
-        let fixture = Fixture::read(&file)?;
+    let fixture = match Fixture::read(file) {
+        Ok(fixture) => Arc::new(fixture),
+        Err(problem) => return vec![Trial::test(name, move || Err(problem.into()))],
+    };
+    let socket = fixture.clone();
+    let router = Trial::test(format!("{name}::router"), move || {
         let seen = runtime()?.block_on(router::walk(&fixture))?;
         fixture.check(&seen).map_err(Failed::from)
-    })]
+    });
+    if !socket.has_way("socket") {
+        return vec![router];
+    }
+    let socket = Trial::test(format!("{name}::socket"), move || {
+        let seen = runtime()?.block_on(socket::walk(&socket))?;
+        socket.check(&seen).map_err(Failed::from)
+    });
+    vec![router, socket]
 }
 
 /// The engine's tasks need more than the blocked thread.

@@ -13,7 +13,7 @@ use mqttstack::vendor::aliyun::{Aliyun, Error, Settings};
 use crate::fixture::{Answered, Fixture, Published, Seen};
 
 /// Walks the exchange and tells what was seen.
-pub async fn walk(fixture: &Fixture) -> Result<Seen, String> {
+pub(crate) async fn walk(fixture: &Fixture) -> Result<Seen, String> {
     let given = &fixture.given;
     let app = app(given.clock, given.seed).await;
     let settings: Settings = serde_json::from_value(given.settings.clone())
@@ -34,7 +34,7 @@ pub async fn walk(fixture: &Fixture) -> Result<Seen, String> {
         }
         None => pipeline::run(&app, &aliyun, &request).await,
     };
-    let seen = seen(&app, earlier, &answer);
+    let seen = seen(&app.journal, earlier, answered(&answer));
     app.broker.stop().await;
     seen
 }
@@ -60,21 +60,26 @@ async fn app(now: jiff::Timestamp, seed: u64) -> App {
     }
 }
 
-fn seen(app: &App, earlier: u64, answer: &Answer) -> Result<Seen, String> {
-    let entries = app.journal.requests().since(0);
+fn answered(answer: &Answer) -> Answered {
+    Answered {
+        status: answer.status,
+        headers: answer
+            .headers
+            .iter()
+            .map(|(name, value)| (name.to_string(), value.clone()))
+            .collect(),
+        body: String::from_utf8_lossy(&answer.body.bytes()).into_owned(),
+    }
+}
+
+/// What the journal holds beside an answer: the newest request and the messages since.
+pub(crate) fn seen(journal: &Journal, earlier: u64, answer: Answered) -> Result<Seen, String> {
+    let entries = journal.requests().since(0);
     let (_, entry) = entries.last().ok_or("nothing in the journal")?;
     let outcome = entry.outcome().ok_or("the journal's entry is open")?;
-    let published = app.journal.messages().since(earlier);
+    let published = journal.messages().since(earlier);
     Ok(Seen {
-        answer: Answered {
-            status: answer.status,
-            headers: answer
-                .headers
-                .iter()
-                .map(|(name, value)| (name.to_string(), value.clone()))
-                .collect(),
-            body: String::from_utf8_lossy(&answer.body.bytes()).into_owned(),
-        },
+        answer,
         published: published
             .iter()
             .map(|(_, message)| Published {

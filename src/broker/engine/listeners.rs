@@ -13,7 +13,7 @@ use rmqtt::context::ServerContext;
 use rmqtt::net::Builder;
 use rmqtt::server::MqttServer;
 use rmqtt::types::ListenerId;
-use tokio::task::AbortHandle;
+use tokio::task::JoinHandle;
 
 use super::super::Settings;
 use super::super::message::Transport;
@@ -31,7 +31,7 @@ const ENGINE_QUEUE: usize = 1_000_000;
 
 struct Open {
     transport: Transport,
-    task: AbortHandle,
+    task: JoinHandle<()>,
 }
 
 #[derive(Default)]
@@ -84,10 +84,7 @@ impl Listeners {
                 tracing::error!(%error, "an MQTT listener ended");
             }
         });
-        let open = Open {
-            transport,
-            task: task.abort_handle(),
-        };
+        let open = Open { transport, task };
         self.open.lock().insert(id, open);
         Ok(bound)
     }
@@ -100,9 +97,13 @@ impl Listeners {
             .map_or(Transport::Tcp, |open| open.transport)
     }
 
-    pub(super) fn close_all(&self, context: &ServerContext) {
-        for (id, open) in self.open.lock().drain() {
+    /// Closes them all; when this returns, their ports are free.
+    pub(super) async fn close_all(&self, context: &ServerContext) {
+        let open: Vec<_> = self.open.lock().drain().collect();
+        for (id, open) in open {
             open.task.abort();
+            // The error says that it was aborted. The socket is closed once the task is gone.
+            let _ = open.task.await;
             context.listen_cfgs.remove(&id);
         }
     }

@@ -292,7 +292,7 @@ impl Engine {
     }
 
     pub(super) async fn stop(&self) {
-        self.core.listeners.close_all(&self.context);
+        self.core.listeners.close_all(&self.context).await;
         self.clear_sessions().await;
     }
 

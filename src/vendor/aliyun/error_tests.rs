@@ -6,9 +6,11 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::error::Error;
+use super::settings::Overflow;
 use crate::exchange::{Malformed, Refusal};
 
 /// The name under which the fixtures know an error. No wildcard: a new variant stops here.
+#[expect(clippy::too_many_lines, reason = "it is the list of variants")]
 fn name(error: &Error) -> String {
     let debug = format!("{error:?}");
     let shown = match error {
@@ -75,6 +77,7 @@ fn name(error: &Error) -> String {
 }
 
 /// One of each variant.
+#[expect(clippy::too_many_lines, reason = "it is the list of variants")]
 fn every() -> Vec<Error> {
     let text = String::new;
     let refusals = [
@@ -194,4 +197,19 @@ fn what_the_journal_says_of_an_error_holds_no_string_to_sign() {
         string_to_sign: "SecurityToken%3Dtop-secret".to_owned(),
     };
     assert!(!error.to_string().contains("top-secret"));
+}
+
+#[test]
+fn the_openapi_description_lists_every_error_code() {
+    let description = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/openapi/aliyun.yaml"));
+    for error in every() {
+        for overflow in [Overflow::Product, Overflow::Gateway] {
+            let code = match &error {
+                Error::ParameterInvalid(_) => "Invalid<Parameter>".into(),
+                Error::InvalidParameter(_) => "InvalidParameter.<Name>".into(),
+                other => other.row(overflow).code,
+            };
+            assert!(description.contains(&format!("`{code}`")), "{code}");
+        }
+    }
 }

@@ -31,10 +31,11 @@ pub(super) fn host_id(host: Option<&str>) -> &str {
 /// names: exact, `*.suffix`, or `*`.
 pub(super) fn is_ours(host: Option<&str>, more: &[String]) -> bool {
     let name = without_port(without_scheme(host.unwrap_or(""))).to_ascii_lowercase();
+    let name = name.strip_suffix('.').unwrap_or(&name);
     let local = !name.contains('.')
         || name.parse::<IpAddr>().is_ok()
         || LOCAL_SUFFIXES.iter().any(|suffix| name.ends_with(suffix));
-    local || is_endpoint(&name) || more.iter().any(|pattern| matches(pattern, &name))
+    local || is_endpoint(name) || more.iter().any(|pattern| matches(pattern, name))
 }
 
 /// `onsmqtt.<region>.aliyuncs.com` and `onsmqtt-vpc.<region>.aliyuncs.com`; the region is not
@@ -86,7 +87,7 @@ mod tests {
             "mqttstack:4580",
             "aliyun.localhost:4580",
             "host.docker.internal:4580",
-            "onsmqtt.cn-hangzhou.aliyuncs.com",
+            "onsmqtt.cn-hangzhou.aliyuncs.com.",
             "onsmqtt-vpc.eu-central-1.aliyuncs.com",
             "",
         ] {

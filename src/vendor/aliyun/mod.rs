@@ -16,9 +16,6 @@ pub mod store;
 mod topic;
 mod wire;
 
-#[cfg(test)]
-mod error_tests;
-
 use crate::broker::message::Qos;
 use crate::exchange::{Answer, BodyPolicy, Head, Receipt, Request, Scheme, Surface};
 use crate::pipeline::{Charge, Vendor, Walk};
@@ -219,3 +216,6 @@ impl Vendor for Aliyun {
         error::render(error, &rendering, receipt)
     }
 }
+
+#[cfg(test)]
+mod error_tests;

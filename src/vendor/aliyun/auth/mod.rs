@@ -10,9 +10,6 @@ mod time;
 mod v1;
 mod v3;
 
-#[cfg(test)]
-mod recordings;
-
 use jiff::Timestamp;
 use subtle::ConstantTimeEq;
 
@@ -220,3 +217,6 @@ fn claimed(envelope: &Envelope<'_>, parameters: &Parameters<'_>, draft: &mut Dra
 fn printable(id: &str) -> String {
     id.chars().take(128).collect()
 }
+
+#[cfg(test)]
+mod recordings;

@@ -1,0 +1,329 @@
+//! The configuration: what each room's `Settings` say, plus ports, clock, seed and log.
+//! Defaults are overridden by the file, the file by the environment, the environment by flags
+//! (`cli.rs` reads the last two). `value.rs` has the values with words of their own,
+//! `default.toml` is the commented file that `mqttstack config --default` prints.
+
+mod value;
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::broker::message::TopicFilter;
+use crate::exchange::Surface;
+use crate::vendor::{aliyun, nanomq};
+use crate::{broker, journal, server, tls};
+
+pub use value::{ClockStart, LogFormat, LogLevel, NotAClockStart, NotAPort, NotASeed, Port, Seed};
+
+/// The commented configuration file whose values are the defaults.
+pub const DEFAULT_FILE: &str = include_str!("default.toml");
+
+/// Everything that can be configured. A field is a TOML key of the same name, and where it is no
+/// table also the flag of that name with hyphens and the variable `MQTTSTACK_<NAME>`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The address that every listener binds.
+    pub bind: IpAddr,
+    /// The edge: all vendors and the admin API.
+    pub http_port: Port,
+    /// The edge over TLS.
+    pub https_port: Port,
+    /// MQTT over TCP.
+    pub mqtt_port: Port,
+    /// MQTT over TLS.
+    pub mqtts_port: Port,
+    /// MQTT over WebSocket, path `/mqtt`.
+    pub ws_port: Port,
+    /// MQTT over WebSocket over TLS, path `/mqtt`.
+    pub wss_port: Port,
+    /// Aliyun's HTTP surface alone.
+    pub aliyun_port: Port,
+    /// Tencent IoT Hub's HTTP surface alone.
+    pub tencent_iot_port: Port,
+    /// Tencent TDMQ's HTTP surface alone.
+    pub tencent_tdmq_port: Port,
+    /// Azure's HTTP surface alone.
+    pub azure_port: Port,
+    /// `NanoMQ`'s HTTP surface alone.
+    pub nanomq_port: Port,
+    /// Where the ready object is written once everything listens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ready_file: Option<PathBuf>,
+    /// Where the emulator's clock starts.
+    pub clock: ClockStart,
+    /// What ids, nonces and keys are made from.
+    pub seed: Seed,
+    /// Where the local certificate authority is kept; without it nothing is written to disk.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data_dir: Option<PathBuf>,
+    /// How log lines are written.
+    pub log_format: LogFormat,
+    /// Which log lines are written.
+    pub log_level: LogLevel,
+    /// The bounds of the HTTP listeners.
+    pub http: server::Settings,
+    /// For whom the TLS listeners show a certificate.
+    pub tls: tls::Settings,
+    /// What the broker grants and refuses.
+    pub mqtt: broker::Settings,
+    /// How much the journal keeps.
+    pub journal: journal::Settings,
+    /// The Aliyun surface.
+    pub aliyun: aliyun::Settings,
+    /// The `NanoMQ` surface.
+    pub nanomq: nanomq::Settings,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            http_port: Port::Number(4580),
+            https_port: Port::Number(4543),
+            mqtt_port: Port::Number(1883),
+            mqtts_port: Port::Number(8883),
+            ws_port: Port::Number(8083),
+            wss_port: Port::Number(8084),
+            aliyun_port: Port::Off,
+            tencent_iot_port: Port::Off,
+            tencent_tdmq_port: Port::Off,
+            azure_port: Port::Off,
+            nanomq_port: Port::Off,
+            ready_file: None,
+            clock: ClockStart::Real,
+            seed: Seed::Random,
+            data_dir: None,
+            log_format: LogFormat::Text,
+            log_level: LogLevel::Info,
+            http: server::Settings::default(),
+            tls: tls::Settings::default(),
+            mqtt: broker::Settings::default(),
+            journal: journal::Settings::default(),
+            aliyun: aliyun::Settings::default(),
+            nanomq: nanomq::Settings::default(),
+        }
+    }
+}
+
+impl Config {
+    /// The defaults, except that every listener opens at a free port: for emulators in process.
+    pub fn free_ports() -> Self {
+        let free = Port::Number(0);
+        Self {
+            http_port: free,
+            https_port: free,
+            mqtt_port: free,
+            mqtts_port: free,
+            ws_port: free,
+            wss_port: free,
+            aliyun_port: free,
+            tencent_iot_port: free,
+            tencent_tdmq_port: free,
+            azure_port: free,
+            nanomq_port: free,
+            ..Self::default()
+        }
+    }
+
+    /// The port of one vendor's own listener.
+    pub const fn vendor_port(&self, surface: Surface) -> Port {
+        match surface {
+            Surface::Aliyun => self.aliyun_port,
+            Surface::TencentIot => self.tencent_iot_port,
+            Surface::TencentTdmq => self.tencent_tdmq_port,
+            Surface::Azure => self.azure_port,
+            Surface::Nanomq => self.nanomq_port,
+        }
+    }
+
+    /// Reads a file. Keys that it does not name keep their defaults.
+    pub fn from_file(path: &Path) -> Result<Self, FileError> {
+        let failed = |what: String| FileError {
+            path: path.to_owned(),
+            what,
+        };
+        let text = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
+        Self::from_toml(&text).map_err(|error| failed(error.to_string()))
+    }
+
+    /// Reads the text of a file.
+    pub fn from_toml(text: &str) -> Result<Self, KeyError> {
+        let deserializer = toml::Deserializer::parse(text).map_err(|error| KeyError {
+            key: String::new(),
+            line: line_of(text, &error),
+            what: one_line(error.message()),
+        })?;
+        let config: Self =
+            serde_path_to_error::deserialize(deserializer).map_err(|error| KeyError {
+                key: error.path().to_string(),
+                line: line_of(text, error.inner()),
+                what: one_line(error.inner().message()),
+            })?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// What a value's type alone does not say.
+    fn check(&self) -> Result<(), KeyError> {
+        for (key, filters) in [
+            ("mqtt.deny_subscribe", &self.mqtt.deny_subscribe),
+            ("mqtt.deny_publish", &self.mqtt.deny_publish),
+        ] {
+            for filter in filters {
+                TopicFilter::parse(filter).map_err(|error| KeyError {
+                    key: key.to_owned(),
+                    line: None,
+                    what: format!("{filter:?} is no topic filter: {error}"),
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The configuration as a TOML file, secrets masked.
+    pub fn to_toml(&self) -> Result<String, toml::ser::Error> {
+        toml::to_string_pretty(self)
+    }
+}
+
+/// A configuration file that could not be used.
+#[derive(Debug, thiserror::Error)]
+#[error("--config {}: {what}", path.display())]
+pub struct FileError {
+    path: PathBuf,
+    what: String,
+}
+
+/// A key that does not exist, or has a value that it cannot have.
+#[derive(Debug, PartialEq, Eq)]
+pub struct KeyError {
+    /// The key with its tables, `mqtt.max_keep_alive`; empty where the text is no TOML.
+    pub key: String,
+    /// The line in the file, from 1, where it is known.
+    pub line: Option<usize>,
+    /// What is wrong.
+    pub what: String,
+}
+
+impl std::fmt::Display for KeyError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some(line) = self.line {
+            write!(f, "line {line}: ")?;
+        }
+        if !self.key.is_empty() && self.key != "." {
+            write!(f, "{}: ", self.key)?;
+        }
+        f.write_str(&self.what)
+    }
+}
+
+impl std::error::Error for KeyError {}
+
+fn line_of(text: &str, error: &toml::de::Error) -> Option<usize> {
+    let start = error.span()?.start;
+    Some(1 + text.get(..start)?.matches('\n').count())
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_key_is_refused_by_name_and_line() {
+        let error = Config::from_toml("bind = \"::1\"\nhttp_prot = 1\n").unwrap_err();
+        assert_eq!(error.line, Some(2));
+        assert!(error.to_string().contains("http_prot"), "{error}");
+        let error = Config::from_toml("[mqtt]\nqueue_limits = 1\n").unwrap_err();
+        assert!(error.to_string().contains("mqtt.queue_limits"), "{error}");
+    }
+
+    #[test]
+    fn a_bad_value_is_refused_with_its_key_and_line() {
+        for (text, key) in [
+            ("\nhttp_port = 65536", "http_port"),
+            ("\nhttp_port = true", "http_port"),
+            ("\nbind = \"localhost\"", "bind"),
+            ("\nclock = 2026-11-21", "clock"),
+            ("\nseed = -1", "seed"),
+            ("\nlog_level = \"loud\"", "log_level"),
+            ("[mqtt]\nmax_keep_alive = 70000", "mqtt.max_keep_alive"),
+            ("[mqtt]\ndeny_publish = \"#\"", "mqtt.deny_publish"),
+            ("\nhttp = 1", "http"),
+        ] {
+            let error = Config::from_toml(text).unwrap_err();
+            assert_eq!((&*error.key, error.line), (key, Some(2)), "{error}");
+            assert!(!error.to_string().contains('\n'), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_denied_filter_that_is_none_is_refused_with_its_key() {
+        let error = Config::from_toml("[mqtt]\ndeny_publish = [\"a#\"]").unwrap_err();
+        assert!(
+            error.to_string().contains("mqtt.deny_publish: \"a#\""),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn what_is_no_toml_is_refused_with_its_line() {
+        let error = Config::from_toml("bind = \"::1\"\n=\n").unwrap_err();
+        assert_eq!(error.line, Some(2), "{error}");
+    }
+
+    #[test]
+    fn a_date_time_and_a_text_both_set_the_clock() {
+        let frozen = ClockStart::Frozen("2026-11-21T22:51:00Z".parse().unwrap());
+        for text in [
+            "clock = 2026-11-21T22:51:00Z",
+            "clock = \"2026-11-21T22:51:00Z\"",
+        ] {
+            assert_eq!(Config::from_toml(text).unwrap().clock, frozen);
+        }
+    }
+
+    #[test]
+    fn the_effective_configuration_reads_back_the_same() {
+        let config = Config {
+            seed: Seed::Fixed(u64::MAX),
+            nanomq_port: Port::Number(8081),
+            clock: ClockStart::Frozen("2026-11-21T22:51:00Z".parse().unwrap()),
+            ready_file: Some("/tmp/ready".into()),
+            ..Config::default()
+        };
+        let text = config.to_toml().unwrap();
+        let again = Config::from_toml(&text).unwrap();
+        assert_eq!(again.to_toml().unwrap(), text);
+        assert_eq!(again.seed, Seed::Fixed(u64::MAX));
+    }
+
+    #[test]
+    fn the_default_file_says_the_defaults_and_leaves_no_key_out() {
+        let parsed = Config::from_toml(DEFAULT_FILE).unwrap();
+        let defaults = Config::default().to_toml().unwrap();
+        assert_eq!(parsed.to_toml().unwrap(), defaults);
+        let named: toml::Table = DEFAULT_FILE.parse().unwrap();
+        let wanted: toml::Table = defaults.parse().unwrap();
+        assert_same_keys("", &wanted, &named);
+    }
+
+    fn assert_same_keys(table: &str, wanted: &toml::Table, named: &toml::Table) {
+        for (key, value) in wanted {
+            let path = format!("{table}{key}");
+            let there = named.get(key);
+            assert!(there.is_some(), "src/config/default.toml lacks {path}");
+            if let (Some(wanted), Some(named)) =
+                (value.as_table(), there.and_then(toml::Value::as_table))
+            {
+                assert_same_keys(&format!("{path}."), wanted, named);
+            }
+        }
+    }
+}

@@ -1,1 +1,0 @@
-//! Whose request is it: the host table, then the path table.

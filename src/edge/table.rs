@@ -1,0 +1,301 @@
+//! The table of who answers what: first the host that was asked, then the path. One row of it
+//! corrected here is corrected everywhere, the 404 that lists the surfaces included.
+//!
+//! Patterns: `{name}` stands for one or more characters without the separator (`.` in a host,
+//! `/` in a path), `*` at the end for anything. Vendor hosts are those of the fact sheets
+//! (documented); the `.localhost` names are ours and need no name server.
+
+use std::borrow::Cow;
+
+use crate::exchange::{Head, Surface};
+
+pub use crate::admin::PREFIX as ADMIN;
+
+/// Who answers a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Destination {
+    /// A vendor.
+    Vendor(Surface),
+    /// The admin API.
+    Admin,
+    /// Nobody.
+    Nowhere,
+}
+
+/// What makes a request a surface's own.
+pub(super) struct Row {
+    pub(super) surface: Surface,
+    pub(super) hosts: &'static [&'static str],
+    pub(super) paths: &'static [&'static str],
+}
+
+/// In the order in which paths are tried: Azure's topics before TDMQ's, which are all others.
+pub(super) const ROWS: [Row; 5] = [
+    Row {
+        surface: Surface::TencentIot,
+        hosts: &[
+            "tencent-iot.localhost",
+            "{region}.gateway.tencentdevices.com",
+            "iotcloud.tencentcloudapi.com",
+            "iotcloud.{region}.tencentcloudapi.com",
+        ],
+        paths: &["/device/*", "/register/dev"],
+    },
+    Row {
+        surface: Surface::Azure,
+        hosts: &[
+            "azure.localhost",
+            "{namespace}.azure.localhost",
+            "{namespace}.{region}.ts.eventgrid.azure.net",
+            "{namespace}.{region}.eventgrid.azure.net",
+            "login.microsoftonline.com",
+            "169.254.169.254",
+        ],
+        paths: &[
+            "/topics/{topic}:publish",
+            "/topics/{topic}/eventsubscriptions/*",
+            "/mqtt/*",
+            "/metadata/identity/*",
+            "/common/discovery/*",
+            "/{tenant}/oauth2/*",
+            "/{tenant}/v2.0/*",
+        ],
+    },
+    Row {
+        surface: Surface::TencentTdmq,
+        hosts: &[
+            "tencent-tdmq.localhost",
+            "mqtt.tencentcloudapi.com",
+            "mqtt.{region}.tencentcloudapi.com",
+        ],
+        paths: &["/topics/*", "/client-id/*"],
+    },
+    Row {
+        surface: Surface::Nanomq,
+        hosts: &["nanomq.localhost"],
+        paths: &["/api/v1*", "/api/v4*"],
+    },
+    Row {
+        surface: Surface::Aliyun,
+        hosts: &[
+            "aliyun.localhost",
+            "onsmqtt.{region}.aliyuncs.com",
+            "onsmqtt-vpc.{region}.aliyuncs.com",
+        ],
+        paths: &["/"],
+    },
+];
+
+/// Whose request it is.
+pub fn destination(head: &Head) -> Destination {
+    if let Some(surface) = head.host().and_then(by_host) {
+        return Destination::Vendor(surface);
+    }
+    let path = match head.path() {
+        "" => "/",
+        path => path,
+    };
+    if let Some(rest) = path.strip_prefix(ADMIN)
+        && (rest.is_empty() || rest.starts_with('/'))
+    {
+        return Destination::Admin;
+    }
+    if path == "/" && head.headers.get("x-tc-action").is_some() {
+        return Destination::Vendor(cloud_product(head));
+    }
+    ROWS.iter()
+        .find(|row| row.paths.iter().any(|pattern| matches(pattern, path, '/')))
+        .map_or(Destination::Nowhere, |row| Destination::Vendor(row.surface))
+}
+
+fn by_host(host: &str) -> Option<Surface> {
+    let name = host_name(host);
+    ROWS.iter()
+        .find(|row| row.hosts.iter().any(|pattern| matches(pattern, &name, '.')))
+        .map(|row| row.surface)
+}
+
+/// The name alone, in lower case: without port and final dot. One SDK sends a whole URL as its
+/// `Host` (`http://127.0.0.1:4580`), so a scheme and a path are taken off as well.
+fn host_name(host: &str) -> Cow<'_, str> {
+    let host = host.split_once("://").map_or(host, |(_, rest)| rest);
+    let host = host.split('/').next().unwrap_or_default().trim();
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|digit| digit.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let name = name.strip_suffix('.').unwrap_or(name);
+    if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        return Cow::Owned(name.to_ascii_lowercase());
+    }
+    Cow::Borrowed(name)
+}
+
+/// Which of Tencent's two products a cloud API call is for, at a host that does not say: the
+/// service in the signature's scope (`Credential=ID/DATE/SERVICE/tc3_request`), else the API
+/// version, which only TDMQ for MQTT numbers so.
+fn cloud_product(head: &Head) -> Surface {
+    let service = head
+        .headers
+        .text("authorization")
+        .and_then(|value| value.split_once("Credential="))
+        .and_then(|(_, scope)| scope.split(',').next()?.split('/').nth(2));
+    let tdmq = match service {
+        Some("mqtt") => true,
+        Some("iotcloud") => false,
+        _ => head.headers.text("x-tc-version") == Some("2024-05-16"),
+    };
+    if tdmq {
+        Surface::TencentTdmq
+    } else {
+        Surface::TencentIot
+    }
+}
+
+/// Whether `text` has the form of `pattern`.
+fn matches(pattern: &str, text: &str, separator: char) -> bool {
+    let Some(special) = pattern.find(['{', '*']) else {
+        return pattern == text;
+    };
+    let (literal, rest) = pattern.split_at(special);
+    let Some(text) = text.strip_prefix(literal) else {
+        return false;
+    };
+    let Some((_, rest)) = rest.split_once('}') else {
+        // A `*`: it is last.
+        return true;
+    };
+    // The longest piece first: in `/topics/{topic}:publish` a topic may hold colons.
+    let piece = text.find(separator).unwrap_or(text.len());
+    (1..=piece)
+        .rev()
+        .filter(|end| text.is_char_boundary(*end))
+        .any(|end| matches(rest, &text[end..], separator))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exchange::{Headers, Version};
+    use proptest::prelude::*;
+
+    fn head(target: &str, headers: &[(&str, &str)]) -> Head {
+        let headers = headers
+            .iter()
+            .map(|(name, value)| ((*name).into(), value.to_string().into()))
+            .collect();
+        Head {
+            method: "GET".into(),
+            target: target.into(),
+            version: Version::Http11,
+            headers: Headers(headers),
+            size: 0,
+        }
+    }
+
+    fn at(host: &str, target: &str) -> Destination {
+        destination(&head(target, &[("Host", host)]))
+    }
+
+    #[test]
+    fn a_vendors_host_decides_before_the_path() {
+        for (host, surface) in [
+            ("onsmqtt.cn-hangzhou.aliyuncs.com", Surface::Aliyun),
+            ("onsmqtt-vpc.cn-hangzhou.aliyuncs.com:80", Surface::Aliyun),
+            ("ALIYUN.localhost.:4580", Surface::Aliyun),
+            ("http://aliyun.localhost:4580", Surface::Aliyun),
+            (
+                "ap-guangzhou.gateway.tencentdevices.com",
+                Surface::TencentIot,
+            ),
+            ("iotcloud.tencentcloudapi.com", Surface::TencentIot),
+            ("tencent-iot.localhost:1", Surface::TencentIot),
+            ("mqtt.tencentcloudapi.com", Surface::TencentTdmq),
+            ("mqtt.ap-beijing.tencentcloudapi.com", Surface::TencentTdmq),
+            ("ns.westus3-1.ts.eventgrid.azure.net", Surface::Azure),
+            ("ns.westus3-1.eventgrid.azure.net", Surface::Azure),
+            ("nsname.azure.localhost", Surface::Azure),
+            ("login.microsoftonline.com", Surface::Azure),
+            ("169.254.169.254", Surface::Azure),
+            ("nanomq.localhost", Surface::Nanomq),
+        ] {
+            for target in ["/", "/api/v4/x", "/nowhere", "/_mqttstack/livez"] {
+                assert_eq!(at(host, target), Destination::Vendor(surface), "{host}");
+            }
+        }
+    }
+
+    #[test]
+    fn at_any_other_host_the_path_decides() {
+        use Destination::{Admin, Nowhere, Vendor};
+        for (target, destination) in [
+            ("/", Vendor(Surface::Aliyun)),
+            ("/?Action=SendMessage", Vendor(Surface::Aliyun)),
+            ("?Action=SendMessage", Vendor(Surface::Aliyun)),
+            ("http://elsewhere/?Action=x", Vendor(Surface::Aliyun)),
+            ("/device/publish", Vendor(Surface::TencentIot)),
+            ("/register/dev", Vendor(Surface::TencentIot)),
+            ("/register/device", Nowhere),
+            ("/topics/a:publish", Vendor(Surface::Azure)),
+            ("/topics/a:b:publish?x=1", Vendor(Surface::Azure)),
+            ("/topics/a/eventsubscriptions/s", Vendor(Surface::Azure)),
+            ("/mqtt/messages?topic=a", Vendor(Surface::Azure)),
+            ("/metadata/identity/oauth2/token", Vendor(Surface::Azure)),
+            ("/common/discovery/instance", Vendor(Surface::Azure)),
+            ("/tenant/oauth2/v2.0/token", Vendor(Surface::Azure)),
+            (
+                "/tenant/v2.0/.well-known/openid-configuration",
+                Vendor(Surface::Azure),
+            ),
+            ("//oauth2/token", Nowhere),
+            ("/topics/a", Vendor(Surface::TencentTdmq)),
+            ("/topics/a/b:publish", Vendor(Surface::TencentTdmq)),
+            ("/topics/x/oauth2/y", Vendor(Surface::TencentTdmq)),
+            ("/topics/a%2Fb?qos=1", Vendor(Surface::TencentTdmq)),
+            ("/client-id/x/status", Vendor(Surface::TencentTdmq)),
+            ("/api/v1", Vendor(Surface::Nanomq)),
+            ("/api/v4/mqtt/publish", Vendor(Surface::Nanomq)),
+            ("/api/v2", Nowhere),
+            ("/_mqttstack", Admin),
+            ("/_mqttstack/requests?limit=1", Admin),
+            ("/_mqttstacks", Nowhere),
+            ("/favicon.ico", Nowhere),
+            ("*", Nowhere),
+        ] {
+            for host in ["127.0.0.1:4580", "http://127.0.0.1:4580", "[::1]:80", ""] {
+                assert_eq!(at(host, target), destination, "{host} {target}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_cloud_api_call_goes_to_the_product_it_is_signed_for() {
+        let call = |version: &str, authorization: &str| {
+            destination(&head(
+                "/",
+                &[
+                    ("X-TC-Action", "PublishMessage"),
+                    ("X-TC-Version", version),
+                    ("Authorization", authorization),
+                ],
+            ))
+        };
+        let signed =
+            |service| format!("TC3-HMAC-SHA256 Credential=ID/2026-11-21/{service}/tc3_request, x");
+        let (hub, tdmq) = (
+            Destination::Vendor(Surface::TencentIot),
+            Destination::Vendor(Surface::TencentTdmq),
+        );
+        assert_eq!(call("2021-04-08", &signed("iotcloud")), hub);
+        assert_eq!(call("2024-05-16", &signed("mqtt")), tdmq);
+        assert_eq!(call("2024-05-16", ""), tdmq);
+        assert_eq!(call("2018-06-14", "Basic x"), hub);
+    }
+
+    proptest! {
+        #[test]
+        fn no_host_and_no_path_breaks_the_routing(host in ".*", target in ".*") {
+            at(&host, &target);
+        }
+    }
+}

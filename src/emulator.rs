@@ -1,1 +1,0 @@
-//! One emulator: builds the App, opens the listeners, becomes ready, stops cleanly.

@@ -1,0 +1,103 @@
+//! Where a setting comes from: defaults, file, environment, flags; and how a wrong one is told.
+
+use std::io::Write;
+
+use tempfile::NamedTempFile;
+
+use crate::program::{refusal, run};
+
+fn file(text: &str) -> (NamedTempFile, String) {
+    let mut file = NamedTempFile::new().unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    let flag = format!("--config={}", file.path().display());
+    (file, flag)
+}
+
+async fn effective(arguments: &[&str], environment: &[(&str, &str)]) -> toml::Table {
+    let mut all = vec!["config"];
+    all.extend_from_slice(arguments);
+    let output = run(&all, environment).await;
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn flags_override_the_environment_which_overrides_the_file() {
+    let (_kept, flag) = file("http_port = 1\nmqtt_port = 1\nws_port = 1\nseed = 1\n");
+    let table = effective(
+        &[&flag, "--http-port=3", "--clock=2026-11-21T22:51:00Z"],
+        &[
+            ("MQTTSTACK_HTTP_PORT", "2"),
+            ("MQTTSTACK_MQTT_PORT", "off"),
+            ("MQTTSTACK_CLOCK", "real"),
+        ],
+    )
+    .await;
+    assert_eq!(table["http_port"].as_integer(), Some(3));
+    assert_eq!(table["mqtt_port"].as_str(), Some("off"));
+    assert_eq!(table["ws_port"].as_integer(), Some(1));
+    assert_eq!(table["wss_port"].as_integer(), Some(8084));
+    assert_eq!(table["seed"].as_integer(), Some(1));
+    assert_eq!(table["clock"].as_str(), Some("2026-11-21T22:51:00Z"));
+}
+
+#[tokio::test]
+async fn the_file_can_be_named_by_the_environment() {
+    let (kept, _) = file("seed = 7\n");
+    let path = kept.path().to_str().unwrap();
+    let table = effective(&[], &[("MQTTSTACK_CONFIG", path)]).await;
+    assert_eq!(table["seed"].as_integer(), Some(7));
+}
+
+#[tokio::test]
+async fn flags_mean_the_same_before_and_behind_the_subcommand() {
+    for arguments in [
+        ["--seed=7", "config", "--http-port=off"],
+        ["config", "--http-port=off", "--seed=7"],
+    ] {
+        let output = run(&arguments, &[("MQTTSTACK_SEED", "5")]).await;
+        let table: toml::Table = String::from_utf8(output.stdout).unwrap().parse().unwrap();
+        assert_eq!(table["seed"].as_integer(), Some(7));
+        assert_eq!(table["http_port"].as_str(), Some("off"));
+    }
+}
+
+#[tokio::test]
+async fn the_default_file_changes_nothing() {
+    let output = run(&["config", "--default"], &[]).await;
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.starts_with("# mqttstack"), "{text}");
+    let (_kept, flag) = file(&text);
+    assert_eq!(effective(&[&flag], &[]).await, effective(&[], &[]).await);
+}
+
+#[tokio::test]
+async fn a_wrong_setting_is_refused_by_name_wherever_it_stands() {
+    let (_kept, unknown) = file("[mqtt]\nopen_client = false\n");
+    let error = refusal(&[&unknown], &[]).await;
+    assert!(error.contains("line 2: mqtt.open_client: "), "{error}");
+
+    let (_kept, bad) = file("mqtt_port = 70000\n");
+    let error = refusal(&["serve", &bad], &[]).await;
+    assert!(error.contains("line 1: mqtt_port: "), "{error}");
+
+    let error = refusal(&[], &[("MQTTSTACK_MQTT_PORT", "seventy")]).await;
+    assert!(error.contains("--mqtt-port"), "{error}");
+
+    let error = refusal(&["--log-level=loud"], &[]).await;
+    assert!(error.contains("--log-level"), "{error}");
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_read_is_refused_by_flag_and_path() {
+    let error = refusal(&["--config=/nowhere.toml"], &[]).await;
+    assert!(error.contains("--config /nowhere.toml: "), "{error}");
+    let error = refusal(&["config"], &[("MQTTSTACK_CONFIG", "/")]).await;
+    assert!(error.contains("--config /: "), "{error}");
+}
+
+#[test]
+fn the_sample_configuration_is_one() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/mqttstack.sample.toml");
+    mqttstack::config::Config::from_file(path.as_ref()).unwrap();
+}

@@ -1,0 +1,6 @@
+//! NanoMQ's HTTP API against the recordings of the real program, over real sockets, with real
+//! MQTT clients beside it.
+
+mod bench;
+mod device;
+mod recordings;

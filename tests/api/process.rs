@@ -1,0 +1,250 @@
+//! Starting and ending the program: the ready line, the ready file, refusals, signals.
+
+use std::net::TcpListener;
+
+use rustix::process::Signal;
+use serde_json::Value;
+use tokio::net::TcpStream;
+
+use crate::program::{FREE_PORTS, Program, refusal, run};
+use crate::raw::{ask, get};
+
+/// `FREE_PORTS` and more.
+fn with(more: &[&'static str]) -> Vec<&'static str> {
+    FREE_PORTS
+        .iter()
+        .copied()
+        .chain(more.iter().copied())
+        .collect()
+}
+
+fn authority(url: &str) -> &str {
+    url.split('/').nth(2).unwrap()
+}
+
+#[tokio::test]
+async fn the_ready_line_names_listeners_that_already_listen() {
+    let program = Program::start(&with(&["--aliyun-port=0", "--nanomq-port=0"])).await;
+    for (listener, scheme, path) in [
+        ("http", "http", ""),
+        ("https", "https", ""),
+        ("mqtt", "mqtt", ""),
+        ("mqtts", "mqtts", ""),
+        ("ws", "ws", "/mqtt"),
+        ("wss", "wss", "/mqtt"),
+    ] {
+        let url = program.url(listener);
+        let address = authority(&url);
+        assert_eq!(url, format!("{scheme}://{address}{path}"));
+        assert!(address.starts_with("127.0.0.1:"), "{url}");
+        TcpStream::connect(address).await.unwrap();
+    }
+    let ports = program.ready["ports"].as_object().unwrap();
+    assert_eq!(ports.keys().collect::<Vec<_>>(), ["aliyun", "nanomq"]);
+    for url in ports.values() {
+        TcpStream::connect(authority(url.as_str().unwrap()))
+            .await
+            .unwrap();
+    }
+    assert_eq!(program.ready["ready"], true);
+    assert_eq!(program.ready["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(program.ready["ca_cert"], Value::Null);
+    assert_eq!(
+        program.ready["admin"],
+        format!("{}/_mqttstack", program.url("http"))
+    );
+    program.stop().await;
+}
+
+#[tokio::test]
+async fn a_listener_that_is_off_is_null() {
+    let program = Program::start(&[
+        "serve",
+        "--http-port=off",
+        "--https-port=0",
+        "--mqtt-port=off",
+        "--mqtts-port=off",
+        "--ws-port=off",
+        "--wss-port=off",
+    ])
+    .await;
+    for listener in ["http", "mqtt", "mqtts", "ws", "wss"] {
+        assert_eq!(program.ready[listener], Value::Null);
+    }
+    assert_eq!(program.ready["ports"], serde_json::json!({}));
+    assert_eq!(
+        program.ready["admin"],
+        format!("{}/_mqttstack", program.url("https"))
+    );
+    program.stop().await;
+}
+
+#[tokio::test]
+async fn both_signals_end_it_with_exit_code_0_and_nothing_more_on_stdout() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let program = Program::start(&FREE_PORTS).await;
+        let (code, rest, log) = program.signal(signal).await;
+        assert_eq!((code, &*rest), (Some(0), ""), "{log}");
+    }
+}
+
+#[tokio::test]
+async fn open_connections_do_not_keep_it_from_ending() {
+    let program = Program::start(&FREE_PORTS).await;
+    let mut open = Vec::new();
+    for listener in ["http", "https", "mqtt", "mqtts", "ws", "wss"] {
+        let url = program.url(listener);
+        open.push(TcpStream::connect(authority(&url)).await.unwrap());
+    }
+    program.stop().await;
+}
+
+#[tokio::test]
+async fn the_ready_file_holds_the_ready_line_until_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ready.json");
+    let flag = format!("--ready-file={}", file.display());
+    let mut arguments = FREE_PORTS.to_vec();
+    arguments.push(&flag);
+    let program = Program::start(&arguments).await;
+    let written: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    assert_eq!(written, program.ready);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    program.stop().await;
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn a_ready_file_that_cannot_be_written_is_refused_by_flag() {
+    let error = refusal(&with(&["--ready-file=/nowhere/at/all"]), &[]).await;
+    assert!(
+        error.contains("--ready-file: cannot write /nowhere/at/all"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_taken_port_is_refused_by_flag_and_address() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    for flag in [
+        "--http-port",
+        "--https-port",
+        "--mqtt-port",
+        "--mqtts-port",
+        "--ws-port",
+        "--wss-port",
+        "--aliyun-port",
+        "--tencent-iot-port",
+        "--tencent-tdmq-port",
+        "--azure-port",
+        "--nanomq-port",
+    ] {
+        let value = format!("{flag}={}", address.port());
+        let mut arguments: Vec<&str> = FREE_PORTS
+            .into_iter()
+            .filter(|free| !free.starts_with(&format!("{flag}=")))
+            .collect();
+        arguments.push(&value);
+        let error = refusal(&arguments, &[]).await;
+        assert!(error.contains(&format!("{flag}: ")), "{error}");
+        assert!(error.contains(&address.to_string()), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn the_authority_in_the_data_directory_survives_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let flag = format!("--data-dir={}", folder.path().display());
+    let mut arguments = FREE_PORTS.to_vec();
+    arguments.push(&flag);
+    let mut certificates = Vec::new();
+    for _ in 0..2 {
+        let program = Program::start(&arguments).await;
+        let file = program.url("ca_cert");
+        certificates.push(std::fs::read_to_string(file).unwrap());
+        program.stop().await;
+    }
+    assert!(certificates[0].starts_with("-----BEGIN CERTIFICATE-----"));
+    assert_eq!(certificates[0], certificates[1]);
+}
+
+#[tokio::test]
+async fn a_data_directory_that_cannot_be_used_is_refused_by_flag() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let flag = format!("--data-dir={}", file.path().display());
+    let mut arguments = FREE_PORTS.to_vec();
+    arguments.push(&flag);
+    let error = refusal(&arguments, &[]).await;
+    assert!(error.contains("--data-dir: "), "{error}");
+}
+
+#[tokio::test]
+async fn a_healthcheck_tells_a_running_emulator_from_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = format!("--ready-file={}", folder.path().join("ready").display());
+    let mut arguments = FREE_PORTS.to_vec();
+    arguments.push(&file);
+    let program = Program::start(&arguments).await;
+    let url = program.url("http");
+    let port = url.rsplit_once(':').unwrap().1.to_owned();
+    let configured = format!("--http-port={port}");
+    let all = [
+        vec!["healthcheck", "--url", &url],
+        vec!["healthcheck", &configured],
+        vec!["healthcheck", "--bind=0.0.0.0", &configured],
+        vec!["healthcheck", "--http-port=0", &file],
+    ];
+    for arguments in &all {
+        let output = run(arguments, &[]).await;
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(
+            (output.status.code(), &*error),
+            (Some(0), ""),
+            "{arguments:?}"
+        );
+    }
+    program.stop().await;
+    for arguments in &all[..3] {
+        let output = run(arguments, &[]).await;
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{error}");
+        assert_eq!(error.matches('\n').count(), 1, "{error}");
+    }
+    refusal(&all[3], &[]).await;
+}
+
+#[tokio::test]
+async fn a_healthcheck_without_an_address_is_refused() {
+    for (arguments, word) in [
+        (vec!["healthcheck", "--http-port=off"], "--http-port"),
+        (vec!["healthcheck", "--http-port=0"], "--http-port"),
+        (vec!["healthcheck", "--url=ftp://127.0.0.1"], "--url"),
+        (vec!["healthcheck", "--url=127.0.0.1:4580"], "--url"),
+        (vec!["healthcheck", "--url=no url"], "--url"),
+    ] {
+        let error = refusal(&arguments, &[]).await;
+        assert!(error.contains(word), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn log_lines_go_to_stderr_in_the_chosen_format() {
+    let program = Program::start(&with(&["--log-format=json"])).await;
+    ask(&program.url("http"), &get("/nowhere", "x")).await;
+    let (_, rest, log) = program.signal(Signal::TERM).await;
+    assert_eq!(rest, "");
+    let lines: Vec<Value> = log
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert!(
+        lines
+            .iter()
+            .any(|line| line["path"] == "/nowhere" && line["status"] == 404),
+        "{log}"
+    );
+    let program = Program::start(&with(&["--log-level=off"])).await;
+    ask(&program.url("http"), &get("/nowhere", "x")).await;
+    assert_eq!(program.signal(Signal::TERM).await.2, "");
+}
