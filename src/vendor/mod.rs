@@ -16,6 +16,7 @@ use crate::exchange::{Answer, BodyPolicy, Head, Request, Surface};
 use crate::pipeline::{Vendor, run};
 
 use self::aliyun::Aliyun;
+use self::azure_event_grid::AzureEventGrid;
 use self::nanomq::Nanomq;
 
 /// The vendors of one emulator. A new one is a field, and an arm in each match.
@@ -25,6 +26,7 @@ pub struct Vendors(Arc<Rooms>);
 #[derive(Debug)]
 struct Rooms {
     aliyun: Aliyun,
+    azure: AzureEventGrid,
     nanomq: Nanomq,
 }
 
@@ -34,6 +36,9 @@ pub enum SettingsError {
     /// Aliyun's settings.
     #[error("{0}")]
     Aliyun(#[from] aliyun::SettingsError),
+    /// Azure's settings.
+    #[error("{0}")]
+    Azure(#[from] azure_event_grid::SettingsError),
     /// `NanoMQ`'s settings.
     #[error("{0}")]
     Nanomq(#[from] nanomq::SettingsError),
@@ -41,18 +46,24 @@ pub enum SettingsError {
 
 impl Vendors {
     /// The surfaces that this version emulates.
-    pub const EMULATED: [Surface; 2] = [Surface::Aliyun, Surface::Nanomq];
+    pub const EMULATED: [Surface; 3] = [Surface::Aliyun, Surface::Azure, Surface::Nanomq];
 
     /// All vendors in their seeded state.
-    pub fn new(aliyun: aliyun::Settings, nanomq: nanomq::Settings) -> Result<Self, SettingsError> {
+    pub fn new(
+        aliyun: aliyun::Settings,
+        azure: azure_event_grid::Settings,
+        nanomq: nanomq::Settings,
+    ) -> Result<Self, SettingsError> {
         Ok(Self(Arc::new(Rooms {
             aliyun: Aliyun::new(aliyun)?,
+            azure: AzureEventGrid::new(azure)?,
             nanomq: Nanomq::new(nanomq)?,
         })))
     }
 
     /// Tells those that care when they began.
     pub fn started(&self, app: &App) {
+        self.0.azure.started(app);
         self.0.nanomq.started(app.clock.now());
     }
 
@@ -60,8 +71,9 @@ impl Vendors {
     pub async fn answer(&self, app: &App, surface: Surface, request: &Request) -> Option<Answer> {
         match surface {
             Surface::Aliyun => Some(run(app, &self.0.aliyun, request).await),
+            Surface::Azure => Some(run(app, &self.0.azure, request).await),
             Surface::Nanomq => Some(run(app, &self.0.nanomq, request).await),
-            Surface::TencentIot | Surface::TencentTdmq | Surface::Azure => None,
+            Surface::TencentIot | Surface::TencentTdmq => None,
         }
     }
 
@@ -69,14 +81,16 @@ impl Vendors {
     pub fn body_policy(&self, surface: Surface, head: &Head) -> BodyPolicy {
         match surface {
             Surface::Aliyun => self.0.aliyun.body_policy(head),
+            Surface::Azure => self.0.azure.body_policy(head),
             Surface::Nanomq => self.0.nanomq.body_policy(head),
-            Surface::TencentIot | Surface::TencentTdmq | Surface::Azure => BodyPolicy::default(),
+            Surface::TencentIot | Surface::TencentTdmq => BodyPolicy::default(),
         }
     }
 
     /// Puts every vendor's resources back to the configured ones.
     pub fn reset(&self, app: &App) {
         self.0.aliyun.reset();
+        self.0.azure.reset();
         self.0.nanomq.reset();
         self.0.nanomq.count_from(app.broker.counters());
     }

@@ -1,15 +1,17 @@
 //! Who calls: a bearer token or the namespace's key. What the caller may do is in `access.rs`;
 //! the tokens themselves come from `entra.rs`.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use subtle::ConstantTimeEq;
 
-use super::AzureEventGrid;
-use super::entra;
+use super::entra::{self, Keys};
 use super::error::Error;
 use super::jwt::{self, Token};
+use super::outbound::Outbound;
 use super::resources::Namespace;
-use super::settings::{Auth, RoleAssignment};
+use super::settings::{Auth, RoleAssignment, Settings};
 use crate::exchange::Request;
 
 /// Who calls.
@@ -43,7 +45,18 @@ pub(super) enum Accept {
     TokenOrKey,
 }
 
-impl AzureEventGrid {
+/// Checks credentials.
+#[derive(Debug, Clone)]
+pub(super) struct Authenticator {
+    /// How much is checked, and for whom.
+    pub settings: Arc<Settings>,
+    /// The issuers' keys.
+    pub keys: Arc<Keys>,
+    /// How outside issuers are reached.
+    pub outbound: Arc<Outbound>,
+}
+
+impl Authenticator {
     /// Finds out who sent a request.
     pub(super) async fn authenticate(
         &self,

@@ -1,6 +1,8 @@
 //! The limits of the MQTT broker and of namespace topics, as the vendor's quota pages give them
 //! (newest page after July 2025, else the table of November 2023). One line corrects one.
 
+use crate::broker::dialect::Publish;
+
 /// A message, in bytes. Whether the body or the whole packet is meant is not said.
 pub(super) const MESSAGE: usize = 512 * 1024;
 /// A retained message, in bytes.
@@ -17,6 +19,57 @@ pub(super) const AUTHENTICATION_DATA: usize = 8 * 1024;
 pub(super) const EVENTS: usize = 1024 * 1024;
 /// Events of one request.
 pub(super) const EVENTS_PER_REQUEST: usize = 1_000;
+
+/// What is wrong with a PUBLISH of a client, with the reason code that says so.
+pub(super) fn check_publish(publish: &Publish<'_>) -> Result<(), (u8, String)> {
+    let properties = publish.properties;
+    check_topic(publish.topic).map_err(|why| {
+        (
+            0x90,
+            format!("the topic '{}' is invalid: {why}", publish.topic),
+        )
+    })?;
+    let fields = [
+        (
+            "response topic",
+            properties.response_topic.as_ref().map_or(0, String::len),
+        ),
+        (
+            "content type",
+            properties.content_type.as_ref().map_or(0, String::len),
+        ),
+        (
+            "correlation data",
+            properties
+                .correlation_data
+                .as_ref()
+                .map_or(0, bytes::Bytes::len),
+        ),
+    ];
+    let sizes = fields.map(|(what, size)| (what, size, FIELD));
+    let user = properties.user_properties.iter();
+    let user = user.map(|(key, value)| key.len() + value.len()).sum();
+    let message = if publish.retain {
+        RETAINED_MESSAGE
+    } else {
+        MESSAGE
+    };
+    let rest = [
+        ("user properties", user, USER_PROPERTIES),
+        ("message", publish.payload.len(), message),
+    ];
+    match sizes
+        .into_iter()
+        .chain(rest)
+        .find(|(_, size, limit)| size > limit)
+    {
+        Some((what, size, limit)) => Err((
+            0x97,
+            format!("the {what} has {size} bytes, the limit is {limit}"),
+        )),
+        None => Ok(()),
+    }
+}
 
 /// What is wrong with a topic beyond MQTT's own rules.
 pub(super) fn check_topic(topic: &str) -> Result<(), String> {

@@ -8,12 +8,15 @@
 mod access;
 mod api;
 mod auth;
+mod certificate;
 mod delivery;
 mod entra;
 pub mod error;
 pub mod filter;
 mod jwt;
+mod life_cycle;
 mod limits;
+mod mqtt;
 mod outbound;
 mod query;
 mod queue;
@@ -23,28 +26,36 @@ pub mod settings;
 mod store;
 mod template;
 
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio_util::task::AbortOnDropHandle;
+
 use self::api::Route;
 use self::api::identity::Identity;
 use self::api::publish::Publish;
 use self::api::retained::Read;
 use self::api::topics::TopicCall;
-use self::delivery::Deliveries;
+use self::auth::Authenticator;
 use self::entra::Keys;
 pub use self::error::{Error, Standing};
+use self::mqtt::AzureDialect;
 use self::outbound::Outbound;
+use self::routing::Router;
 pub use self::settings::{Settings, SettingsError};
 use self::store::Store;
+use crate::app::App;
 use crate::exchange::{Answer, BodyPolicy, Head, Receipt, Request, Surface};
 use crate::pipeline::{Charge, Vendor, Walk};
 
 /// The Azure surface.
 #[derive(Debug)]
 pub struct AzureEventGrid {
-    settings: Settings,
-    keys: Keys,
-    outbound: Outbound,
-    store: Store,
-    deliveries: Deliveries,
+    settings: Arc<Settings>,
+    authenticator: Authenticator,
+    store: Arc<Store>,
+    router: Router,
+    follower: Mutex<Option<AbortOnDropHandle<()>>>,
 }
 
 /// An understood and allowed request.
@@ -66,19 +77,43 @@ impl AzureEventGrid {
     /// A surface with these settings. Makes no key and opens no connection.
     pub fn new(settings: Settings) -> Result<Self, SettingsError> {
         settings.check()?;
+        let settings = Arc::new(settings);
+        let outbound = Arc::new(Outbound::new(settings.trusted_ca.clone()));
+        let store = Arc::new(Store::new(&settings));
         Ok(Self {
-            keys: Keys::new(&settings)?,
-            outbound: Outbound::new(settings.trusted_ca.clone()),
-            store: Store::new(&settings),
-            deliveries: Deliveries::default(),
+            authenticator: Authenticator {
+                keys: Arc::new(Keys::new(&settings)?),
+                outbound: outbound.clone(),
+                settings: settings.clone(),
+            },
+            router: Router {
+                store: store.clone(),
+                deliveries: Arc::default(),
+                outbound,
+            },
+            store,
             settings,
+            follower: Mutex::default(),
         })
+    }
+
+    /// Registers the MQTT side and begins to follow the broker's messages, until this is
+    /// dropped. Must be called inside a tokio runtime, once.
+    pub fn started(&self, app: &App) {
+        app.broker.add_dialect(Arc::new(AzureDialect::new(
+            self.authenticator.clone(),
+            self.store.clone(),
+            app.clone(),
+        )));
+        let (router, app) = (self.router.clone(), app.clone());
+        let task = tokio::spawn(async move { router.follow(&app).await });
+        *self.follower.lock() = Some(AbortOnDropHandle::new(task));
     }
 
     /// Back to the configured state. The signing key stays, so tokens stay good.
     pub fn reset(&self) {
         self.store.reset();
-        self.deliveries.clear();
+        self.router.deliveries.clear();
     }
 
     /// Whether a path belongs to this surface.

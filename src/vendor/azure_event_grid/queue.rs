@@ -244,11 +244,6 @@ impl Queue {
         !self.slots.is_empty()
     }
 
-    /// How many events it holds, in whatever state.
-    pub(super) fn len(&self) -> usize {
-        self.slots.len()
-    }
-
     /// Ends locks and lives that have run out.
     fn sweep(&mut self, now: Timestamp) {
         let max_count = self.max_count();
@@ -378,7 +373,7 @@ mod tests {
             queue.settle(&second.lock_token, Settlement::Acknowledge, at(61)),
             Ok(())
         );
-        assert_eq!(queue.len(), 0);
+        assert!(!queue.is_pending());
     }
 
     #[test]

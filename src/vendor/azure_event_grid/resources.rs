@@ -44,8 +44,12 @@ pub struct Namespace {
     pub route_topic: Option<String>,
     /// The access key of that custom topic, sent as `aeg-sas-key`.
     pub route_key: Option<Secret>,
+    /// The namespace topic that session events are put on; without it there are none.
+    pub life_cycle_topic: Option<String>,
     /// Namespace topics.
     pub topics: Vec<Topic>,
+    /// Authorities that clients' certificates may come from; without any, every one.
+    pub ca_certificates: Vec<Resource<CaCertificateProperties>>,
     /// MQTT clients.
     pub clients: Vec<Resource<ClientProperties>>,
     /// Client groups; `$all` is built in.
@@ -66,7 +70,9 @@ impl Default for Namespace {
             key: Secret::new("dGVzdGtleQ=="),
             route_topic: None,
             route_key: None,
+            life_cycle_topic: None,
             topics: Vec::new(),
+            ca_certificates: Vec::new(),
             clients: Vec::new(),
             client_groups: Vec::new(),
             topic_spaces: Vec::new(),
@@ -246,6 +252,14 @@ pub struct CertificateAuthentication {
     pub validation_scheme: String,
     /// SHA-1 or SHA-256 thumbprints in hexadecimal, one or two.
     pub allowed_thumbprints: Vec<String>,
+}
+
+/// `properties` of a CA certificate.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct CaCertificateProperties {
+    /// The certificate in PEM.
+    pub encoded_certificate: String,
 }
 
 /// `properties` of a client group.

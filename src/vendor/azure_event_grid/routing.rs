@@ -8,11 +8,12 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::AzureEventGrid;
 use super::access;
+use super::delivery::Deliveries;
 use super::error::Error;
+use super::outbound::Outbound;
 use super::resources::{Attribute, Namespace};
-use super::store::NamespaceState;
+use super::store::{NamespaceState, Store};
 use super::template::Identity;
 use crate::app::App;
 use crate::broker::message::{Message, OriginKind};
@@ -267,9 +268,20 @@ fn essence(kind: &str) -> String {
         .to_ascii_lowercase()
 }
 
-impl AzureEventGrid {
+/// Sends messages where their namespaces want them.
+#[derive(Debug, Clone)]
+pub(super) struct Router {
+    /// The namespaces.
+    pub store: Arc<Store>,
+    /// Events for custom topics.
+    pub deliveries: Arc<Deliveries>,
+    /// How custom topics are reached.
+    pub outbound: Arc<Outbound>,
+}
+
+impl Router {
     /// Routes a message if its namespace has a routing topic; tells whether it has.
-    pub(super) fn route_message(
+    pub(super) fn route(
         &self,
         namespace: &Arc<NamespaceState>,
         message: &Message,
@@ -299,7 +311,7 @@ impl AzureEventGrid {
 
     /// Follows the messages that MQTT clients publish and routes them; sends what is due to
     /// custom topics. Runs until it is dropped; the emulator starts it once.
-    pub async fn follow(&self, app: &App) {
+    pub(super) async fn follow(&self, app: &App) {
         tokio::join!(
             self.follow_messages(app),
             self.deliveries.run(&self.outbound, &app.clock)
@@ -317,7 +329,7 @@ impl AzureEventGrid {
                     continue;
                 }
                 let namespace = self.store.namespace(None);
-                if let Err(error) = self.route_message(&namespace, &message, app) {
+                if let Err(error) = self.route(&namespace, &message, app) {
                     tracing::warn!(target: "mqttstack::azure", topic = message.topic, %error, "not routed");
                 }
             }

@@ -277,7 +277,7 @@ impl AzureEventGrid {
                 configuration(&base(walk.request), &tenant, &id, version)
             }
             Identity::Keys { tenant } => {
-                let key = self.keys.own(&walk.app.ids).await?;
+                let key = self.authenticator.keys.own(&walk.app.ids).await?;
                 let issuer = entra::issuer(&tenant, self.settings.token_version);
                 json!({"keys": [key.to_jwk(&issuer)]})
             }
@@ -300,7 +300,7 @@ impl AzureEventGrid {
         resource: &str,
         walk: &Walk<'_>,
     ) -> Result<String, Error> {
-        let key = self.keys.own(&walk.app.ids).await?;
+        let key = self.authenticator.keys.own(&walk.app.ids).await?;
         let principal = self
             .settings
             .principal(object_id)

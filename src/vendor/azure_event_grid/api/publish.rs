@@ -53,6 +53,7 @@ impl AzureEventGrid {
         let namespace = self.store.namespace(request.head.host());
         let resources = namespace.resources();
         let caller = self
+            .authenticator
             .authenticate(request, &resources, Accept::Token, walk.receipt.now)
             .await?;
         walk.draft.caller = Some(caller.name.clone());
@@ -80,7 +81,9 @@ impl AzureEventGrid {
     ) -> Result<Answer, Error> {
         let published = walk.app.broker.publish(call.publication).await?;
         walk.draft.messages.push(published.message.id.clone());
-        let routed = self.route_message(&call.namespace, &published.message, walk.app)?;
+        let routed = self
+            .router
+            .route(&call.namespace, &published.message, walk.app)?;
         let status = match self.settings.publish_status {
             Some(status) => status,
             None if routed => 202,

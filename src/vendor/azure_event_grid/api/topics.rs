@@ -112,6 +112,7 @@ impl AzureEventGrid {
         let namespace = self.store.namespace(request.head.host());
         let resources = namespace.resources();
         let caller = self
+            .authenticator
             .authenticate(request, &resources, Accept::TokenOrKey, walk.receipt.now)
             .await?;
         walk.draft.caller = Some(caller.name.clone());
