@@ -188,3 +188,11 @@ pub fn recording(name: &str) -> Value {
     let file = root.join("fixtures/azure/vectors").join(name);
     serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap()
 }
+
+/// The independent signer's tokens.
+pub fn tokens() -> &'static Value {
+    static TOKENS: std::sync::LazyLock<Value> = std::sync::LazyLock::new(|| {
+        serde_json::from_str(include_str!("../../fixtures/azure/tokens.json")).unwrap()
+    });
+    &TOKENS
+}

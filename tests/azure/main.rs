@@ -4,9 +4,17 @@
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::too_many_lines,
     unreachable_pub,
     reason = "a test that cannot go on fails, and nothing here is a library"
 )]
 
+mod authorization;
 mod bench;
+mod errors;
+mod mqtt;
+mod publish;
+mod retained;
+mod routing;
 mod tokens;
+mod topics;

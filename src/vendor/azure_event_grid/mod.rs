@@ -45,6 +45,7 @@ use self::routing::Router;
 pub use self::settings::{Settings, SettingsError};
 use self::store::Store;
 use crate::app::App;
+use crate::broker::dialect::Dialect;
 use crate::exchange::{Answer, BodyPolicy, Head, Receipt, Request, Surface};
 use crate::pipeline::{Charge, Vendor, Walk};
 
@@ -100,14 +101,19 @@ impl AzureEventGrid {
     /// Registers the MQTT side and begins to follow the broker's messages, until this is
     /// dropped. Must be called inside a tokio runtime, once.
     pub fn started(&self, app: &App) {
-        app.broker.add_dialect(Arc::new(AzureDialect::new(
-            self.authenticator.clone(),
-            self.store.clone(),
-            app.clone(),
-        )));
+        app.broker.add_dialect(self.dialect(app));
         let (router, app) = (self.router.clone(), app.clone());
         let task = tokio::spawn(async move { router.follow(&app).await });
         *self.follower.lock() = Some(AbortOnDropHandle::new(task));
+    }
+
+    /// The MQTT side over the rooms of an emulator.
+    pub fn dialect(&self, app: &App) -> Arc<dyn Dialect> {
+        Arc::new(AzureDialect::new(
+            self.authenticator.clone(),
+            self.store.clone(),
+            app.clone(),
+        ))
     }
 
     /// Back to the configured state. The signing key stays, so tokens stay good.
