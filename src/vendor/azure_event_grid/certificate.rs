@@ -69,7 +69,7 @@ impl Names {
     }
 
     /// The name that one of `alternativeAuthenticationNameSources` gives.
-    pub(super) fn from_source(&self, source: &str) -> Option<&str> {
+    pub(super) fn by_source(&self, source: &str) -> Option<&str> {
         let kind = source.strip_prefix("ClientCertificate")?;
         self.of_kind(kind).first().map(String::as_str)
     }

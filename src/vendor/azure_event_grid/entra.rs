@@ -23,11 +23,14 @@ pub(super) const RESOURCE: &str = "https://eventgrid.azure.net";
 /// How long an outside issuer may take to answer with its keys.
 const KEY_SET_PATIENCE: Duration = Duration::from_secs(5);
 
+/// Key ids and keys of one issuer.
+type KeySet = Vec<(String, RsaPublicKey)>;
+
 /// The keys of the emulator's own issuer, and those of others once they were fetched.
 #[derive(Debug)]
 pub(super) struct Keys {
     own: OnceCell<Arc<SigningKey>>,
-    outside: Mutex<HashMap<String, Arc<Vec<(String, RsaPublicKey)>>>>,
+    outside: Mutex<HashMap<String, Arc<KeySet>>>,
 }
 
 impl Keys {
@@ -90,7 +93,7 @@ fn pick(set: &[(String, RsaPublicKey)], id: Option<&str>) -> Option<RsaPublicKey
     .map(|(_, key)| key.clone())
 }
 
-async fn fetch(client: &reqwest::Client, url: &str) -> Result<Vec<(String, RsaPublicKey)>, String> {
+async fn fetch(client: &reqwest::Client, url: &str) -> Result<KeySet, String> {
     let failed = |error: reqwest::Error| format!("the key set at {url} cannot be read: {error}");
     let response = client
         .get(url)

@@ -1,5 +1,5 @@
 //! Which events an event subscription takes: event types, subject prefix and suffix, and the
-//! advanced filters of the resource template, read on the CloudEvent's attributes and `data`.
+//! advanced filters of the resource template, read on the `CloudEvent`'s attributes and `data`.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -48,7 +48,7 @@ pub enum Operator {
 }
 
 impl FiltersConfiguration {
-    /// Whether a CloudEvent is taken.
+    /// Whether a `CloudEvent` is taken.
     pub(super) fn takes(&self, event: &Value) -> bool {
         let text = |name: &str| event.get(name).and_then(Value::as_str).unwrap_or("");
         let types = &self.included_event_types;

@@ -21,7 +21,7 @@ pub(super) struct Token {
     /// `kid` of the header.
     pub key_id: Option<String>,
     /// `typ` of the header.
-    pub token_type: Option<String>,
+    pub kind: Option<String>,
     /// The claims.
     pub claims: serde_json::Map<String, Value>,
     signed: String,
@@ -50,7 +50,7 @@ impl Token {
         Ok(Self {
             algorithm: text("alg").ok_or("its header has no alg")?,
             key_id: text("kid"),
-            token_type: text("typ"),
+            kind: text("typ"),
             claims,
             signed,
             signature,

@@ -21,7 +21,7 @@ pub(super) struct SessionChange<'a> {
 }
 
 impl SessionChange<'_> {
-    /// The CloudEvent.
+    /// The `CloudEvent`.
     pub(super) fn event(&self, namespace: &Namespace, now: Timestamp, ids: &Ids) -> Value {
         let kind = if self.ended.is_some() {
             "Disconnected"

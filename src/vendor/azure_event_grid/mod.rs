@@ -9,6 +9,7 @@ mod access;
 mod api;
 mod auth;
 mod certificate;
+pub mod choices;
 mod delivery;
 mod entra;
 pub mod error;
@@ -34,6 +35,7 @@ use tokio_util::task::AbortOnDropHandle;
 use self::api::Route;
 use self::api::identity::Identity;
 use self::api::publish::Publish;
+use self::api::resources::ResourceCall;
 use self::api::retained::Read;
 use self::api::topics::TopicCall;
 use self::auth::Authenticator;
@@ -72,6 +74,7 @@ enum Kind {
     Retained(Read),
     Topic(TopicCall),
     Identity(Identity),
+    Resource(ResourceCall),
 }
 
 impl AzureEventGrid {
@@ -126,15 +129,6 @@ impl AzureEventGrid {
     pub fn knows_path(path: &str) -> bool {
         Route::knows(path)
     }
-
-    /// An answer of the data plane with the headers that all of them carry.
-    fn data_answer(&self, status: u16, request: &Request, receipt: &Receipt) -> Answer {
-        let answer = Answer::new(status).header("x-ms-request-id", receipt.id.to_ascii_lowercase());
-        match request.head.headers.text("x-ms-client-request-id") {
-            Some(id) => answer.header("x-ms-client-request-id", id),
-            None => answer,
-        }
-    }
 }
 
 impl Vendor for AzureEventGrid {
@@ -178,6 +172,7 @@ impl Vendor for AzureEventGrid {
                 Kind::Identity(self.admit_configuration(tenant, version)?)
             }
             Route::Keys { tenant } => Kind::Identity(self.admit_keys(&tenant)?),
+            Route::Resource(id) => Kind::Resource(ResourceCall::read(id, walk.request)?),
             Route::Instance => Kind::Identity(Self::admit_instance(walk.request)?),
         };
         Ok(Call { operation, kind })
@@ -189,7 +184,7 @@ impl Vendor for AzureEventGrid {
             Kind::Publish(publish) => &publish.caller,
             Kind::Retained(read) => &read.caller,
             Kind::Topic(topic) => &topic.caller,
-            Kind::Identity(_) => "",
+            Kind::Identity(_) | Kind::Resource(_) => "",
         };
         Some(Charge {
             operation: call.operation,
@@ -201,9 +196,10 @@ impl Vendor for AzureEventGrid {
     async fn perform(&self, call: Call, walk: &mut Walk<'_>) -> Result<Answer, Error> {
         match call.kind {
             Kind::Publish(publish) => self.perform_publish(*publish, walk).await,
-            Kind::Retained(read) => self.perform_retained(read, walk),
+            Kind::Retained(read) => Self::perform_retained(read, walk),
             Kind::Topic(topic) => self.perform_topic(topic, walk).await,
             Kind::Identity(identity) => self.perform_identity(identity, walk).await,
+            Kind::Resource(call) => self.perform_resource(call, walk),
         }
     }
 

@@ -180,11 +180,8 @@ impl AzureDialect {
     fn custom(&self, text: &str, namespace: &Namespace) -> Result<Who, String> {
         let token = Token::parse(text)?;
         // The page's text says JWS, its sample JWT.
-        if !matches!(token.token_type.as_deref(), None | Some("JWT" | "JWS")) {
-            return Err(format!(
-                "the typ is {:?}, expected is \"JWT\"",
-                token.token_type
-            ));
+        if !matches!(token.kind.as_deref(), None | Some("JWT" | "JWS")) {
+            return Err(format!("the typ is {:?}, expected is \"JWT\"", token.kind));
         }
         let rules = namespace
             .topic_spaces_configuration
@@ -310,7 +307,7 @@ fn authentication_name(connect: &Connect, namespace: &Namespace) -> Option<Strin
         .client_authentication
         .alternative_authentication_name_sources
         .iter()
-        .find_map(|source| names.from_source(source).map(str::to_owned))
+        .find_map(|source| names.by_source(source).map(str::to_owned))
 }
 
 /// Claims of type int32, string and string array are attributes; others are passed over.

@@ -44,7 +44,7 @@ pub(super) struct Received {
     pub lock_token: String,
     /// How often it has been handed out, this time included.
     pub delivery_count: u32,
-    /// The CloudEvent.
+    /// The `CloudEvent`.
     pub event: Arc<Value>,
 }
 

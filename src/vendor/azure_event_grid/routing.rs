@@ -1,4 +1,4 @@
-//! MQTT messages as CloudEvents (mqtt-routing-event-schema and -enrichment pages), and where
+//! MQTT messages as `CloudEvents` (mqtt-routing-event-schema and -enrichment pages), and where
 //! they go: to a namespace topic at once, to a custom topic through `delivery.rs`.
 
 use std::sync::Arc;
@@ -173,7 +173,7 @@ impl<'a> Source<'a> {
     }
 }
 
-/// The CloudEvent of a message.
+/// The `CloudEvent` of a message.
 pub(super) fn cloud_event(
     message: &Message,
     namespace: &Namespace,
@@ -188,7 +188,7 @@ pub(super) fn cloud_event(
     Value::Object(event)
 }
 
-/// A message that is no CloudEvent yet.
+/// A message that is no `CloudEvent` yet.
 fn wrapped(message: &Message, namespace: &Namespace, ids: &Ids) -> Map<String, Value> {
     let mut event = Map::new();
     event.insert("specversion".to_owned(), json!("1.0"));
@@ -202,7 +202,7 @@ fn wrapped(message: &Message, namespace: &Namespace, ids: &Ids) -> Map<String, V
     event
 }
 
-/// A message whose user properties are a CloudEvent's attributes (MQTT binding, binary mode).
+/// A message whose user properties are a `CloudEvent`'s attributes (MQTT binding, binary mode).
 fn binary(message: &Message) -> Option<Map<String, Value>> {
     let properties = &message.properties.user_properties;
     let required = ["specversion", "id", "source", "type"];
@@ -224,7 +224,7 @@ fn binary(message: &Message) -> Option<Map<String, Value>> {
     Some(event)
 }
 
-/// A message whose payload is a whole CloudEvent (MQTT binding, structured mode).
+/// A message whose payload is a whole `CloudEvent` (MQTT binding, structured mode).
 fn structured(message: &Message) -> Option<Map<String, Value>> {
     let kind = message.properties.content_type.as_deref()?;
     if essence(kind) != "application/cloudevents+json" {

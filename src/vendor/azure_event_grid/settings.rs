@@ -81,10 +81,6 @@ pub struct Issuer {
 /// The Azure surface's configuration.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a switch of its own in the configuration file"
-)]
 pub struct Settings {
     /// The tenant of tokens that name none, a UUID.
     pub tenant: String,

@@ -119,11 +119,8 @@ impl NamespaceState {
     }
 
     /// Replaces what is in the namespace.
-    pub(super) fn change(&self, change: impl FnOnce(&mut Namespace)) {
-        let mut resources = self.resources.write();
-        let mut next = (**resources).clone();
-        change(&mut next);
-        *resources = Arc::new(next);
+    pub(super) fn replace(&self, resources: Namespace) {
+        *self.resources.write() = Arc::new(resources);
     }
 
     /// Puts events on a topic.

@@ -327,14 +327,12 @@ fn prove(
     walk: &mut Walk<'_>,
 ) -> Result<(), Error> {
     if let Some(assertion) = assertion {
-        return match &principal.assertion_key {
-            Some(pem) => auth::check_assertion(assertion, pem, walk.receipt.now),
-            None => {
-                walk.draft.note(
-                    "the client assertion was not checked: the principal has no assertion_key",
-                );
-                Ok(())
-            }
+        return if let Some(pem) = &principal.assertion_key {
+            auth::check_assertion(assertion, pem, walk.receipt.now)
+        } else {
+            walk.draft
+                .note("the client assertion was not checked: the principal has no assertion_key");
+            Ok(())
         };
     }
     let Some(given) = secret else {

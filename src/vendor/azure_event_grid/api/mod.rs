@@ -4,14 +4,17 @@
 pub(super) mod identity;
 pub(super) mod parameters;
 pub(super) mod publish;
+pub(super) mod resources;
 pub(super) mod retained;
 pub(super) mod topics;
 
+use self::resources::{ResourceId, ResourceKind};
 use super::error::Error;
-use crate::exchange::Head;
+use crate::exchange::{Answer, Head};
+use crate::pipeline::Walk;
 
 /// Every operation, as the journal and the configured rates name it.
-pub(super) const OPERATIONS: [&str; 14] = [
+pub(super) const OPERATIONS: [&str; 15] = [
     "HttpPublish",
     "GetRetainedMessage",
     "ListRetainedMessages",
@@ -26,6 +29,7 @@ pub(super) const OPERATIONS: [&str; 14] = [
     "GetToken",
     "GetSigningKeys",
     "DiscoverInstance",
+    "ManageResource",
 ];
 
 /// A path of the surface.
@@ -72,6 +76,8 @@ pub(super) enum Route {
     },
     /// `/{tenant}/discovery/instance`
     Instance,
+    /// `/subscriptions/.../namespaces/{namespace}/{kind}/{name}`
+    Resource(ResourceId),
 }
 
 /// What is done with an event subscription.
@@ -143,6 +149,27 @@ impl Route {
                 Self::Keys { tenant: tenant()? }
             }
             [_, "discovery", "instance"] => Self::Instance,
+            [
+                "subscriptions",
+                _,
+                _,
+                _,
+                "providers",
+                _,
+                "namespaces",
+                namespace,
+                kind,
+                name,
+            ] => {
+                let Some(kind) = ResourceKind::find(kind) else {
+                    return Ok(None);
+                };
+                Self::Resource(ResourceId {
+                    namespace: parameters::decode(namespace, "namespaceName")?,
+                    kind,
+                    name: parameters::decode(name, "resourceName")?,
+                })
+            }
             _ => return Ok(None),
         }))
     }
@@ -164,6 +191,7 @@ impl Route {
             | Self::Keys { .. }
             | Self::Instance => "GET",
             Self::ManagedIdentity => "GET, POST",
+            Self::Resource(_) => "GET, PUT, DELETE",
         }
     }
 
@@ -186,7 +214,18 @@ impl Route {
             Self::Token { .. } => "GetToken",
             Self::Keys { .. } => "GetSigningKeys",
             Self::Instance => "DiscoverInstance",
+            Self::Resource(_) => "ManageResource",
         }
+    }
+}
+
+/// An answer with the headers that all of the data plane carry.
+pub(super) fn answer(status: u16, walk: &Walk<'_>) -> Answer {
+    let id = walk.receipt.id.to_ascii_lowercase();
+    let answer = Answer::new(status).header("x-ms-request-id", id);
+    match walk.request.head.headers.text("x-ms-client-request-id") {
+        Some(id) => answer.header("x-ms-client-request-id", id),
+        None => answer,
     }
 }
 

@@ -89,7 +89,7 @@ impl AzureEventGrid {
             None if routed => 202,
             None => 204,
         };
-        Ok(self.data_answer(status, walk.request, walk.receipt))
+        Ok(super::answer(status, walk))
     }
 
     /// Checks `api-version`: required, and in strict mode known.

@@ -89,12 +89,11 @@ impl AzureEventGrid {
 
     /// Answers.
     pub(in crate::vendor::azure_event_grid) fn perform_retained(
-        &self,
         call: Read,
         walk: &mut Walk<'_>,
     ) -> Result<Answer, Error> {
         let retained = walk.app.broker.retained();
-        let answer = self.data_answer(200, walk.request, walk.receipt);
+        let answer = super::answer(200, walk);
         match call.what {
             What::One(topic) => {
                 let found = retained

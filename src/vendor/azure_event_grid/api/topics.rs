@@ -181,8 +181,7 @@ impl AzureEventGrid {
                 json!({"succeededLockTokens": good, "failedLockTokens": failed})
             }
         };
-        Ok(self
-            .data_answer(200, walk.request, walk.receipt)
+        Ok(super::answer(200, walk)
             .header("Content-Type", "application/json; charset=utf-8")
             .body(body.to_string()))
     }
@@ -286,7 +285,7 @@ fn not_found(topic: &str, subscription: &str, missing: Missing) -> Error {
     })
 }
 
-/// The attributes that every CloudEvent needs (CloudEvents 1.0).
+/// The attributes that every `CloudEvent` needs (`CloudEvents` 1.0).
 fn check_event(event: &Value) -> Result<(), String> {
     let Value::Object(members) = event else {
         return Err("is not a JSON object".to_owned());
