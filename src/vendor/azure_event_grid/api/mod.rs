@@ -109,7 +109,6 @@ impl Route {
     fn parse(path: &str) -> Result<Option<Self>, Error> {
         let trimmed = path.trim_start_matches('/').trim_end_matches('/');
         let segments: Vec<&str> = trimmed.split('/').collect();
-        let tenant = || parameters::decode(segments[0], "tenant");
         Ok(Some(match segments.as_slice() {
             ["mqtt", "messages"] => Self::Publish,
             ["mqtt", "retainedMessages"] => Self::ListRetained,
@@ -134,21 +133,6 @@ impl Route {
                 None => return Ok(None),
             },
             ["metadata", "identity", "oauth2", "token"] | ["msi", "token"] => Self::ManagedIdentity,
-            [_, ".well-known", "openid-configuration"] => Self::OpenIdConfiguration {
-                tenant: tenant()?,
-                version: 1,
-            },
-            [_, "v2.0", ".well-known", "openid-configuration"] => Self::OpenIdConfiguration {
-                tenant: tenant()?,
-                version: 2,
-            },
-            [_, "oauth2", "token"] | [_, "oauth2", "v2.0", "token"] => {
-                Self::Token { tenant: tenant()? }
-            }
-            [_, "discovery", "keys"] | [_, "discovery", "v2.0", "keys"] => {
-                Self::Keys { tenant: tenant()? }
-            }
-            [_, "discovery", "instance"] => Self::Instance,
             [
                 "subscriptions",
                 _,
@@ -170,6 +154,29 @@ impl Route {
                     name: parameters::decode(name, "resourceName")?,
                 })
             }
+            _ => return Self::parse_entra(&segments),
+        }))
+    }
+
+    /// The identity platform's paths, which begin with a tenant.
+    fn parse_entra(segments: &[&str]) -> Result<Option<Self>, Error> {
+        let tenant = || parameters::decode(segments[0], "tenant");
+        Ok(Some(match segments {
+            [_, ".well-known", "openid-configuration"] => Self::OpenIdConfiguration {
+                tenant: tenant()?,
+                version: 1,
+            },
+            [_, "v2.0", ".well-known", "openid-configuration"] => Self::OpenIdConfiguration {
+                tenant: tenant()?,
+                version: 2,
+            },
+            [_, "oauth2", "token"] | [_, "oauth2", "v2.0", "token"] => {
+                Self::Token { tenant: tenant()? }
+            }
+            [_, "discovery", "keys"] | [_, "discovery", "v2.0", "keys"] => {
+                Self::Keys { tenant: tenant()? }
+            }
+            [_, "discovery", "instance"] => Self::Instance,
             _ => return Ok(None),
         }))
     }
