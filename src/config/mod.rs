@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::broker::message::TopicFilter;
 use crate::exchange::Surface;
-use crate::vendor::{aliyun, azure_event_grid, nanomq};
+use crate::vendor::{aliyun, azure_event_grid, nanomq, tencent_iot, tencent_tc3};
 use crate::{broker, journal, server, tls};
 
 pub use value::{ClockStart, LogFormat, LogLevel, NotAClockStart, NotAPort, NotASeed, Port, Seed};
@@ -77,6 +77,10 @@ pub struct Config {
     pub azure: azure_event_grid::Settings,
     /// The `NanoMQ` surface.
     pub nanomq: nanomq::Settings,
+    /// The Tencent IoT Hub surface.
+    pub tencent_iot: tencent_iot::Settings,
+    /// The keys of Tencent's cloud APIs.
+    pub tencent_cloud: tencent_tc3::Settings,
 }
 
 impl Default for Config {
@@ -107,6 +111,8 @@ impl Default for Config {
             aliyun: aliyun::Settings::default(),
             azure: azure_event_grid::Settings::default(),
             nanomq: nanomq::Settings::default(),
+            tencent_iot: tencent_iot::Settings::default(),
+            tencent_cloud: tencent_tc3::Settings::default(),
         }
     }
 }

@@ -125,6 +125,8 @@ impl Emulator {
             config.aliyun.clone(),
             config.azure.clone(),
             config.nanomq.clone(),
+            config.tencent_iot.clone(),
+            config.tencent_cloud.clone(),
         )?;
         let authority = Authority::open(&config.tls, config.data_dir.as_deref())?;
         let mut addresses = Addresses::default();

@@ -18,6 +18,7 @@ use crate::pipeline::{Vendor, run};
 use self::aliyun::Aliyun;
 use self::azure_event_grid::AzureEventGrid;
 use self::nanomq::Nanomq;
+use self::tencent_iot::TencentIot;
 
 /// The vendors of one emulator. A new one is a field, and an arm in each match.
 #[derive(Debug, Clone)]
@@ -28,6 +29,7 @@ struct Rooms {
     aliyun: Aliyun,
     azure: AzureEventGrid,
     nanomq: Nanomq,
+    tencent_iot: TencentIot,
 }
 
 /// A vendor that cannot be what its settings say.
@@ -42,29 +44,41 @@ pub enum SettingsError {
     /// `NanoMQ`'s settings.
     #[error("{0}")]
     Nanomq(#[from] nanomq::SettingsError),
+    /// Tencent IoT Hub's settings.
+    #[error("{0}")]
+    TencentIot(#[from] tencent_iot::BadSeed),
 }
 
 impl Vendors {
     /// The surfaces that this version emulates.
-    pub const EMULATED: [Surface; 3] = [Surface::Aliyun, Surface::Azure, Surface::Nanomq];
+    pub const EMULATED: [Surface; 4] = [
+        Surface::Aliyun,
+        Surface::TencentIot,
+        Surface::Azure,
+        Surface::Nanomq,
+    ];
 
     /// All vendors in their seeded state.
     pub fn new(
         aliyun: aliyun::Settings,
         azure: azure_event_grid::Settings,
         nanomq: nanomq::Settings,
+        tencent_iot: tencent_iot::Settings,
+        tencent_cloud: tencent_tc3::Settings,
     ) -> Result<Self, SettingsError> {
         Ok(Self(Arc::new(Rooms {
             aliyun: Aliyun::new(aliyun)?,
             azure: AzureEventGrid::new(azure)?,
             nanomq: Nanomq::new(nanomq)?,
+            tencent_iot: TencentIot::new(tencent_iot, tencent_cloud)?,
         })))
     }
 
-    /// Tells those that care when they began.
+    /// Tells those that care when they began, and the broker who speaks a dialect of their own.
     pub fn started(&self, app: &App) {
         self.0.azure.started(app);
         self.0.nanomq.started(app.clock.now());
+        app.broker.add_dialect(self.0.tencent_iot.dialect(app));
     }
 
     /// Walks a request for one surface; `None` where that surface is not emulated.
@@ -73,7 +87,8 @@ impl Vendors {
             Surface::Aliyun => Some(run(app, &self.0.aliyun, request).await),
             Surface::Azure => Some(run(app, &self.0.azure, request).await),
             Surface::Nanomq => Some(run(app, &self.0.nanomq, request).await),
-            Surface::TencentIot | Surface::TencentTdmq => None,
+            Surface::TencentIot => Some(run(app, &self.0.tencent_iot, request).await),
+            Surface::TencentTdmq => None,
         }
     }
 
@@ -83,7 +98,8 @@ impl Vendors {
             Surface::Aliyun => self.0.aliyun.body_policy(head),
             Surface::Azure => self.0.azure.body_policy(head),
             Surface::Nanomq => self.0.nanomq.body_policy(head),
-            Surface::TencentIot | Surface::TencentTdmq => BodyPolicy::default(),
+            Surface::TencentIot => self.0.tencent_iot.body_policy(head),
+            Surface::TencentTdmq => BodyPolicy::default(),
         }
     }
 
@@ -92,6 +108,7 @@ impl Vendors {
         self.0.aliyun.reset();
         self.0.azure.reset();
         self.0.nanomq.reset();
+        self.0.tencent_iot.reset();
         self.0.nanomq.count_from(app.broker.counters());
     }
 }

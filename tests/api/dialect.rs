@@ -268,25 +268,8 @@ async fn a_refused_will_is_not_published() {
     assert_eq!(watcher.receive().await.topic, "allowed");
 }
 
-#[tokio::test]
-async fn over_tls_a_dialect_sees_server_name_and_certificate() {
-    struct Curious(tokio::sync::mpsc::UnboundedSender<Connect>);
-    #[async_trait]
-    impl Dialect for Curious {
-        fn surface(&self) -> Surface {
-            Surface::Azure
-        }
-        fn claims(&self, connect: &Connect) -> bool {
-            self.0.send(connect.clone()).unwrap();
-            false
-        }
-        async fn connect(&self, _connect: &Connect) -> Result<Grant, ConnectRefusal> {
-            unreachable!("it claims nobody")
-        }
-    }
-    let bench = bench().await;
-    let (sender, mut seen) = tokio::sync::mpsc::unbounded_channel();
-    bench.broker.add_dialect(Arc::new(Curious(sender)));
+/// A self-signed certificate that both ends show and trust, and their configurations.
+fn tls_ends() -> (Bytes, rustls::ServerConfig, rustls::ClientConfig) {
     let key = rcgen::generate_simple_self_signed(vec!["broker.test".into()]).unwrap();
     let certificate = key.cert.der().clone();
     let private =
@@ -308,16 +291,39 @@ async fn over_tls_a_dialect_sees_server_name_and_certificate() {
         .with_client_cert_verifier(verifier)
         .with_single_cert(vec![certificate.clone()], private())
         .unwrap();
-    let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let address = bench
-        .broker
-        .listen_tls(Transport::Tls, anywhere, Arc::new(server))
-        .unwrap();
     let client = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_root_certificates(roots)
         .with_client_auth_cert(vec![certificate.clone()], private())
+        .unwrap();
+    (Bytes::copy_from_slice(&certificate), server, client)
+}
+
+#[tokio::test]
+async fn over_tls_a_dialect_sees_server_name_and_certificate() {
+    struct Curious(tokio::sync::mpsc::UnboundedSender<Connect>);
+    #[async_trait]
+    impl Dialect for Curious {
+        fn surface(&self) -> Surface {
+            Surface::Azure
+        }
+        fn claims(&self, connect: &Connect) -> bool {
+            self.0.send(connect.clone()).unwrap();
+            false
+        }
+        async fn connect(&self, _connect: &Connect) -> Result<Grant, ConnectRefusal> {
+            unreachable!("it claims nobody")
+        }
+    }
+    let bench = bench().await;
+    let (sender, mut seen) = tokio::sync::mpsc::unbounded_channel();
+    bench.broker.add_dialect(Arc::new(Curious(sender)));
+    let (certificate, server, client) = tls_ends();
+    let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let address = bench
+        .broker
+        .listen_tls(Transport::Tls, anywhere, Arc::new(server))
         .unwrap();
     let stream = TcpStream::connect(address).await.unwrap();
     let local = stream.local_addr().unwrap();
@@ -338,9 +344,6 @@ async fn over_tls_a_dialect_sees_server_name_and_certificate() {
     assert_eq!(connect.transport, Transport::Tls);
     assert_eq!(connect.peer, Some(local));
     assert_eq!(connect.tls.server_name.as_deref(), Some("broker.test"));
-    assert_eq!(
-        connect.tls.certificates.to_vec(),
-        [Bytes::copy_from_slice(&certificate)]
-    );
+    assert_eq!(connect.tls.certificates.to_vec(), [certificate]);
     assert_eq!(bench.broker.clients().await[0].transport, Transport::Tls);
 }

@@ -52,7 +52,6 @@ async fn a_surface_that_is_not_built_says_so_and_is_journalled_as_its_own() {
         ("/mqtt/messages", "127.0.0.1", Surface::Azure),
         ("/anything", "nsname.azure.localhost", Surface::Azure),
         ("/topics/a", "127.0.0.1", Surface::TencentTdmq),
-        ("/device/publish", "127.0.0.1", Surface::TencentIot),
     ] {
         let (status, body) = ask(url, &get(target, host)).await;
         assert_eq!(status, 501);

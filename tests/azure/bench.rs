@@ -113,8 +113,14 @@ pub fn signing_key() -> &'static str {
     include_str!("../../fixtures/azure/keys/own.pem")
 }
 
-/// The surface with these settings over the defaults.
+/// The surface with these settings over the defaults, and the tests' signing key.
 pub async fn bench(mut settings: Value) -> Bench {
+    settings["signing_key"] = json!(signing_key());
+    without_key(settings).await
+}
+
+/// The surface with these settings over the defaults.
+pub async fn without_key(settings: Value) -> Bench {
     let clock = Clock::frozen(NOW.parse().unwrap());
     let ids = Ids::new(Some(1));
     let journal = Journal::new(&mqttstack::journal::Settings::default());
@@ -126,7 +132,6 @@ pub async fn bench(mut settings: Value) -> Bench {
         Arc::new(move |message| recorder.record(message)),
     )
     .await;
-    settings["signing_key"] = json!(signing_key());
     let settings: Settings = serde_json::from_value(settings).unwrap();
     Bench {
         azure: Arc::new(AzureEventGrid::new(settings).unwrap()),

@@ -341,3 +341,118 @@ async fn an_mqtt_publish_is_routed_and_sessions_tell_of_themselves() {
         connected["data"]["sequenceNumber"]
     );
 }
+
+/// A leaf with one name of each kind, signed by its authority: the chain in DER, the
+/// authority in PEM.
+fn certified(common_name: &str) -> (Vec<Bytes>, String) {
+    use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SanType};
+    let authority_key = KeyPair::generate().unwrap();
+    let mut authority = CertificateParams::default();
+    authority
+        .distinguished_name
+        .push(DnType::CommonName, "authority");
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let pem = authority.self_signed(&authority_key).unwrap().pem();
+    let issuer = Issuer::new(authority, authority_key);
+    let mut leaf = CertificateParams::default();
+    leaf.distinguished_name = rcgen::DistinguishedName::new();
+    leaf.distinguished_name
+        .push(DnType::CommonName, common_name);
+    leaf.subject_alt_names = vec![
+        SanType::DnsName("dev.example".try_into().unwrap()),
+        SanType::URI("urn:dev".try_into().unwrap()),
+        SanType::IpAddress(Ipv4Addr::new(10, 0, 0, 7).into()),
+        SanType::Rfc822Name("dev@example.org".try_into().unwrap()),
+    ];
+    let key = KeyPair::generate().unwrap();
+    let leaf = leaf.signed_by(&key, &issuer).unwrap();
+    (vec![Bytes::from(leaf.der().to_vec())], pem)
+}
+
+#[tokio::test]
+async fn each_validation_scheme_reads_its_names_of_the_certificate() {
+    use sha1::Digest;
+    let (chain, authority) = certified("device-1");
+    let (stranger, _) = certified("device-1");
+    let thumbprint = sha1::Sha1::digest(&chain[0])
+        .iter()
+        .fold(String::new(), |text, byte| format!("{text}{byte:02X}"));
+    let scheme = |name: &str| json!({"validationScheme": name});
+    let client = |name: &str, check: Value| json!({"name": name.replace(['@', ':', '.'], "-"), "properties": {"authenticationName": name, "clientCertificateAuthentication": check}});
+    let bench = bench(json!({"namespaces": [{
+        "ca_certificates": [{"name": "ca", "properties": {"encodedCertificate": authority}}],
+        "clients": [
+            client("device-1", scheme("SubjectMatchesAuthenticationName")),
+            client("dev.example", scheme("DnsMatchesAuthenticationName")),
+            client("urn:dev", scheme("UriMatchesAuthenticationName")),
+            client("10.0.0.7", scheme("IpMatchesAuthenticationName")),
+            client("dev@example.org", scheme("EmailMatchesAuthenticationName")),
+            client("thumb", json!({"validationScheme": "ThumbprintMatch", "allowedThumbprints": [thumbprint]})),
+            client("other", scheme("SubjectMatchesAuthenticationName")),
+            {"name": "off", "properties": {"authenticationName": "off", "state": "Disabled"}},
+        ],
+        "topic_spaces_configuration": {"clientAuthentication": {"alternativeAuthenticationNameSources": ["ClientCertificateEmail"]}},
+    }]}))
+    .await;
+    let dialect = bench.azure.dialect(&bench.app);
+    let ask = |name: Option<&str>, chain: &[Bytes]| {
+        let mut connect = question("", "");
+        connect.authentication_method = None;
+        connect.authentication_data = None;
+        connect.client_id = format!("{name:?}-session");
+        connect.username = name.map(str::to_owned);
+        connect.tls.certificates = chain.into();
+        connect
+    };
+    for name in [
+        "device-1",
+        "DEVICE-1",
+        "dev.example",
+        "urn:dev",
+        "10.0.0.7",
+        "thumb",
+    ] {
+        let connect = ask(Some(name), &chain);
+        assert!(dialect.claims(&connect), "{name}");
+        let grant = dialect.connect(&connect).await.unwrap();
+        assert!(grant.identity.eq_ignore_ascii_case(name));
+    }
+    // Without a user name the configured source names the client.
+    let grant = dialect.connect(&ask(None, &chain)).await.unwrap();
+    assert_eq!(grant.identity, "dev@example.org");
+    for (name, chain, reason) in [
+        ("other", &chain, "Subject names are"),
+        (
+            "device-1",
+            &stranger,
+            "no registered CA certificate signed it",
+        ),
+        ("thumb", &stranger, "is not allowed"),
+        ("device-1", &Vec::new(), "showed no certificate"),
+        ("off", &chain, "is disabled"),
+    ] {
+        let refusal = dialect.connect(&ask(Some(name), chain)).await.unwrap_err();
+        assert!(
+            refusal.reason.contains(reason),
+            "{name}: {}",
+            refusal.reason
+        );
+    }
+    let mut unknown = ask(Some("nobody"), &chain);
+    assert!(!dialect.claims(&unknown), "an open client");
+    unknown.tls.server_name = Some("nsname.westus3-1.ts.eventgrid.azure.net".to_owned());
+    assert!(dialect.claims(&unknown));
+    unknown.password = Some(
+        tokens()["entra"][0]["token"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+            .into(),
+    );
+    let refusal = dialect.connect(&unknown).await.unwrap_err();
+    assert!(
+        refusal
+            .reason
+            .starts_with("Client could not be found: the password is a token")
+    );
+}

@@ -233,3 +233,19 @@ async fn the_token_endpoint_refuses_in_entras_words() {
         (405, Some("POST"))
     );
 }
+
+#[tokio::test]
+async fn a_key_that_is_not_configured_is_made_on_first_use_and_once() {
+    let bench = crate::bench::without_key(json!({})).await;
+    let refused = Ask::post("/mqtt/messages?topic=t&api-version=x")
+        .header("Authorization", "Bearer e30.e30.e30");
+    assert_eq!(bench.ask(refused).await.status, 401);
+    let (one, two) = tokio::join!(bench.token(), bench.token());
+    let keys = bench.json(200, Ask::get("/t/discovery/keys")).await;
+    assert_eq!(keys["keys"].as_array().unwrap().len(), 1);
+    for token in [one, two] {
+        let publish = Ask::post("/mqtt/messages?topic=t&api-version=x")
+            .header("Authorization", &format!("Bearer {token}"));
+        assert_eq!(bench.ask(publish).await.status, 204);
+    }
+}

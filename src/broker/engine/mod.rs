@@ -15,7 +15,7 @@ mod session;
 mod verdicts;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -106,6 +106,7 @@ impl Core {
 pub(super) struct Engine {
     core: Arc<Core>,
     context: ServerContext,
+    stopped: AtomicBool,
 }
 
 impl std::fmt::Debug for Engine {
@@ -154,7 +155,11 @@ impl Engine {
         grants::install(&context, &core).await;
         session::install(&context).await;
         hooks::install(&context, &core).await;
-        Self { core, context }
+        Self {
+            core,
+            context,
+            stopped: AtomicBool::new(false),
+        }
     }
 
     pub(super) fn visitors(&self) -> Arc<Visitors> {
@@ -190,6 +195,9 @@ impl Engine {
         publication: Publication,
         target: Option<&str>,
     ) -> Result<Published, Refusal> {
+        if self.stopped.load(Ordering::Acquire) {
+            return Err(Refusal::Unavailable("it has stopped".into()));
+        }
         routing::publish(&self.core, &self.context, publication, target).await
     }
 
@@ -292,6 +300,7 @@ impl Engine {
     }
 
     pub(super) async fn stop(&self) {
+        self.stopped.store(true, Ordering::Release);
         self.core.listeners.close_all(&self.context).await;
         self.clear_sessions().await;
     }

@@ -207,7 +207,9 @@ impl SharedSubscription for RoundRobin {
         }
         let turn = turns.entry((group.clone(), topic.clone())).or_default();
         let chosen = *candidates.get(*turn % candidates.len().max(1))?;
-        *turn = turn.wrapping_add(1);
+        if !routing::only_looking() {
+            *turn = turn.wrapping_add(1);
+        }
         Some((chosen, anyone_online))
     }
 }

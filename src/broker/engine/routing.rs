@@ -100,6 +100,25 @@ pub(super) async fn matches(
     }
 }
 
+tokio::task_local! {
+    /// Set while subscribers are looked up and nothing is delivered yet.
+    static LOOKING: ();
+}
+
+/// Whom a message would go to now; no shared group's turn is taken by asking.
+pub(super) async fn would_match(
+    context: &ServerContext,
+    sender: &Sender,
+    topic: &TopicName,
+) -> SubRelations {
+    LOOKING.scope((), matches(context, sender, topic)).await
+}
+
+/// Whether the subscribers are only looked up: see [`would_match`].
+pub(super) fn only_looking() -> bool {
+    LOOKING.try_with(|()| ()).is_ok()
+}
+
 /// One client, subscribed or not; nobody if it has no session.
 async fn direct(context: &ServerContext, packet: &Publish, target: &str) -> SubRelations {
     if !context.extends.shared().await.exist(target) {

@@ -275,7 +275,7 @@ pub(super) async fn permission(
         }
     }
     let sender = Sender::from_custom(session.id.clone());
-    let relations = routing::matches(context, &sender, &packet.topic).await;
+    let relations = routing::would_match(context, &sender, &packet.topic).await;
     let targets = routing::waited_for(core, packet, &relations);
     if targets.is_empty() {
         return PublishAclResult::allow();

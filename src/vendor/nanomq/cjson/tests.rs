@@ -135,7 +135,8 @@ proptest! {
         if cut < 1_000_000_000_000_000 {
             prop_assert_eq!(&printed, &cut.to_string());
         } else {
-            prop_assert!(printed.contains("e+"), "{}", printed);
+            // C's %.17g has no exponent below 10^17, %.15g none below 10^15.
+            prop_assert!(printed.contains("e+") || printed.len() == 17, "{}", printed);
             let read: f64 = printed.parse().unwrap();
             prop_assert!((read - double(cut)).abs() <= double(cut) * f64::EPSILON);
             let digits = printed.split('e').next().unwrap().bytes().filter(u8::is_ascii_digit);
