@@ -67,7 +67,7 @@ async fn the_vendor_pages_example_becomes_the_message_that_it_describes() {
     let entry = bench.entry();
     let draft = &entry.outcome().unwrap().draft;
     assert_eq!(draft.operation.as_deref(), Some("HttpPublish"));
-    assert_eq!(draft.messages, [message.id.clone()]);
+    assert_eq!(draft.messages, std::slice::from_ref(&message.id));
 }
 
 #[tokio::test]
@@ -406,4 +406,12 @@ async fn the_status_of_success_can_be_forced() {
         let bench = bench(json!({"auth": "off", "publish_status": status})).await;
         assert_eq!(bench.ask(publish("topic=t")).await.status, status);
     }
+}
+
+#[tokio::test]
+async fn a_retained_publish_counts_twice() {
+    let bench = bench(json!({"auth": "off", "quotas": {"HttpPublish": 3}})).await;
+    assert_eq!(bench.ask(publish("topic=t&retain=1")).await.status, 204);
+    assert_eq!(bench.ask(publish("topic=t")).await.status, 204);
+    assert_eq!(bench.ask(publish("topic=t")).await.status, 429);
 }

@@ -58,18 +58,14 @@ async fn pages_follow_one_another_until_there_is_no_next_link() {
             seen.push(row["topic"].as_str().unwrap().to_owned());
             assert_eq!((&row["qos"], &row["size"]), (&json!(1), &json!(9)));
         }
-        match &page["nextLink"] {
-            Value::String(link) => {
-                target = link
-                    .strip_prefix("http://127.0.0.1:4580")
-                    .unwrap()
-                    .to_owned()
-            }
-            _ => {
-                assert_eq!(pages, 3);
-                break;
-            }
-        }
+        let Value::String(link) = &page["nextLink"] else {
+            assert_eq!(pages, 3);
+            break;
+        };
+        target = link
+            .strip_prefix("http://127.0.0.1:4580")
+            .unwrap()
+            .to_owned();
     }
     assert_eq!(seen, ["r/000", "r/001", "r/002", "r/003", "r/004"]);
 }

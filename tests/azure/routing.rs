@@ -1,4 +1,4 @@
-//! Messages as CloudEvents, to a namespace topic and to a custom topic over HTTP.
+//! Messages as `CloudEvents`, to a namespace topic and to a custom topic over HTTP.
 
 use std::time::Duration;
 

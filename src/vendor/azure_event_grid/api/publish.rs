@@ -79,6 +79,13 @@ impl AzureEventGrid {
         call: Publish,
         walk: &mut Walk<'_>,
     ) -> Result<Answer, Error> {
+        // mqtt-retain page: a retained publish counts as two operations.
+        if let (true, Some(rate)) = (
+            call.publication.retain,
+            self.settings.quotas.get("HttpPublish"),
+        ) {
+            walk.app.quotas.take("HttpPublish", &call.caller, *rate)?;
+        }
         let published = walk.app.broker.publish(call.publication).await?;
         walk.draft.messages.push(published.message.id.clone());
         let routed = self
