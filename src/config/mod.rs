@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::broker::message::TopicFilter;
 use crate::exchange::Surface;
-use crate::vendor::{aliyun, azure_event_grid, nanomq, tencent_iot, tencent_tc3};
+use crate::vendor::{aliyun, azure_event_grid, nanomq, tencent_iot, tencent_tc3, tencent_tdmq};
 use crate::{broker, journal, server, tls};
 
 pub use value::{ClockStart, LogFormat, LogLevel, NotAClockStart, NotAPort, NotASeed, Port, Seed};
@@ -79,6 +79,8 @@ pub struct Config {
     pub nanomq: nanomq::Settings,
     /// The Tencent IoT Hub surface.
     pub tencent_iot: tencent_iot::Settings,
+    /// The Tencent TDMQ surface.
+    pub tencent_tdmq: tencent_tdmq::Settings,
     /// The keys of Tencent's cloud APIs.
     pub tencent_cloud: tencent_tc3::Settings,
 }
@@ -112,6 +114,7 @@ impl Default for Config {
             azure: azure_event_grid::Settings::default(),
             nanomq: nanomq::Settings::default(),
             tencent_iot: tencent_iot::Settings::default(),
+            tencent_tdmq: tencent_tdmq::Settings::default(),
             tencent_cloud: tencent_tc3::Settings::default(),
         }
     }

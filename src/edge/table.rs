@@ -68,6 +68,7 @@ pub(super) const ROWS: [Row; 5] = [
         surface: Surface::TencentTdmq,
         hosts: &[
             "tencent-tdmq.localhost",
+            "{instance}.mqtt.tencenttdmq.com",
             "mqtt.tencentcloudapi.com",
             "mqtt.{region}.tencentcloudapi.com",
         ],
@@ -214,6 +215,10 @@ mod tests {
             ("iotcloud.tencentcloudapi.com", Surface::TencentIot),
             ("tencent-iot.localhost:1", Surface::TencentIot),
             ("mqtt.tencentcloudapi.com", Surface::TencentTdmq),
+            (
+                "mqtt-example-sh-public.mqtt.tencenttdmq.com",
+                Surface::TencentTdmq,
+            ),
             ("mqtt.ap-beijing.tencentcloudapi.com", Surface::TencentTdmq),
             ("ns.westus3-1.ts.eventgrid.azure.net", Surface::Azure),
             ("ns.westus3-1.eventgrid.azure.net", Surface::Azure),

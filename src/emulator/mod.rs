@@ -126,6 +126,7 @@ impl Emulator {
             config.azure.clone(),
             config.nanomq.clone(),
             config.tencent_iot.clone(),
+            config.tencent_tdmq.clone(),
             config.tencent_cloud.clone(),
         )?;
         let authority = Authority::open(&config.tls, config.data_dir.as_deref())?;

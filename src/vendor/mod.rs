@@ -19,6 +19,7 @@ use self::aliyun::Aliyun;
 use self::azure_event_grid::AzureEventGrid;
 use self::nanomq::Nanomq;
 use self::tencent_iot::TencentIot;
+use self::tencent_tdmq::TencentTdmq;
 
 /// The vendors of one emulator. A new one is a field, and an arm in each match.
 #[derive(Debug, Clone)]
@@ -30,6 +31,7 @@ struct Rooms {
     azure: AzureEventGrid,
     nanomq: Nanomq,
     tencent_iot: TencentIot,
+    tencent_tdmq: TencentTdmq,
 }
 
 /// A vendor that cannot be what its settings say.
@@ -47,13 +49,17 @@ pub enum SettingsError {
     /// Tencent IoT Hub's settings.
     #[error("{0}")]
     TencentIot(#[from] tencent_iot::BadSeed),
+    /// Tencent TDMQ's settings.
+    #[error("{0}")]
+    TencentTdmq(#[from] tencent_tdmq::SettingsError),
 }
 
 impl Vendors {
     /// The surfaces that this version emulates.
-    pub const EMULATED: [Surface; 4] = [
+    pub const EMULATED: [Surface; 5] = [
         Surface::Aliyun,
         Surface::TencentIot,
+        Surface::TencentTdmq,
         Surface::Azure,
         Surface::Nanomq,
     ];
@@ -64,13 +70,15 @@ impl Vendors {
         azure: azure_event_grid::Settings,
         nanomq: nanomq::Settings,
         tencent_iot: tencent_iot::Settings,
+        tencent_tdmq: tencent_tdmq::Settings,
         tencent_cloud: tencent_tc3::Settings,
     ) -> Result<Self, SettingsError> {
         Ok(Self(Arc::new(Rooms {
             aliyun: Aliyun::new(aliyun)?,
             azure: AzureEventGrid::new(azure)?,
             nanomq: Nanomq::new(nanomq)?,
-            tencent_iot: TencentIot::new(tencent_iot, tencent_cloud)?,
+            tencent_iot: TencentIot::new(tencent_iot, tencent_cloud.clone())?,
+            tencent_tdmq: TencentTdmq::new(tencent_tdmq, tencent_cloud)?,
         })))
     }
 
@@ -79,16 +87,17 @@ impl Vendors {
         self.0.azure.started(app);
         self.0.nanomq.started(app.clock.now());
         app.broker.add_dialect(self.0.tencent_iot.dialect(app));
+        app.broker.add_dialect(self.0.tencent_tdmq.dialect(app));
     }
 
-    /// Walks a request for one surface; `None` where that surface is not emulated.
-    pub async fn answer(&self, app: &App, surface: Surface, request: &Request) -> Option<Answer> {
+    /// Walks a request for one surface.
+    pub async fn answer(&self, app: &App, surface: Surface, request: &Request) -> Answer {
         match surface {
-            Surface::Aliyun => Some(run(app, &self.0.aliyun, request).await),
-            Surface::Azure => Some(run(app, &self.0.azure, request).await),
-            Surface::Nanomq => Some(run(app, &self.0.nanomq, request).await),
-            Surface::TencentIot => Some(run(app, &self.0.tencent_iot, request).await),
-            Surface::TencentTdmq => None,
+            Surface::Aliyun => run(app, &self.0.aliyun, request).await,
+            Surface::Azure => run(app, &self.0.azure, request).await,
+            Surface::Nanomq => run(app, &self.0.nanomq, request).await,
+            Surface::TencentIot => run(app, &self.0.tencent_iot, request).await,
+            Surface::TencentTdmq => run(app, &self.0.tencent_tdmq, request).await,
         }
     }
 
@@ -99,7 +108,7 @@ impl Vendors {
             Surface::Azure => self.0.azure.body_policy(head),
             Surface::Nanomq => self.0.nanomq.body_policy(head),
             Surface::TencentIot => self.0.tencent_iot.body_policy(head),
-            Surface::TencentTdmq => BodyPolicy::default(),
+            Surface::TencentTdmq => self.0.tencent_tdmq.body_policy(head),
         }
     }
 
@@ -109,6 +118,7 @@ impl Vendors {
         self.0.azure.reset();
         self.0.nanomq.reset();
         self.0.tencent_iot.reset();
+        self.0.tencent_tdmq.reset();
         self.0.nanomq.count_from(app.broker.counters());
     }
 }

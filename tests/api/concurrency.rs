@@ -257,7 +257,6 @@ fn commuter() -> Options {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-#[ignore = "the engine loses what is on its way to a session while a new connection takes it over"]
 async fn a_client_that_leaves_and_comes_back_under_load_loses_nothing() {
     // An offline client's queue must hold what it misses.
     let emulator = start(|config| config.mqtt.queue_limit = 2 * ALL).await;

@@ -10,7 +10,6 @@ use base64::prelude::BASE64_STANDARD;
 use mqttstack::Emulator;
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
-use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
 use crate::install::skipped;
@@ -315,29 +314,32 @@ async fn mosquittos_clients_speak_over_tcp_and_tls() {
             command.kill_on_drop(true);
             command
         };
-        // Its debug lines say when the subscription stands.
-        let mut subscriber = client("mosquitto_sub")
-            .args(["-C", "1", "-d"])
+        let subscriber = client("mosquitto_sub")
+            .args(["-C", "1"])
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut lines = BufReader::new(subscriber.stdout.take().unwrap()).lines();
-        let mut wait_for = async |wanted: &str| {
-            let seen = async {
-                while let Some(line) = lines.next_line().await.unwrap() {
-                    if line.contains(wanted) {
-                        return;
-                    }
-                }
-                panic!("it ended before {wanted:?}");
-            };
-            let seen = tokio::time::timeout(PATIENCE, seen).await;
-            seen.unwrap_or_else(|_| panic!("no {wanted:?}"));
+        let broker = &emulator.app().broker;
+        let subscribed = async {
+            while broker.subscriptions().await.is_empty() {
+                tokio::task::yield_now().await;
+            }
         };
-        wait_for("Subscribed").await;
+        let subscribed = tokio::time::timeout(PATIENCE, subscribed).await;
+        subscribed.expect("it never subscribed");
         let sent = client("mosquitto_pub").args(["-m", "你好"]).status().await;
         assert!(sent.unwrap().success());
-        wait_for("你好").await;
+        let output = tokio::time::timeout(PATIENCE, subscriber.wait_with_output());
+        let output = output.await.expect("it never ended").unwrap();
+        assert_eq!(output.stdout, "你好\n".as_bytes());
+        // Its session ends before the next version subscribes.
+        let gone = async {
+            while !broker.subscriptions().await.is_empty() {
+                tokio::task::yield_now().await;
+            }
+        };
+        let gone = tokio::time::timeout(PATIENCE, gone).await;
+        gone.expect("its session never ended");
     }
     emulator.stop().await;
 }

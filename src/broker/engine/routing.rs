@@ -8,7 +8,6 @@ use std::sync::atomic::Ordering;
 use bytestring::ByteString;
 use parking_lot::Mutex;
 use rmqtt::context::ServerContext;
-use rmqtt::shared::Shared;
 use rmqtt::types::{From as Sender, Id, Publish, SubRelations, SubscriptionOptions, TopicName};
 
 use super::super::message::{
@@ -43,16 +42,7 @@ pub(super) async fn publish(
     core.outboxes
         .wait_for_room(&waited_for(core, &packet, &relations), None)
         .await?;
-    let shared = context.extends.shared().await;
-    let (message, matched) = route(
-        core,
-        &**shared,
-        sender,
-        packet,
-        publication.origin,
-        relations,
-    )
-    .await;
+    let (message, matched) = route(core, &sender, packet, publication.origin, relations);
     Ok(Published { message, matched })
 }
 
@@ -137,10 +127,9 @@ async fn direct(context: &ServerContext, packet: &Publish, target: &str) -> SubR
 
 /// Gives a message its journal row and hands it to the engine. Returns how many subscribers it
 /// was meant for.
-pub(super) async fn route(
+pub(super) fn route(
     core: &Core,
-    engine: &dyn Shared,
-    sender: Sender,
+    sender: &Sender,
     mut packet: Publish,
     origin: Origin,
     mut relations: SubRelations,
@@ -165,7 +154,7 @@ pub(super) async fn route(
     }
     record(core, &message);
     if packet.retain {
-        core.retained.set(tag, &message, &sender, &packet);
+        core.retained.set(tag, &message, sender, &packet);
     }
     if outboxes.is_empty() {
         return (message, matched);
@@ -175,14 +164,15 @@ pub(super) async fn route(
     }
     // The engine reads this field only before routing; from here on it carries the tag.
     packet.delay_interval = Some(tag);
-    if let Err((_, failed)) = engine.forwards_to(sender, &packet, relations, None).await {
-        for (to, _, _, reason) in failed {
+    let Some(crossing) = core.crossing.get() else {
+        return (message, matched);
+    };
+    for relation in relations {
+        let client_id = relation.1.clone();
+        if let Err(reason) = crossing.deliver(sender, &packet, relation) {
             core.totals.messages_dropped.fetch_add(1, Ordering::Relaxed);
-            core.outboxes.of(&to.client_id).dropped(
-                tag,
-                DeliveryOutcome::Dropped,
-                &reason.to_string(),
-            );
+            let outbox = core.outboxes.of(&client_id);
+            outbox.dropped(tag, DeliveryOutcome::Dropped, reason);
         }
     }
     (message, matched)
