@@ -56,7 +56,10 @@ pub(super) const ROWS: [Row; 5] = [
             "/topics/{topic}/eventsubscriptions/*",
             "/mqtt/*",
             "/metadata/identity/*",
-            "/common/discovery/*",
+            "/msi/*",
+            "/subscriptions/*",
+            "/{tenant}/.well-known/*",
+            "/{tenant}/discovery/*",
             "/{tenant}/oauth2/*",
             "/{tenant}/v2.0/*",
         ],
@@ -247,6 +250,11 @@ mod tests {
             ("/mqtt/messages?topic=a", Vendor(Surface::Azure)),
             ("/metadata/identity/oauth2/token", Vendor(Surface::Azure)),
             ("/common/discovery/instance", Vendor(Surface::Azure)),
+            ("/msi/token?resource=r", Vendor(Surface::Azure)),
+            (
+                "/adfs/.well-known/openid-configuration",
+                Vendor(Surface::Azure),
+            ),
             ("/tenant/oauth2/v2.0/token", Vendor(Surface::Azure)),
             (
                 "/tenant/v2.0/.well-known/openid-configuration",

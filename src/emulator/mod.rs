@@ -123,6 +123,7 @@ impl Emulator {
     async fn start(config: Config) -> Result<Self, StartError> {
         let vendors = Vendors::new(
             config.aliyun.clone(),
+            config.azure.clone(),
             config.nanomq.clone(),
             config.tencent_iot.clone(),
             config.tencent_tdmq.clone(),

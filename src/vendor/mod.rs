@@ -16,6 +16,7 @@ use crate::exchange::{Answer, BodyPolicy, Head, Request, Surface};
 use crate::pipeline::{Vendor, run};
 
 use self::aliyun::Aliyun;
+use self::azure_event_grid::AzureEventGrid;
 use self::nanomq::Nanomq;
 use self::tencent_iot::TencentIot;
 use self::tencent_tdmq::TencentTdmq;
@@ -27,6 +28,7 @@ pub struct Vendors(Arc<Rooms>);
 #[derive(Debug)]
 struct Rooms {
     aliyun: Aliyun,
+    azure: AzureEventGrid,
     nanomq: Nanomq,
     tencent_iot: TencentIot,
     tencent_tdmq: TencentTdmq,
@@ -38,6 +40,9 @@ pub enum SettingsError {
     /// Aliyun's settings.
     #[error("{0}")]
     Aliyun(#[from] aliyun::SettingsError),
+    /// Azure's settings.
+    #[error("{0}")]
+    Azure(#[from] azure_event_grid::SettingsError),
     /// `NanoMQ`'s settings.
     #[error("{0}")]
     Nanomq(#[from] nanomq::SettingsError),
@@ -51,16 +56,18 @@ pub enum SettingsError {
 
 impl Vendors {
     /// The surfaces that this version emulates.
-    pub const EMULATED: [Surface; 4] = [
+    pub const EMULATED: [Surface; 5] = [
         Surface::Aliyun,
         Surface::TencentIot,
         Surface::TencentTdmq,
+        Surface::Azure,
         Surface::Nanomq,
     ];
 
     /// All vendors in their seeded state.
     pub fn new(
         aliyun: aliyun::Settings,
+        azure: azure_event_grid::Settings,
         nanomq: nanomq::Settings,
         tencent_iot: tencent_iot::Settings,
         tencent_tdmq: tencent_tdmq::Settings,
@@ -68,6 +75,7 @@ impl Vendors {
     ) -> Result<Self, SettingsError> {
         Ok(Self(Arc::new(Rooms {
             aliyun: Aliyun::new(aliyun)?,
+            azure: AzureEventGrid::new(azure)?,
             nanomq: Nanomq::new(nanomq)?,
             tencent_iot: TencentIot::new(tencent_iot, tencent_cloud.clone())?,
             tencent_tdmq: TencentTdmq::new(tencent_tdmq, tencent_cloud)?,
@@ -77,19 +85,20 @@ impl Vendors {
     /// Tells those that care when they began, and the broker who speaks a dialect of their own.
     pub fn started(&self, app: &App) {
         self.0.aliyun.started(app);
+        self.0.azure.started(app);
         self.0.nanomq.started(app.clock.now());
         app.broker.add_dialect(self.0.tencent_iot.dialect(app));
         app.broker.add_dialect(self.0.tencent_tdmq.dialect(app));
     }
 
-    /// Walks a request for one surface; `None` where that surface is not emulated.
-    pub async fn answer(&self, app: &App, surface: Surface, request: &Request) -> Option<Answer> {
+    /// Walks a request for one surface.
+    pub async fn answer(&self, app: &App, surface: Surface, request: &Request) -> Answer {
         match surface {
-            Surface::Aliyun => Some(run(app, &self.0.aliyun, request).await),
-            Surface::Nanomq => Some(run(app, &self.0.nanomq, request).await),
-            Surface::TencentIot => Some(run(app, &self.0.tencent_iot, request).await),
-            Surface::TencentTdmq => Some(run(app, &self.0.tencent_tdmq, request).await),
-            Surface::Azure => None,
+            Surface::Aliyun => run(app, &self.0.aliyun, request).await,
+            Surface::Azure => run(app, &self.0.azure, request).await,
+            Surface::Nanomq => run(app, &self.0.nanomq, request).await,
+            Surface::TencentIot => run(app, &self.0.tencent_iot, request).await,
+            Surface::TencentTdmq => run(app, &self.0.tencent_tdmq, request).await,
         }
     }
 
@@ -97,16 +106,17 @@ impl Vendors {
     pub fn body_policy(&self, surface: Surface, head: &Head) -> BodyPolicy {
         match surface {
             Surface::Aliyun => self.0.aliyun.body_policy(head),
+            Surface::Azure => self.0.azure.body_policy(head),
             Surface::Nanomq => self.0.nanomq.body_policy(head),
             Surface::TencentIot => self.0.tencent_iot.body_policy(head),
             Surface::TencentTdmq => self.0.tencent_tdmq.body_policy(head),
-            Surface::Azure => BodyPolicy::default(),
         }
     }
 
     /// Puts every vendor's resources back to the configured ones.
     pub fn reset(&self, app: &App) {
         self.0.aliyun.reset();
+        self.0.azure.reset();
         self.0.nanomq.reset();
         self.0.tencent_iot.reset();
         self.0.tencent_tdmq.reset();
