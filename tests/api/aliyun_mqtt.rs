@@ -283,7 +283,7 @@ async fn a_topic_that_is_not_there_closes_the_connection() {
     let bench = bench(strict()).await;
     let mut device = bench.device(CLIENT).await;
     assert_eq!(device.subscribe("TopicA/+", 1).await, [1]);
-    assert!(device.try_publish("TopicA/x", 1, false, "in").await);
+    device.publish("TopicA/x", 0, false, "in").await;
     assert_eq!(device.receive().await.payload, "in");
     assert!(!device.try_publish("TopicB/x", 1, false, "no").await);
     assert!(bench.last_reason().contains("parent topic \"TopicB\""));
@@ -394,7 +394,7 @@ async fn a_token_gives_its_rights_until_it_is_revoked() {
     let password = format!("RW|{token}");
     let mut device = bench.with_token(CLIENT, &password).await.unwrap();
     assert_eq!(device.subscribe("TopicA/x", 1).await, [1]);
-    device.publish("TopicA/x", 1, false, "allowed").await;
+    device.publish("TopicA/x", 0, false, "allowed").await;
     assert_eq!(device.receive().await.payload, "allowed");
     bench.ok("RevokeToken", &query).await;
     let notice = device.receive().await;
@@ -477,7 +477,7 @@ async fn an_uploaded_token_replaces_the_one_of_its_type_and_a_forged_one_ends_th
     device.publish("$SYS/uploadToken", 1, false, &upload).await;
     device.publish("TopicB", 1, false, "with the second").await;
     let forged = r#"{"token":"forged","type":"W"}"#;
-    device.publish("$SYS/uploadToken", 1, false, forged).await;
+    device.publish("$SYS/uploadToken", 0, false, forged).await;
     let notice = device.receive().await;
     assert_eq!(notice.payload, r#"{"code":1,"type":"W"}"#);
     device.ended().await;
