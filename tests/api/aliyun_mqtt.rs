@@ -212,7 +212,7 @@ async fn the_journal_names_the_mistake_behind_a_wrong_password() {
     let bench = bench(Settings::default()).await;
     assert_eq!(sign("testsecret", CLIENT), PASSWORD);
     let bytes = BASE64_STANDARD.decode(PASSWORD).unwrap();
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex: Vec<_> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     for (password, reason) in [
         (
             sign("testsecret", "GID_test"),
@@ -223,7 +223,7 @@ async fn the_journal_names_the_mistake_behind_a_wrong_password() {
             "it is the HMAC of the device id",
         ),
         (sign("testsecret&", CLIENT), "the secret with & behind it"),
-        (hex, "it is in hexadecimal"),
+        (hex.concat(), "it is in hexadecimal"),
         ("testsecret".to_owned(), "it is the secret itself"),
         (format!("{PASSWORD}\n"), "there is white space around it"),
         (PASSWORD.trim_end_matches('=').to_owned(), "no = at the end"),
@@ -481,6 +481,9 @@ async fn an_uploaded_token_replaces_the_one_of_its_type_and_a_forged_one_ends_th
     let notice = device.receive().await;
     assert_eq!(notice.payload, r#"{"code":1,"type":"W"}"#);
     device.ended().await;
+    let kept = bench.emulator.messages().since(0);
+    let shown = |text: &str| kept.iter().any(|(_, message)| message.payload == text);
+    assert!(shown("***") && !shown(&upload) && !shown(forged));
 }
 
 #[tokio::test(flavor = "multi_thread")]
