@@ -167,6 +167,18 @@ impl Outbox {
         known
     }
 
+    /// A delivery that counted as sent was not written after all; false if it is not known as
+    /// sent and unacknowledged.
+    pub(super) fn unsent(&self, tag: Tag) -> bool {
+        let mut state = self.state.lock();
+        let Some(row) = state.unacknowledged.remove(&tag) else {
+            return false;
+        };
+        self.write(&row, DeliveryOutcome::Queued, None);
+        state.waiting.insert(tag, row);
+        true
+    }
+
     /// Enters a delivery that is being written without ever having waited here: a retained
     /// message that the engine sends after a subscribe.
     pub(super) fn sent_retained(&self, tag: Tag, qos: Qos, message: Arc<Message>, index: usize) {

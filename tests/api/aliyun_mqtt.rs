@@ -8,6 +8,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use jiff::SignedDuration;
 use mqttstack::Emulator;
+use mqttstack::broker::message::Client;
 use mqttstack::config::Config;
 use mqttstack::exchange::Surface;
 use mqttstack::vendor::aliyun::Settings;
@@ -15,7 +16,7 @@ use mqttstack::vendor::aliyun::settings::{AccessKey, DeviceCredential, Instance}
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
-use crate::mqtt::{Device, Options};
+use crate::mqtt::{Device, Options, PATIENCE};
 use crate::raw;
 
 const INSTANCE: &str = "post-cn-test0001";
@@ -123,6 +124,22 @@ impl Bench {
 
     async fn connect(&self, client_id: &str, username: &str, password: &str) -> Option<Device> {
         Device::try_v4(self.mqtt, Options::login(client_id, username, password)).await
+    }
+
+    /// Waits until the broker has seen a client go.
+    async fn offline(&self, client_id: &str) {
+        let gone = async {
+            loop {
+                let clients = self.emulator.app().broker.clients().await;
+                let here = |client: &Client| client.connected && client.client_id == client_id;
+                if !clients.iter().any(here) {
+                    return;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        let waited = tokio::time::timeout(PATIENCE, gone).await;
+        waited.expect("the broker never saw the client go");
     }
 
     /// A client with the access key.
@@ -288,7 +305,7 @@ async fn a_topic_that_is_not_there_closes_the_connection() {
     assert!(!device.try_publish("TopicB/x", 1, false, "no").await);
     assert!(bench.last_reason().contains("parent topic \"TopicB\""));
     for filter in ["TopicB/#", "#", "+/x", "$SYS/x"] {
-        let mut device = bench.device(CLIENT).await;
+        let mut device = bench.device(&format!("{CLIENT}{}", filter.len())).await;
         device.try_subscribe(filter, 1).await;
         device.ended().await;
     }
@@ -357,6 +374,7 @@ async fn only_qos_1_waits_for_an_offline_client_with_a_persistent_session() {
     let mut device = Device::connect_v4(bench.mqtt, options()).await;
     device.subscribe("TopicA/#", 2).await;
     device.leave().await;
+    bench.offline(CLIENT).await;
     let mut sender = bench.device("GID_test@@@sender").await;
     for qos in [0, 2, 1] {
         let payload = format!("qos {qos}");

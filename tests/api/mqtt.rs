@@ -18,6 +18,7 @@ pub struct Received {
     pub payload: Bytes,
     pub qos: u8,
     pub retain: bool,
+    pub dup: bool,
     pub properties: Option<v5packets::PublishProperties>,
 }
 
@@ -130,6 +131,7 @@ impl Device {
                         payload: publish.payload,
                         qos: publish.qos as u8,
                         retain: publish.retain,
+                        dup: publish.dup,
                         properties: None,
                     }),
                     Ok(E::Incoming(P::PubAck(_) | P::PubComp(_))) => Event::Acknowledged,
@@ -190,6 +192,7 @@ impl Device {
                         payload: publish.payload,
                         qos: publish.qos as u8,
                         retain: publish.retain,
+                        dup: publish.dup,
                         properties: publish.properties,
                     }),
                     Ok(E::Incoming(P::PubAck(_) | P::PubComp(_))) => Event::Acknowledged,
@@ -302,12 +305,19 @@ impl Device {
         while !matches!(self.next().await, Event::Ended) {}
     }
 
-    /// Leaves with a DISCONNECT and waits for the end of the connection.
-    pub async fn leave(mut self) {
+    /// Leaves with a DISCONNECT and waits for the end of the connection; what came until then.
+    pub async fn leave(mut self) -> Vec<Received> {
         match &self.handle {
             Handle::V4(client) => client.disconnect().await.unwrap(),
             Handle::V5(client) => client.disconnect().await.unwrap(),
         }
-        self.ended().await;
+        let mut rest = vec![];
+        loop {
+            match self.next().await {
+                Event::Received(received) => rest.push(received),
+                Event::Ended => return rest,
+                _ => {}
+            }
+        }
     }
 }

@@ -13,7 +13,7 @@ use rmqtt::hook::{Handler, HookResult, Parameter, ReturnType, Type};
 use rmqtt::session::Session;
 use rmqtt::types::{From as Sender, Publish, Reason, Subscribe, To};
 
-use super::super::message::{Delivery, DeliveryOutcome};
+use super::super::message::{Delivery, DeliveryOutcome, Qos};
 use super::super::outbox::Tag;
 use super::{Core, convert, verdicts};
 
@@ -88,7 +88,9 @@ impl Handler for Hooks {
                     verdicts::permission(&self.core, &self.context, session, publish).await;
                 return (false, Some(HookResult::PublishAclResult(verdict)));
             }
-            Parameter::MessageDelivered(session, _, publish) => self.delivered(session, publish),
+            Parameter::MessageDelivered(session, sender, publish) => {
+                self.delivered(session, sender, publish);
+            }
             Parameter::MessageAcked(session, _, publish) => {
                 if let Some(tag) = publish.delay_interval {
                     self.core
@@ -160,6 +162,7 @@ impl Hooks {
             .fetch_add(count as u64, Ordering::Relaxed);
         self.forget_subscriptions(client_id);
         self.core.doors.forget(&session.id);
+        self.core.writing.forget(client_id);
     }
 
     fn forget_subscriptions(&self, client_id: &ByteString) {
@@ -203,11 +206,15 @@ impl Hooks {
         Some(changed)
     }
 
-    fn delivered(&self, session: &Session, publish: &Publish) {
+    fn delivered(&self, session: &Session, sender: &Sender, publish: &Publish) {
         let Some(tag) = publish.delay_interval else {
             return;
         };
         let qos = convert::qos(publish.qos);
+        if qos != Qos::AtMostOnce {
+            let client_id = &session.id.client_id;
+            self.core.writing.begin(client_id, sender, publish);
+        }
         self.core
             .totals
             .messages_out

@@ -1,10 +1,11 @@
 //! The MQTT engine: rmqtt as a library. This folder alone names its types, so that it can be
 //! exchanged. `hooks.rs` is what the engine asks us, `routing.rs` how a message finds its
-//! subscribers and its journal row, `registry.rs` the engine's sessions, `session.rs` one of them, `retained.rs` the retained store, `listeners.rs` the ports,
+//! subscribers and its journal row, `crossing.rs` how it gets to their sessions, `registry.rs` the engine's sessions, `session.rs` one of them, `retained.rs` the retained store, `listeners.rs` the ports,
 //! `verdicts.rs` who may what, `grants.rs`
 //! what a CONNECT is granted, `convert.rs` our values from and to the engine's.
 
 mod convert;
+mod crossing;
 mod grants;
 mod hooks;
 mod listeners;
@@ -25,8 +26,10 @@ use rmqtt::context::ServerContext;
 use rmqtt::types::{Id, Message as SessionMessage, Subscribe, Unsubscribe};
 use tokio::sync::oneshot;
 
+use self::crossing::Crossing;
 use self::listeners::Listeners;
 use self::retained::RetainedStore;
+use self::session::Writing;
 use self::verdicts::Doors;
 use super::dialect::{Dialect, Refused};
 use super::gate::Visitors;
@@ -56,6 +59,9 @@ struct Core {
     next_order: AtomicU64,
     listeners: Listeners,
     doors: Doors,
+    writing: Writing,
+    /// Set when the engine is there, before anything can be published.
+    crossing: OnceLock<Crossing>,
     visitors: Arc<Visitors>,
     on_refused: OnceLock<RefusedSink>,
 }
@@ -145,6 +151,8 @@ impl Engine {
             next_order: AtomicU64::new(1),
             listeners: Listeners::default(),
             doors: Doors::default(),
+            writing: Writing::default(),
+            crossing: OnceLock::new(),
             visitors: Arc::default(),
             on_refused: OnceLock::new(),
         });
@@ -153,7 +161,7 @@ impl Engine {
         retained::install(&context, &core).await;
         registry::install(&context, &core).await;
         grants::install(&context, &core).await;
-        session::install(&context).await;
+        session::install(&context, &core).await;
         hooks::install(&context, &core).await;
         Self {
             core,

@@ -9,7 +9,6 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use parking_lot::Mutex;
 use rmqtt::context::ServerContext;
-use rmqtt::shared::Shared;
 use rmqtt::types::{From as Sender, Id, Publish, SubRelations, SubscriptionOptions, TopicName};
 
 use super::super::message::{
@@ -44,16 +43,7 @@ pub(super) async fn publish(
     core.outboxes
         .wait_for_room(&waited_for(core, &packet, &relations), None)
         .await?;
-    let shared = context.extends.shared().await;
-    let (message, matched) = route(
-        core,
-        &**shared,
-        sender,
-        packet,
-        publication.origin,
-        relations,
-    )
-    .await;
+    let (message, matched) = route(core, &sender, packet, publication.origin, relations);
     Ok(Published { message, matched })
 }
 
@@ -101,6 +91,25 @@ pub(super) async fn matches(
     }
 }
 
+tokio::task_local! {
+    /// Set while subscribers are looked up and nothing is delivered yet.
+    static LOOKING: ();
+}
+
+/// Whom a client's publish would go to now; no shared group's turn is taken by asking.
+pub(super) async fn would_reach(
+    context: &ServerContext,
+    sender: &Sender,
+    packet: &Publish,
+) -> SubRelations {
+    LOOKING.scope((), meant_for(context, sender, packet)).await
+}
+
+/// Whether the subscribers are only looked up: see [`would_reach`].
+pub(super) fn only_looking() -> bool {
+    LOOKING.try_with(|()| ()).is_ok()
+}
+
 /// Who a client's publish is meant for: the one client that its dialect named, else whoever is
 /// subscribed.
 pub(super) async fn meant_for(
@@ -132,10 +141,9 @@ async fn direct(context: &ServerContext, packet: &Publish, target: &str) -> SubR
 
 /// Gives a message its journal row and hands it to the engine. Returns how many subscribers it
 /// was meant for.
-pub(super) async fn route(
+pub(super) fn route(
     core: &Core,
-    engine: &dyn Shared,
-    sender: Sender,
+    sender: &Sender,
     mut packet: Publish,
     origin: Origin,
     mut relations: SubRelations,
@@ -160,7 +168,7 @@ pub(super) async fn route(
     }
     record(core, &message);
     if packet.retain {
-        core.retained.set(tag, &message, &sender, &packet);
+        core.retained.set(tag, &message, sender, &packet);
     }
     if outboxes.is_empty() {
         return (message, matched);
@@ -170,14 +178,15 @@ pub(super) async fn route(
     }
     // The engine reads this field only before routing; from here on it carries the tag.
     packet.delay_interval = Some(tag);
-    if let Err((_, failed)) = engine.forwards_to(sender, &packet, relations, None).await {
-        for (to, _, _, reason) in failed {
+    let Some(crossing) = core.crossing.get() else {
+        return (message, matched);
+    };
+    for relation in relations {
+        let client_id = relation.1.clone();
+        if let Err(reason) = crossing.deliver(sender, &packet, relation) {
             core.totals.messages_dropped.fetch_add(1, Ordering::Relaxed);
-            core.outboxes.of(&to.client_id).dropped(
-                tag,
-                DeliveryOutcome::Dropped,
-                &reason.to_string(),
-            );
+            let outbox = core.outboxes.of(&client_id);
+            outbox.dropped(tag, DeliveryOutcome::Dropped, reason);
         }
     }
     (message, matched)

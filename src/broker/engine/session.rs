@@ -1,25 +1,55 @@
-//! Ends a connection when its client sends DISCONNECT. The engine itself waits for the client
-//! to close (MQTT 5.0 section 3.14.4: the server should close it), so a client that does not
-//! would stay connected. Everything else is the engine's own session.
+//! One session of the engine, with two repairs. It ends a connection when its client sends
+//! DISCONNECT: the engine itself waits for the client to close (MQTT 5.0 section 3.14.4: the
+//! server should close it), so a client that does not would stay connected. And it keeps a
+//! delivery whose write failed. Everything else is the engine's own session.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytestring::ByteString;
+use parking_lot::Mutex;
 use rmqtt::context::ServerContext;
+use rmqtt::inflight::OutInflightMessage;
 use rmqtt::session::{DefaultSessionManager, SessionLike, SessionManager};
 use rmqtt::types::{
-    ConnectInfo, ConnectInfoType, Disconnect, DisconnectInfo, FitterType, Id, ListenerConfig,
-    MessageQueueType, OutInflightType, Password, Reason, SessionSubs, SubscriptionOptions,
-    Subscriptions, TimestampMillis, TopicFilter, UserName,
+    ConnectInfo, ConnectInfoType, Disconnect, DisconnectInfo, FitterType, From as Sender, Id,
+    ListenerConfig, MessageQueueType, OutInflightType, Password, Publish, Reason, SessionSubs,
+    SubscriptionOptions, Subscriptions, TimestampMillis, TopicFilter, UserName,
 };
+
+use super::Core;
 
 type Result<T> = rmqtt::Result<T>;
 
-pub(super) async fn install(context: &ServerContext) {
-    *context.extends.session_mgr_mut().await = Box::new(Sessions);
+pub(super) async fn install(context: &ServerContext, core: &Arc<Core>) {
+    *context.extends.session_mgr_mut().await = Box::new(Sessions(core.clone()));
 }
 
-struct Sessions;
+struct Sessions(Arc<Core>);
+
+/// The delivery that is being written to each client. The engine takes it out of the queue
+/// before it writes and knows it as unacknowledged only afterwards, so that a write that fails
+/// would lose it.
+#[derive(Default)]
+pub(super) struct Writing(Mutex<HashMap<ByteString, (Sender, Publish)>>);
+
+impl Writing {
+    /// A delivery is about to be written.
+    pub(super) fn begin(&self, client_id: &ByteString, sender: &Sender, packet: &Publish) {
+        let entry = (sender.clone(), packet.clone());
+        self.0.lock().insert(client_id.clone(), entry);
+    }
+
+    /// Forgets a client whose session is over.
+    pub(super) fn forget(&self, client_id: &str) {
+        self.take(client_id);
+    }
+
+    fn take(&self, client_id: &str) -> Option<(Sender, Publish)> {
+        self.0.lock().remove(client_id)
+    }
+}
 
 #[async_trait]
 impl SessionManager for Sessions {
@@ -60,11 +90,43 @@ impl SessionManager for Sessions {
                 last_id,
             )
             .await?;
-        Ok(Arc::new(ClosingSession(session)))
+        Ok(Arc::new(ClosingSession(session, self.0.clone())))
     }
 }
 
-struct ClosingSession(Arc<dyn SessionLike>);
+struct ClosingSession(Arc<dyn SessionLike>, Arc<Core>);
+
+impl ClosingSession {
+    /// Puts the delivery whose write failed back to the head of the queue.
+    async fn keep_unwritten(&self) {
+        let client_id = &self.0.id().client_id;
+        let Some((sender, mut packet)) = self.1.writing.take(client_id) else {
+            return;
+        };
+        let Some((tag, outbox)) = packet.delay_interval.zip(self.1.outboxes.find(client_id)) else {
+            return;
+        };
+        let inflight = self
+            .0
+            .out_inflight()
+            .write()
+            .await
+            .clone_inflight_messages();
+        let written = |message: &OutInflightMessage| message.publish.delay_interval == Some(tag);
+        if inflight.iter().any(written) || !outbox.unsent(tag) {
+            return;
+        }
+        packet.packet_id = None;
+        let queue = self.0.deliver_queue();
+        let mut waiting = vec![(sender, packet)];
+        waiting.extend(std::iter::from_fn(|| queue.pop()));
+        for entry in waiting {
+            if queue.push(entry).is_err() {
+                tracing::warn!(%client_id, "the engine's queue is full");
+            }
+        }
+    }
+}
 
 #[async_trait]
 impl SessionLike for ClosingSession {
@@ -74,6 +136,9 @@ impl SessionLike for ClosingSession {
         reason: Option<Reason>,
     ) -> Result<()> {
         let left = packet.is_some();
+        if !left {
+            self.keep_unwritten().await;
+        }
         self.0.disconnected_set(packet, reason).await?;
         if left {
             // An error ends the session's loop; the will was discarded before.

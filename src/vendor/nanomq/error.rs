@@ -1,7 +1,6 @@
 //! How NanoMQ refuses: every [`Problem`] with its status, its result code and how its body
 //! looks, in one table; [`render`] is the only function that writes a refusal.
-//! Sources: the recordings (V1 of 0.8.0, V4 of 0.25.5), NanoMQ's `rest_api.c` for the rows
-//! that say so.
+//! Row by row, the sources stand in `fixtures/nanomq/errors.json`, which a test compares.
 
 use crate::exchange::{Answer, Connection, Malformed, Refusal, Request, reason_phrase};
 
@@ -316,6 +315,32 @@ mod tests {
     fn the_pages_have_the_recorded_lengths() {
         for (status, length) in [(400, 373), (404, 369), (405, 387), (505, 403)] {
             assert_eq!(page(status).len(), length, "{status}");
+        }
+    }
+
+    #[test]
+    fn every_row_stands_as_its_source_says() {
+        #[derive(serde::Deserialize)]
+        struct Wanted {
+            problem: String,
+            status: u16,
+            code: u16,
+            standing: String,
+            source: String,
+        }
+        let wanted = include_str!("../../../fixtures/nanomq/errors.json");
+        let wanted: Vec<Wanted> = serde_json::from_str(wanted).unwrap();
+        assert_eq!(wanted.len(), Problem::ALL.len());
+        for (problem, wanted) in Problem::ALL.into_iter().zip(wanted) {
+            let row = problem.row();
+            assert_eq!(format!("{problem:?}"), wanted.problem);
+            assert_eq!(
+                (row.status, row.code),
+                (wanted.status, wanted.code),
+                "{problem:?}"
+            );
+            let standing = format!("{:?}", row.standing).to_lowercase();
+            assert_eq!(standing, wanted.standing, "{problem:?}, {}", wanted.source);
         }
     }
 

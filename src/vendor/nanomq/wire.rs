@@ -23,12 +23,14 @@ pub fn bytes(status: u16, content_type: Option<String>, body: Vec<u8>) -> Answer
     .body(body)
 }
 
-/// The request's `Content-Type` as V4 echoes it: the first, if it is not empty.
+/// The first value of a field: what V4 goes by.
+pub fn first(head: &Head, name: &str) -> Option<String> {
+    head.headers.get(name).map(|value| lossy(value))
+}
+
+/// The request's `Content-Type` as V4 echoes it, if it is not empty.
 pub fn echoed_type(head: &Head) -> Option<String> {
-    head.headers
-        .get("content-type")
-        .map(|v| lossy(v))
-        .filter(|v| !v.is_empty())
+    first(head, "content-type").filter(|value| !value.is_empty())
 }
 
 /// The request's `Content-Type` as V1 echoes it: several are joined, as all fields are.

@@ -181,6 +181,7 @@ pub async fn read_answer(stream: &mut TcpStream, bodiless: bool) -> Option<Seen>
             .collect();
         let length = headers.iter().find(|(name, _)| name == "Content-Length");
         let length = length.map_or(0, |(_, value)| value.parse().unwrap());
+        let bodiless = bodiless || status_line.contains(" 204 ");
         let mut body = vec![0; if bodiless { 0 } else { length }];
         stream.read_exact(&mut body).await.unwrap();
         Some(Seen {

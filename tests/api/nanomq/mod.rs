@@ -1,6 +1,9 @@
 //! NanoMQ's HTTP API against the recordings of the real program, over real sockets, with real
 //! MQTT clients beside it.
 
+mod behaviour;
 mod bench;
 mod device;
+mod emulator;
 mod recordings;
+mod wire;

@@ -80,13 +80,12 @@ fn bytes_of(recording: &Value) -> Vec<u8> {
     }
     for header in headers {
         let (name, value) = (header[0].as_str().unwrap(), header[1].as_str().unwrap());
-        bytes.push_str(&format!(
-            "{name}: {}\r\n",
-            with_token(name, value, recording)
-        ));
+        let value = with_token(name, value, recording);
+        bytes.extend([name, ": ", &value, "\r\n"]);
     }
     if let Some(body) = &body {
-        bytes.push_str(&format!("Content-Length: {}\r\n", body.len()));
+        let length = body.len().to_string();
+        bytes.extend(["Content-Length: ", &length, "\r\n"]);
     }
     bytes.push_str("\r\n");
     let mut bytes = bytes.into_bytes();

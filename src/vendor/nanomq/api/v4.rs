@@ -26,8 +26,8 @@ pub struct Call {
 /// Authenticates, then looks at the method, the path and the body.
 pub fn admit(nanomq: &Nanomq, walk: &mut Walk<'_>) -> Result<Call, Error> {
     let head = &walk.request.head;
-    let header = head.headers.text("authorization");
-    nanomq.authenticate(header, false, walk)?;
+    let header = wire::first(head, "authorization");
+    nanomq.authenticate(header.as_deref(), false, walk)?;
     let method = Method::parse(&head.method).ok_or_else(|| {
         Error::new(
             Problem::UnknownMethod,

@@ -8,9 +8,16 @@ pub mod v4;
 
 use super::cjson::{Json, to_int, to_u64, until_nul};
 
-/// A document: objects within objects, reached by dotted paths.
-#[derive(Debug, Clone, PartialEq)]
+/// A document: objects within objects, reached by dotted paths. It holds passwords, so its
+/// `Debug` shows nothing of it.
+#[derive(Clone, PartialEq)]
 pub struct Document(Json);
+
+impl std::fmt::Debug for Document {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Document")
+    }
+}
 
 /// What a value must be to be taken, and what it becomes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

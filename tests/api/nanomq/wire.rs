@@ -1,0 +1,202 @@
+//! What cannot be said by a whole request and a whole answer: connections, limits, odd bytes,
+//! and input that is meant to break something.
+
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+use mqttstack::vendor::nanomq::Settings;
+
+use super::bench::{Bench, read_answer, request};
+
+const STATISTICS: &str = "{\"req\":2,\"seq\":7}";
+
+async fn bench() -> Bench {
+    Bench::new(Settings::default()).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn http_1_0_needs_no_host_and_always_closes_and_says_so_last() {
+    let bench = bench().await;
+    for extra in ["", "Connection: keep-alive\r\n"] {
+        let bytes = format!(
+            "POST /api/v1 HTTP/1.0\r\nAuthorization: Basic YWRtaW46cHVibGlj\r\n{extra}\
+             Content-Type: a/b\r\nContent-Length: 17\r\n\r\n{STATISTICS}"
+        );
+        let all = String::from_utf8(bench.raw_to_end(bytes.as_bytes()).await).unwrap();
+        let head = all.split_once("\r\n\r\n").unwrap().0;
+        assert_eq!(
+            head,
+            "HTTP/1.1 200 OK\r\nContent-Length: 99\r\nContent-Type: a/b\r\nConnection: close"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pipelined_requests_are_answered_in_order_on_one_connection() {
+    let bench = bench().await;
+    let mut stream = TcpStream::connect(bench.http).await.unwrap();
+    let three: String = [
+        request("POST", "/api/v1", "{\"req\":6,\"seq\":1}"),
+        request("POST", "/api/v4/mqtt/publish", "[]"),
+        request("GET", "/nothing", ""),
+    ]
+    .concat();
+    stream.write_all(three.as_bytes()).await.unwrap();
+    let mut bodies = Vec::new();
+    for _ in 0..3 {
+        bodies.push(read_answer(&mut stream, false).await.unwrap());
+    }
+    assert_eq!(bodies[0].text(), "{\"code\":108,\"seq\":1,\"rep\":6}");
+    assert_eq!(bodies[1].text(), "{\"code\":109}");
+    assert_eq!(bodies[2].status_line, "HTTP/1.1 404 Not Found");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_v1_body_of_128_kib_is_taken_and_one_byte_more_ends_the_connection() {
+    let bench = bench().await;
+    let start = "{\"req\":9,\"seq\":7,\"p\":\"";
+    let body = format!("{start}{}\"}}", "x".repeat((128 << 10) - start.len() - 2));
+    assert_eq!(body.len(), 131_072);
+    assert_eq!(bench.v1(&body).await, "{\"code\":108,\"seq\":7,\"rep\":9}");
+    let all = bench
+        .raw_to_end(request("POST", "/api/v1", &format!("{body} ")).as_bytes())
+        .await;
+    let all = String::from_utf8(all).unwrap();
+    assert!(
+        all.starts_with("HTTP/1.1 400 Bad Request\r\nContent-Length: 373\r\n"),
+        "{all}"
+    );
+    assert!(!all.contains("Connection:"), "{all}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_over_the_limit_outside_the_api_is_judged_by_its_path_first() {
+    let bench = bench().await;
+    let big = "x".repeat(2 << 20);
+    let seen = bench.ask("POST", "/nothing", &big).await;
+    assert_eq!(seen.status_line, "HTTP/1.1 405 Method Not Allowed");
+    let seen = bench.ask("GET", "/nothing", &"x".repeat(1025)).await;
+    assert_eq!(seen.status_line, "HTTP/1.1 400 Bad Request");
+    let seen = bench.ask("GET", "/nothing", &"x".repeat(1024)).await;
+    assert_eq!(seen.status_line, "HTTP/1.1 404 Not Found");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chunked_body_counts_as_empty_and_breaks_the_connection() {
+    let bench = bench().await;
+    let bytes = format!(
+        "POST /api/v1 HTTP/1.1\r\nHost: h\r\nAuthorization: Basic YWRtaW46cHVibGlj\r\n\
+         Transfer-Encoding: chunked\r\n\r\n11\r\n{STATISTICS}\r\n0\r\n\r\n"
+    );
+    let all = String::from_utf8(bench.raw_to_end(bytes.as_bytes()).await).unwrap();
+    assert_eq!(
+        all,
+        "HTTP/1.1 400 Bad Request\r\nContent-Length: 20\r\n\r\n{\"code\":109,\"seq\":0}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_does_not_come_is_waited_for() {
+    let bench = bench().await;
+    let mut stream = TcpStream::connect(bench.http).await.unwrap();
+    let whole = request("POST", "/api/v1", "{\"req\":9,\"seq\":7}");
+    let (now, later) = whole.split_at(whole.len() - 5);
+    stream.write_all(now.as_bytes()).await.unwrap();
+    // Another connection is served meanwhile, and the answer comes once the rest is there.
+    assert_eq!(
+        bench.v1("{\"req\":9,\"seq\":8}").await,
+        "{\"code\":108,\"seq\":8,\"rep\":9}"
+    );
+    stream.write_all(later.as_bytes()).await.unwrap();
+    let seen = read_answer(&mut stream, false).await.unwrap();
+    assert_eq!(seen.text(), "{\"code\":108,\"seq\":7,\"rep\":9}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fields_that_repeat_are_joined_in_v1_and_the_first_counts_in_v4() {
+    let bench = bench().await;
+    for (path, text, types) in [
+        ("/api/v1", "{\"code\":103,\"seq\":7,\"rep\":2}", "a/b, c/d"),
+        ("/api/v4/nothing", "{\"code\":102}", "a/b"),
+    ] {
+        let bytes = format!(
+            "POST {path} HTTP/1.1\r\nHost: h\r\nAuthorization: Basic YWRtaW46cHVibGlj\r\n\
+             Content-Type: a/b\r\nAuthorization: Basic eDp5\r\nContent-Type: c/d\r\n\
+             Content-Length: 17\r\n\r\n{STATISTICS}"
+        );
+        let seen = bench.raw(bytes.as_bytes()).await.unwrap();
+        assert_eq!(seen.text(), text);
+        assert_eq!(
+            seen.headers[1],
+            ("Content-Type".to_owned(), types.to_owned())
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_absolute_target_works_in_any_case_of_its_scheme() {
+    let bench = bench().await;
+    for target in [
+        "http://localhost:8081/api/v1",
+        "HTTP://x/api/v1/y",
+        "http://x/api/v1?z=1",
+    ] {
+        let seen = bench.ask("POST", target, "{\"req\":9,\"seq\":7}").await;
+        assert_eq!(
+            seen.text(),
+            "{\"code\":108,\"seq\":7,\"rep\":9}",
+            "{target}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_that_is_sent_crashes_or_hangs_it() {
+    let bench = bench().await;
+    let deep = "[".repeat(120_000);
+    let objects = "{\"a\":".repeat(20_000);
+    let mega = format!(
+        "{{\"topic\":\"t\",\"payload\":\"{}\"}}",
+        "\\u0041".repeat(170_000)
+    );
+    let bodies: Vec<String> = vec![
+        deep.clone(),
+        objects,
+        mega,
+        format!("{{\"req\":{},\"seq\":{}}}", "9".repeat(400), "9".repeat(60)),
+        "{\"req\":2,\"seq\":-1e999}".to_owned(),
+        "\u{0}".to_owned(),
+    ];
+    for body in &bodies {
+        for path in [
+            "/api/v1",
+            "/api/v4/mqtt/publish",
+            "/api/v4/reload",
+            "/api/v4/configuration",
+        ] {
+            bench.ask("POST", path, body).await;
+        }
+    }
+    let odd: Vec<Vec<u8>> = vec![
+        b"\xff\xfe\x00\r\n\r\n".to_vec(),
+        b"GET /api/v4/\xff HTTP/1.1\r\nHost: h\r\n\r\n".to_vec(),
+        b"POST /api/v1 HTTP/1.1\r\nHost: h\r\nAuthorization: Basic \xff\r\nContent-Length: 2\r\n\r\n{}"
+            .to_vec(),
+        format!("GET /{} HTTP/1.1\r\nHost: h\r\n\r\n", "a".repeat(300_000)).into_bytes(),
+        format!("GET / HTTP/1.1\r\nHost: h\r\n{}\r\n", "X: y\r\n".repeat(9_000)).into_bytes(),
+        b"POST /api/v1 HTTP/1.1\r\nHost: h\r\nContent-Length: 99999999999999999999\r\n\r\n".to_vec(),
+        b"POST /api/v1 HTTP/1.1\r\nHost: h\r\nContent-Length: -1\r\n\r\n".to_vec(),
+        b"GET /api/v4/clients?=&&a=&%=%00 HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n".to_vec(),
+    ];
+    for bytes in odd {
+        let mut stream = TcpStream::connect(bench.http).await.unwrap();
+        // The other side may hang up before all is sent.
+        let _ = stream.write_all(&bytes).await;
+        let _ = stream.shutdown().await;
+        read_answer(&mut stream, false).await;
+    }
+    assert_eq!(
+        bench.v1("{\"req\":9,\"seq\":7}").await,
+        "{\"code\":108,\"seq\":7,\"rep\":9}"
+    );
+}
