@@ -134,6 +134,8 @@ pub enum PublishVerdict {
     /// It is acknowledged and goes to nobody: it was for the vendor's service itself, which
     /// answers with these messages to the same client.
     Consume(Vec<Publication>),
+    /// The same without an answer, of a payload that is a secret: the journal does not keep it.
+    ConsumeSecret,
     /// It is not routed. MQTT 5 gets the reason code (0x80, 0x83, 0x87, 0x90, 0x97 or 0x99);
     /// 3.x, which has none, an acknowledgement.
     Refuse {

@@ -8,6 +8,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use jiff::SignedDuration;
 use mqttstack::Emulator;
+use mqttstack::broker::message::Client;
 use mqttstack::config::Config;
 use mqttstack::exchange::Surface;
 use mqttstack::vendor::aliyun::Settings;
@@ -15,7 +16,7 @@ use mqttstack::vendor::aliyun::settings::{AccessKey, DeviceCredential, Instance}
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
-use crate::mqtt::{Device, Options};
+use crate::mqtt::{Device, Options, PATIENCE};
 use crate::raw;
 
 const INSTANCE: &str = "post-cn-test0001";
@@ -125,6 +126,22 @@ impl Bench {
         Device::try_v4(self.mqtt, Options::login(client_id, username, password)).await
     }
 
+    /// Waits until the broker has seen a client go.
+    async fn offline(&self, client_id: &str) {
+        let gone = async {
+            loop {
+                let clients = self.emulator.app().broker.clients().await;
+                let here = |client: &Client| client.connected && client.client_id == client_id;
+                if !clients.iter().any(here) {
+                    return;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        let waited = tokio::time::timeout(PATIENCE, gone).await;
+        waited.expect("the broker never saw the client go");
+    }
+
     /// A client with the access key.
     async fn device(&self, client_id: &str) -> Device {
         let password = sign("testsecret", client_id);
@@ -212,7 +229,7 @@ async fn the_journal_names_the_mistake_behind_a_wrong_password() {
     let bench = bench(Settings::default()).await;
     assert_eq!(sign("testsecret", CLIENT), PASSWORD);
     let bytes = BASE64_STANDARD.decode(PASSWORD).unwrap();
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex: Vec<_> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     for (password, reason) in [
         (
             sign("testsecret", "GID_test"),
@@ -223,7 +240,7 @@ async fn the_journal_names_the_mistake_behind_a_wrong_password() {
             "it is the HMAC of the device id",
         ),
         (sign("testsecret&", CLIENT), "the secret with & behind it"),
-        (hex, "it is in hexadecimal"),
+        (hex.concat(), "it is in hexadecimal"),
         ("testsecret".to_owned(), "it is the secret itself"),
         (format!("{PASSWORD}\n"), "there is white space around it"),
         (PASSWORD.trim_end_matches('=').to_owned(), "no = at the end"),
@@ -283,12 +300,12 @@ async fn a_topic_that_is_not_there_closes_the_connection() {
     let bench = bench(strict()).await;
     let mut device = bench.device(CLIENT).await;
     assert_eq!(device.subscribe("TopicA/+", 1).await, [1]);
-    assert!(device.try_publish("TopicA/x", 1, false, "in").await);
+    device.publish("TopicA/x", 0, false, "in").await;
     assert_eq!(device.receive().await.payload, "in");
     assert!(!device.try_publish("TopicB/x", 1, false, "no").await);
     assert!(bench.last_reason().contains("parent topic \"TopicB\""));
     for filter in ["TopicB/#", "#", "+/x", "$SYS/x"] {
-        let mut device = bench.device(CLIENT).await;
+        let mut device = bench.device(&format!("{CLIENT}{}", filter.len())).await;
         device.try_subscribe(filter, 1).await;
         device.ended().await;
     }
@@ -357,6 +374,7 @@ async fn only_qos_1_waits_for_an_offline_client_with_a_persistent_session() {
     let mut device = Device::connect_v4(bench.mqtt, options()).await;
     device.subscribe("TopicA/#", 2).await;
     device.leave().await;
+    bench.offline(CLIENT).await;
     let mut sender = bench.device("GID_test@@@sender").await;
     for qos in [0, 2, 1] {
         let payload = format!("qos {qos}");
@@ -394,7 +412,7 @@ async fn a_token_gives_its_rights_until_it_is_revoked() {
     let password = format!("RW|{token}");
     let mut device = bench.with_token(CLIENT, &password).await.unwrap();
     assert_eq!(device.subscribe("TopicA/x", 1).await, [1]);
-    device.publish("TopicA/x", 1, false, "allowed").await;
+    device.publish("TopicA/x", 0, false, "allowed").await;
     assert_eq!(device.receive().await.payload, "allowed");
     bench.ok("RevokeToken", &query).await;
     let notice = device.receive().await;
@@ -477,10 +495,13 @@ async fn an_uploaded_token_replaces_the_one_of_its_type_and_a_forged_one_ends_th
     device.publish("$SYS/uploadToken", 1, false, &upload).await;
     device.publish("TopicB", 1, false, "with the second").await;
     let forged = r#"{"token":"forged","type":"W"}"#;
-    device.publish("$SYS/uploadToken", 1, false, forged).await;
+    device.publish("$SYS/uploadToken", 0, false, forged).await;
     let notice = device.receive().await;
     assert_eq!(notice.payload, r#"{"code":1,"type":"W"}"#);
     device.ended().await;
+    let kept = bench.emulator.messages().since(0);
+    let shown = |text: &str| kept.iter().any(|(_, message)| message.payload == text);
+    assert!(shown("***") && !shown(&upload) && !shown(forged));
 }
 
 #[tokio::test(flavor = "multi_thread")]

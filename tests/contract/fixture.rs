@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use base64::Engine;
+use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use bytestring::ByteString;
 use mqttstack::exchange::{Head, Headers, Malformed, Request, Scheme, Version};
@@ -75,6 +77,10 @@ pub(crate) struct Given {
     ways: Vec<String>,
 }
 
+fn one() -> usize {
+    1
+}
+
 fn empty() -> Value {
     Value::Object(serde_json::Map::default())
 }
@@ -90,6 +96,9 @@ pub(crate) struct Exchanged {
     pub(crate) body: String,
     /// What was wrong with its bytes.
     pub(crate) malformed: Option<String>,
+    /// How many times 16 random bytes its walk draws after its request id: one for a message.
+    #[serde(default = "one")]
+    draws: usize,
 }
 
 impl Exchanged {
@@ -173,19 +182,27 @@ pub(crate) struct Seen {
 
 impl Fixture {
     /// Reads a file and puts the ids of its seed into it. They are drawn here in the order in
-    /// which a walk draws them: its request id, then the id of its message.
+    /// which a walk draws them: its request id, then the id of its message, its keys, its token.
     pub(crate) fn read(file: &Path) -> Result<Self, String> {
         let told = |error: &dyn std::fmt::Display| format!("{}: {error}", file.display());
         let text = std::fs::read_to_string(file).map_err(|error| told(&error))?;
         let plain: Self = serde_json::from_str(&text).map_err(|error| told(&error))?;
         let ids = Ids::new(Some(plain.given.seed));
-        for _ in &plain.given.before {
+        for before in &plain.given.before {
             ids.request_id();
-            ids.upper_hex::<16>();
+            for _ in 0..before.draws {
+                ids.bytes::<16>();
+            }
         }
+        let request_id = ids.request_id();
+        let drawn = ids.bytes::<256>();
+        let hex = drawn[..16].iter().map(|byte| format!("{byte:02X}"));
         let text = text
-            .replace("{RequestId}", &ids.request_id())
-            .replace("{MsgId}", &ids.upper_hex::<16>());
+            .replace("{RequestId}", &request_id)
+            .replace("{MsgId}", &hex.collect::<String>())
+            .replace("{Key1}", &BASE64_URL_SAFE_NO_PAD.encode(&drawn[..16]))
+            .replace("{Key2}", &BASE64_URL_SAFE_NO_PAD.encode(&drawn[16..32]))
+            .replace("{Token}", &BASE64_STANDARD.encode(drawn));
         serde_json::from_str(&text).map_err(|error| told(&error))
     }
 

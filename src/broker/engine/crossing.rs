@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::{Mutex, RwLock};
@@ -16,10 +17,19 @@ use rmqtt::types::{
     Reason, SubRelation, SubsSearchResult, Subscribe, SubscribeReturn, Tx, Unsubscribe,
 };
 
+use tokio::time::Instant;
+
 use super::super::message::DeliveryOutcome;
 use super::Core;
 
 type Result<T> = rmqtt::Result<T>;
+
+/// How long a connection waits for another one of its client id that is being accepted.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long it pauses before it tries again.
+const PAUSE: Duration = Duration::from_millis(2);
+/// How often it asks an old session again to go.
+const KICKS: u32 = 5;
 
 /// What waits for one client whose session is being taken over.
 #[derive(Default)]
@@ -142,6 +152,30 @@ impl Takeover {
     }
 }
 
+impl Takeover {
+    /// The engine gives up, and refuses the new connection, where the old session ends by itself
+    /// just when it is asked to go. Asked again, it finds it gone.
+    async fn persistently_kick(
+        &mut self,
+        clean_start: bool,
+        clear_subscriptions: bool,
+        is_admin: IsAdmin,
+    ) -> Result<OfflineSession> {
+        let mut again = KICKS;
+        loop {
+            let kicked = self
+                .entry
+                .kick(clean_start, clear_subscriptions, is_admin)
+                .await;
+            if kicked.is_ok() || again == 0 {
+                return kicked;
+            }
+            again -= 1;
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+}
+
 impl Drop for Takeover {
     fn drop(&mut self) {
         if self.begun
@@ -166,14 +200,19 @@ impl Entry for Takeover {
             crossing.begin(&self.client_id, clean_start);
             self.begun = true;
         }
-        self.entry
-            .kick(clean_start, clear_subscriptions, is_admin)
+        self.persistently_kick(clean_start, clear_subscriptions, is_admin)
             .await
     }
 
     async fn try_lock(&self) -> Result<Box<dyn Entry>> {
-        let locked = self.entry.try_lock().await?;
-        Ok(Box::new(Self::new(self.core.clone(), locked)))
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.entry.try_lock().await {
+                Ok(locked) => return Ok(Box::new(Self::new(self.core.clone(), locked))),
+                Err(error) if Instant::now() >= deadline => return Err(error),
+                Err(_) => tokio::time::sleep(PAUSE).await,
+            }
+        }
     }
 
     fn id(&self) -> Id {

@@ -194,7 +194,8 @@ impl Hooks {
         packet: &Publish,
     ) -> Option<Publish> {
         let changed = session.and_then(|session| {
-            verdicts::count(&self.core, session);
+            let outbox = self.core.outboxes.of(&session.id.client_id);
+            outbox.tally.taken.fetch_add(1, Ordering::Relaxed);
             verdicts::publish(&self.core, &self.context, session, sender, packet)
         });
         if changed.as_ref().unwrap_or(packet).properties.is_some() {

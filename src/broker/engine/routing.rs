@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use bytes::Bytes;
 use bytestring::ByteString;
 use parking_lot::Mutex;
 use rmqtt::context::ServerContext;
@@ -208,6 +209,13 @@ pub(super) fn keep_consumed(core: &Core, sender: &Sender, packet: &Publish) {
             deliveries: Mutex::default(),
         }),
     );
+}
+
+/// The same, of a payload that the journal must not keep.
+pub(super) fn keep_secret(core: &Core, sender: &Sender, packet: &Publish) {
+    let mut shown = packet.clone();
+    shown.payload = Bytes::from_static(b"***");
+    keep_consumed(core, sender, &shown);
 }
 
 /// Why a client that is offline does not get a message later.

@@ -3,7 +3,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use bytestring::ByteString;
 use parking_lot::{Mutex, RwLock};
@@ -213,19 +212,24 @@ pub(super) fn publish(
         PublishVerdict::Consume(replies) => {
             routing::keep_consumed(core, sender, packet);
             answer(core, context, client_id, replies.clone());
-            changed.retain = false;
-            changed.topic = ByteString::from_static(TO_NOBODY);
         }
+        PublishVerdict::ConsumeSecret => routing::keep_secret(core, sender, packet),
         PublishVerdict::Refuse { code, reason } => {
             refused_publish(core, &peer, packet, *code, reason);
-            // Nobody asks for permission for a will, so this is where it ends.
-            changed.topic = ByteString::from_static(TO_NOBODY);
         }
         PublishVerdict::Close { reason } => {
             let code = PublishAckReason::NotAuthorized.into();
             refused_publish(core, &peer, packet, code, reason);
-            changed.topic = ByteString::from_static(TO_NOBODY);
         }
+    }
+    let routed = matches!(
+        verdict,
+        PublishVerdict::AllowUnretained | PublishVerdict::DeliverTo(_)
+    );
+    if !routed {
+        // Nobody asks for permission for a will, so this is where it ends.
+        changed.retain = false;
+        changed.topic = ByteString::from_static(TO_NOBODY);
     }
     if !will {
         core.doors
@@ -277,7 +281,9 @@ pub(super) async fn permission(
         | Some(
             PublishVerdict::Allow | PublishVerdict::AllowUnretained | PublishVerdict::DeliverTo(_),
         ) => {}
-        Some(PublishVerdict::Consume(_)) => return PublishAclResult::allow(),
+        Some(PublishVerdict::Consume(_) | PublishVerdict::ConsumeSecret) => {
+            return PublishAclResult::allow();
+        }
         Some(PublishVerdict::Refuse { code, reason }) => return refuse(code, reason, false),
         Some(PublishVerdict::Close { reason }) => {
             return refuse(PublishAckReason::NotAuthorized.into(), reason, true);
@@ -387,10 +393,4 @@ pub(super) fn notify(core: &Core, id: &Id, tell: impl FnOnce(&dyn Dialect, &Peer
     {
         tell(&*dialect, &peer);
     }
-}
-
-/// How many packets a client sent.
-pub(super) fn count(core: &Core, session: &Session) {
-    let outbox = core.outboxes.of(&session.id.client_id);
-    outbox.tally.taken.fetch_add(1, Ordering::Relaxed);
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use super::actions::ACTIONS;
 use super::error::Error;
 use super::settings::Overflow;
 use crate::exchange::{Malformed, Refusal};
@@ -225,6 +226,17 @@ fn what_the_journal_says_of_an_error_holds_no_string_to_sign() {
         string_to_sign: "SecurityToken%3Dtop-secret".to_owned(),
     };
     assert!(!error.to_string().contains("top-secret"));
+}
+
+#[test]
+fn the_openapi_description_has_parameters_and_answer_of_every_emulated_action() {
+    let description = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/openapi/aliyun.yaml"));
+    for action in ACTIONS.iter().filter(|action| action.emulated) {
+        for schema in ["Request", "Response"] {
+            let line = format!("    {}{schema}:\n", action.name);
+            assert!(description.contains(&line), "{line}");
+        }
+    }
 }
 
 #[test]

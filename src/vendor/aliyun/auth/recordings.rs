@@ -33,11 +33,11 @@ fn recordings() -> Vec<Recording> {
                 serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
             Some(Recording {
                 name: path.file_stem()?.to_string_lossy().into_owned(),
-                request: request(&fixture["request"]),
                 signing: fixture
                     .get("signing")
                     .filter(|signing| signing.is_object())?
                     .clone(),
+                request: request(&fixture["request"]),
             })
         })
         .collect();

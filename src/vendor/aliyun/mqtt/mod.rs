@@ -220,7 +220,7 @@ impl ApsaraMqtt {
                     told: false,
                 };
                 self.store.sessions.replace_token(&peer.client_id, held);
-                PublishVerdict::Consume(Vec::new())
+                PublishVerdict::ConsumeSecret
             }
             Err(fault) => self.invalid(peer, fault.code(), rights.as_str()),
         }
@@ -234,7 +234,7 @@ impl ApsaraMqtt {
             kind,
         };
         match self.orders.send(order) {
-            Ok(()) => PublishVerdict::Consume(Vec::new()),
+            Ok(()) => PublishVerdict::ConsumeSecret,
             Err(_) => PublishVerdict::Close {
                 reason: format!("the uploaded token is not good (code {code})"),
             },
