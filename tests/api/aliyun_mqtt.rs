@@ -11,6 +11,7 @@ use mqttstack::Emulator;
 use mqttstack::broker::message::Client;
 use mqttstack::config::Config;
 use mqttstack::exchange::Surface;
+use mqttstack::journal::masking;
 use mqttstack::vendor::aliyun::Settings;
 use mqttstack::vendor::aliyun::settings::{AccessKey, DeviceCredential, Instance};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -682,4 +683,14 @@ async fn traces_tell_of_messages_and_connections() {
     device.ended().await;
     let connections = bench.ok("QueryMqttTraceDevice", &of_client).await;
     assert_eq!(connections["DeviceInfoList"][0]["ActionInfo"], "accepted");
+}
+
+#[test]
+fn the_journal_shows_no_secret_of_a_device_or_an_identity() {
+    let answer = r#"{"DeviceAccessKeySecret":"DC.0123456789abcdefghijkl"}"#;
+    let shown = masking::body(Some("application/json;charset=utf-8"), answer);
+    assert!(!shown.contains("0123456789"), "{shown}");
+    let shown = masking::target("/?Action=AddCustomAuthIdentity&Secret=wonderland&SignMode=ORIGIN");
+    assert!(!shown.contains("wonderland"), "{shown}");
+    assert!(shown.contains("SignMode=ORIGIN"), "{shown}");
 }
