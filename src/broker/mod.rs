@@ -9,7 +9,7 @@ pub mod message;
 mod outbox;
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -102,7 +102,10 @@ impl Broker {
     /// Opens a plain listener (`Tcp` or `Ws`) and returns its address (port 0: a free one).
     /// Must be called inside a tokio runtime.
     pub fn listen(&self, transport: Transport, address: SocketAddr) -> io::Result<SocketAddr> {
-        self.engine.listen(transport, address, false)
+        if matches!(transport, Transport::Ws | Transport::Wss) {
+            return self.engine.listen(transport, address);
+        }
+        self.open(transport, address, None)
     }
 
     /// Opens a secure listener (`Tls` or `Wss`) and returns its address (port 0: a free one).
@@ -113,9 +116,17 @@ impl Broker {
         address: SocketAddr,
         config: Arc<ServerConfig>,
     ) -> io::Result<SocketAddr> {
-        let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let inner = self.engine.listen(transport, loopback, true)?;
-        let (bound, gate) = gate::open(address, inner, config, self.engine.visitors())?;
+        self.open(transport, address, Some(config))
+    }
+
+    fn open(
+        &self,
+        transport: Transport,
+        address: SocketAddr,
+        config: Option<Arc<ServerConfig>>,
+    ) -> io::Result<SocketAddr> {
+        let door = self.engine.door(transport)?;
+        let (bound, gate) = gate::open(address, door, config, self.engine.visitors())?;
         self.gates.lock().push(gate);
         Ok(bound)
     }

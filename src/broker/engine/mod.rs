@@ -1,10 +1,14 @@
 //! The MQTT engine: rmqtt as a library. This folder alone names its types, so that it can be
 //! exchanged. `hooks.rs` is what the engine asks us, `routing.rs` how a message finds its
-//! subscribers and its journal row, `registry.rs` the engine's sessions, `session.rs` one of them, `retained.rs` the retained store, `listeners.rs` the ports,
-//! `verdicts.rs` who may what, `grants.rs`
-//! what a CONNECT is granted, `convert.rs` our values from and to the engine's.
+//! subscribers and its journal row, `registry.rs` the engine's sessions, `session.rs` one of
+//! them, `retained.rs` the retained store, `listeners.rs` the ports, `door.rs` a connection on
+//! its way to one, `exchange.rs` and `frame.rs` its packets, `verdicts.rs` who may what,
+//! `grants.rs` what a CONNECT is granted, `convert.rs` our values from and to the engine's.
 
 mod convert;
+mod door;
+mod exchange;
+mod frame;
 mod grants;
 mod hooks;
 mod listeners;
@@ -25,6 +29,7 @@ use rmqtt::context::ServerContext;
 use rmqtt::types::{Id, Message as SessionMessage, Subscribe, Unsubscribe};
 use tokio::sync::oneshot;
 
+pub(super) use self::door::Door;
 use self::listeners::Listeners;
 use self::retained::RetainedStore;
 use self::verdicts::Doors;
@@ -153,7 +158,7 @@ impl Engine {
         retained::install(&context, &core).await;
         registry::install(&context, &core).await;
         grants::install(&context, &core).await;
-        session::install(&context).await;
+        session::install(&context, &core).await;
         hooks::install(&context, &core).await;
         Self {
             core,
@@ -179,15 +184,26 @@ impl Engine {
         &self,
         transport: Transport,
         address: std::net::SocketAddr,
-        proxied: bool,
     ) -> std::io::Result<std::net::SocketAddr> {
-        self.core.listeners.open(
-            &self.context,
-            &self.core.settings,
-            transport,
-            address,
-            proxied,
-        )
+        let listeners = &self.core.listeners;
+        let settings = &self.core.settings;
+        let (_, bound) = listeners.open(&self.context, settings, transport, address, false)?;
+        Ok(bound)
+    }
+
+    /// Opens a listener on loopback and returns the way to it.
+    pub(super) fn door(&self, transport: Transport) -> std::io::Result<Door> {
+        let loopback = std::net::SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, 0));
+        let listeners = &self.core.listeners;
+        let settings = &self.core.settings;
+        let (listener, inner) =
+            listeners.open(&self.context, settings, transport, loopback, true)?;
+        Ok(Door {
+            core: self.core.clone(),
+            listener,
+            inner,
+            packets: matches!(transport, Transport::Tcp | Transport::Tls),
+        })
     }
 
     pub(super) async fn publish(

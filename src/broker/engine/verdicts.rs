@@ -5,10 +5,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use bytes::Bytes;
 use bytestring::ByteString;
 use parking_lot::{Mutex, RwLock};
 use rmqtt::codec::v5::{PublishAckReason, SubscribeAckReason};
 use rmqtt::context::ServerContext;
+use rmqtt::net::MqttError;
 use rmqtt::session::Session;
 use rmqtt::types::{
     AuthResult, ConnectInfo, From as Sender, FromType, Id, Message as SessionMessage, Publish,
@@ -19,7 +21,8 @@ use super::super::dialect::{
     Connect, ConnectCode, ConnectRefusal, Dialect, Grant, Peer, Publish as PublishQuestion,
     PublishVerdict, Refused, SubscribeVerdict,
 };
-use super::super::message::{Publication, Transport};
+use super::super::gate::Key;
+use super::super::message::Publication;
 use super::super::outbox::ConnectionKey;
 use super::{Core, convert, routing};
 
@@ -65,6 +68,16 @@ impl Doors {
             .cloned()
     }
 
+    /// Gives a connected client another grant.
+    fn regrant(&self, client_id: &str, grant: Grant) {
+        if let Some((_, peer)) = self.peers.write().get_mut(client_id) {
+            *peer = Arc::new(Peer {
+                grant: Arc::new(grant),
+                ..Peer::clone(peer)
+            });
+        }
+    }
+
     fn claimant(&self, connect: &Connect) -> Option<Arc<dyn Dialect>> {
         let dialects = self.dialects.read();
         dialects
@@ -79,19 +92,20 @@ pub(super) fn connection_key(id: &Id) -> ConnectionKey {
     ConnectionKey(id.remote_addr, id.create_time)
 }
 
+/// What the gate calls a connection; `None` for one that has no address.
+fn gate_key(id: &Id) -> Option<Key> {
+    id.remote_addr.map(|peer| (id.lid(), peer))
+}
+
 /// What a CONNECT says, in our words.
 fn question(core: &Core, info: &ConnectInfo) -> Connect {
     let id = info.id();
     let transport = core.listeners.transport(id.lid());
-    let secure = matches!(transport, Transport::Tls | Transport::Wss);
-    let visitor = info
-        .ipaddress()
-        .filter(|_| secure)
-        .and_then(|peer| core.visitors.find(peer));
-    let (method, data) = match info {
-        ConnectInfo::V3(..) => (None, None),
-        ConnectInfo::V5(_, packet) => (packet.auth_method.clone(), packet.auth_data.clone()),
-    };
+    let known = gate_key(id).and_then(|key| core.visitors.find(key));
+    let (visitor, authentication) = known.unwrap_or_default();
+    let (method, data) = authentication.map_or((None, None), |asked| {
+        (Some(asked.method), asked.data)
+    });
     Connect {
         client_id: id.client_id.to_string(),
         username: info.username().map(ToString::to_string),
@@ -102,8 +116,8 @@ fn question(core: &Core, info: &ConnectInfo) -> Connect {
         will: convert::will(info),
         transport,
         peer: info.ipaddress(),
-        tls: visitor.unwrap_or_default(),
-        authentication_method: method.map(|method| method.to_string()),
+        tls: visitor,
+        authentication_method: method,
         authentication_data: data,
     }
 }
@@ -111,8 +125,16 @@ fn question(core: &Core, info: &ConnectInfo) -> Connect {
 pub(super) async fn connect(core: &Core, info: &ConnectInfo) -> AuthResult {
     let connect = question(core, info);
     let dialect = core.doors.claimant(&connect);
+    let key = gate_key(info.id());
     let verdict = match &dialect {
         Some(dialect) => dialect.connect(&connect).await,
+        None if connect.authentication_method.is_some() => {
+            key.inspect(|&key| core.visitors.refuse_method(key));
+            Err(ConnectRefusal {
+                code: ConnectCode::NotAuthorized,
+                reason: "no vendor knows the authentication method".into(),
+            })
+        }
         None if core.settings.open_clients => Ok(Grant {
             surface: None,
             tenant: None,
@@ -126,6 +148,7 @@ pub(super) async fn connect(core: &Core, info: &ConnectInfo) -> AuthResult {
     };
     match verdict {
         Ok(grant) => {
+            key.inspect(|&key| core.visitors.accepted(key, &connect));
             let peer = Peer {
                 client_id: connect.client_id,
                 grant: Arc::new(grant),
@@ -150,6 +173,45 @@ pub(super) async fn connect(core: &Core, info: &ConnectInfo) -> AuthResult {
                 ConnectCode::BadUserNameOrPassword => AuthResult::BadUsernameOrPassword,
                 ConnectCode::NotAuthorized => AuthResult::NotAuthorized,
             }
+        }
+    }
+}
+
+/// Puts a client's new authentication data to its dialect.
+pub(super) async fn reauthenticate(
+    core: &Core,
+    key: Key,
+    data: Option<Bytes>,
+) -> Result<(), ConnectRefusal> {
+    let refusal = |reason: &str| ConnectRefusal {
+        code: ConnectCode::NotAuthorized,
+        reason: reason.into(),
+    };
+    let mut connect = core
+        .visitors
+        .connect(key)
+        .ok_or_else(|| refusal("the CONNECT has not been answered yet"))?;
+    connect.authentication_data = data;
+    let peer = core.doors.peer(&connect.client_id);
+    let asked = peer.and_then(|peer| Some((core.doors.dialect(&peer)?, peer)));
+    let (dialect, peer) = asked.ok_or_else(|| refusal("the session has ended"))?;
+    let verdict = dialect.reauthenticate(&peer, &connect).await;
+    match verdict {
+        Ok(grant) => {
+            core.doors.regrant(&connect.client_id, grant);
+            Ok(())
+        }
+        Err(refusal) => {
+            core.refused(Refused {
+                surface: peer.grant.surface,
+                packet: "AUTH",
+                identity: Some(peer.grant.identity.clone()),
+                topic: None,
+                code: refusal.code.code(connect.protocol_version),
+                reason: refusal.reason.clone(),
+                client_id: connect.client_id,
+            });
+            Err(refusal)
         }
     }
 }
@@ -366,7 +428,9 @@ async fn close(context: &ServerContext, id: &Id, reason: String) {
     let entry = context.extends.shared().await.entry(id.clone());
     if let Some(sender) = entry.tx()
         && sender
-            .unbounded_send(SessionMessage::Closed(Reason::from(reason)))
+            .unbounded_send(SessionMessage::Closed(Reason::MqttError(
+                MqttError::PublishAckReason(PublishAckReason::NotAuthorized, reason.into()),
+            )))
             .is_err()
     {
         tracing::debug!(%id, "the connection was gone before it could be closed");
