@@ -27,5 +27,6 @@ mod panel;
 mod process;
 mod program;
 mod raw;
+mod robustness;
 mod shutdown;
 mod wire;

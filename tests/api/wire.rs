@@ -1,6 +1,7 @@
 //! An MQTT client that writes and reads packets byte by byte, so that tests can say exactly what
 //! is on the wire, right or wrong. It is independent of the broker's own codec.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -152,6 +153,8 @@ impl Arrived {
 pub struct Wire {
     pub stream: TcpStream,
     version: u8,
+    /// PUBLISH packets that came while something else was waited for.
+    inbox: VecDeque<(u8, Vec<u8>)>,
 }
 
 fn split(bytes: &[u8]) -> (&[u8], &[u8]) {
@@ -171,6 +174,7 @@ impl Wire {
         let mut wire = Self {
             stream: TcpStream::connect(address).await.unwrap(),
             version: connect.version,
+            inbox: VecDeque::new(),
         };
         wire.send(&connect.bytes()).await;
         let (first, body) = wire.read().await.expect("the connection ended");
@@ -226,6 +230,17 @@ impl Wire {
         while self.read().await.is_some() {}
     }
 
+    /// The next packet that is not a PUBLISH.
+    pub async fn answer(&mut self) -> (u8, Vec<u8>) {
+        loop {
+            let (first, body) = self.read().await.expect("the connection ended");
+            if first & 0xf0 != PUBLISH {
+                return (first, body);
+            }
+            self.inbox.push_back((first, body));
+        }
+    }
+
     /// Sends a SUBSCRIBE; the options byte is the QoS alone in 3.x.
     pub async fn subscribe(&mut self, filter: &str, options: u8) -> u8 {
         self.subscribe_as(filter, options, &[]).await
@@ -239,7 +254,7 @@ impl Wire {
         };
         let subscribe = packet(0x82, &[&[0, 9], &five, &text(filter), &[options]]);
         self.send(&subscribe).await;
-        let (first, body) = self.read().await.expect("the connection ended");
+        let (first, body) = self.answer().await;
         assert_eq!(first, 0x90, "{body:?}");
         *body.last().unwrap()
     }
@@ -249,7 +264,7 @@ impl Wire {
         let five: &[u8] = if self.version == 5 { &[0] } else { &[] };
         let unsubscribe = packet(0xa2, &[&[0, 8], five, &text(filter)]);
         self.send(&unsubscribe).await;
-        assert_eq!(self.read().await.expect("the connection ended").0, 0xb0);
+        assert_eq!(self.answer().await.0, 0xb0);
     }
 
     pub fn publish_bytes(&self, topic: &str, payload: &str, flags: u8, own: &[u8]) -> Vec<u8> {
@@ -282,17 +297,20 @@ impl Wire {
         let bytes = self.publish_bytes(topic, payload, flags, own);
         self.send(&bytes).await;
         if flags & 6 == 2 {
-            assert_eq!(self.read().await.unwrap().0, PUBACK);
+            assert_eq!(self.answer().await.0, PUBACK);
         } else if flags & 6 == 4 {
-            assert_eq!(self.read().await.unwrap().0, PUBREC);
+            assert_eq!(self.answer().await.0, PUBREC);
             self.send(&packet(PUBREL, &[&[0, 7]])).await;
-            assert_eq!(self.read().await.unwrap().0, PUBCOMP);
+            assert_eq!(self.answer().await.0, PUBCOMP);
         }
     }
 
     /// The next PUBLISH, not acknowledged.
     pub async fn take(&mut self) -> Arrived {
-        let (first, body) = self.read().await.expect("the connection ended");
+        let (first, body) = match self.inbox.pop_front() {
+            Some(waiting) => waiting,
+            None => self.read().await.expect("the connection ended"),
+        };
         assert_eq!(first & 0xf0, PUBLISH, "{first:x} {body:?}");
         let qos = (first >> 1) & 3;
         let (topic, mut rest) = split(&body);
@@ -327,7 +345,7 @@ impl Wire {
             self.send(&packet(PUBACK, &[&id])).await;
         } else if arrived.qos == 2 {
             self.send(&packet(PUBREC, &[&id])).await;
-            assert_eq!(self.read().await.unwrap().0, PUBREL);
+            assert_eq!(self.answer().await.0, PUBREL);
             self.send(&packet(PUBCOMP, &[&id])).await;
         }
         arrived
@@ -337,12 +355,5 @@ impl Wire {
     pub async fn leave(mut self) {
         self.send(&[DISCONNECT, 0]).await;
         self.ended().await;
-    }
-
-    /// Nothing has come before the answer to a ping.
-    pub async fn nothing_came(&mut self) {
-        self.send(&[0xc0, 0]).await;
-        let next = self.read().await.expect("the connection ended");
-        assert_eq!(next, (0xd0, vec![]));
     }
 }

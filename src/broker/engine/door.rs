@@ -18,10 +18,10 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::super::gate::{Ending, Key};
+use super::Core;
 use super::exchange::Exchange;
 use super::frame::{self, CONNECT_TYPE, Next};
 use super::listeners::{HANDSHAKE, WRITE};
-use super::Core;
 
 /// How much is read at once.
 const CHUNK: usize = 4096;
@@ -118,7 +118,9 @@ where
         match frame::next(unread) {
             Next::Packet(length) if length <= unread.len() => return Ok(unread.split_to(length)),
             Next::Packet(length) if length > limit + frame::MAX_HEADER => {
-                return Err(io::Error::other("the CONNECT is longer than any packet may be"));
+                return Err(io::Error::other(
+                    "the CONNECT is longer than any packet may be",
+                ));
             }
             Next::Malformed => return Err(io::Error::other("the CONNECT's length is malformed")),
             Next::Packet(_) | Next::Unknown => {}
@@ -147,11 +149,11 @@ where
     loop {
         while let Some(exchange) = watched {
             let length = match frame::next(&unread) {
+                Next::Packet(length) if !exchange.takes(length) => return Ok(()),
                 Next::Packet(length) if length <= unread.len() => length,
-                Next::Packet(length) if length <= exchange.longest() => break,
-                Next::Unknown => break,
-                // Too long or malformed: the engine finds the same, and ends the connection.
-                Next::Packet(_) | Next::Malformed => {
+                Next::Packet(_) | Next::Unknown => break,
+                // The engine finds the same, and ends the connection.
+                Next::Malformed => {
                     watched = None;
                     break;
                 }

@@ -16,9 +16,12 @@ use tokio_util::codec::{Decoder, Encoder};
 use super::super::gate::{Authentication, Ending, Key};
 use super::{Core, frame, verdicts};
 
-/// The high four bits of a PUBLISH's and an AUTH's first byte.
+/// The high four bits of a packet's first byte.
 const PUBLISH: u8 = 0x30;
+const DISCONNECT: u8 = 0xe0;
 const AUTH: u8 = 0xf0;
+/// The reason code of a DISCONNECT with Will Message.
+const WITH_WILL: u8 = 4;
 /// The shortest Maximum Packet Size of a client that is sent a reason in words.
 const ROOM_FOR_WORDS: u32 = 512;
 
@@ -70,9 +73,15 @@ impl Exchange {
         (encode(Packet::Connect(connect)), Some(exchange))
     }
 
-    /// The longest packet in bytes that is looked at.
-    pub(super) fn longest(&self) -> usize {
-        self.core.settings.max_packet_size as usize + frame::MAX_HEADER
+    /// Whether a packet of so many bytes is taken; if not, the connection must be ended.
+    pub(super) fn takes(&self, length: usize) -> bool {
+        let longest = self.core.settings.max_packet_size as usize;
+        if length > longest {
+            let reason = format!("the packet has {length} bytes, the longest {longest}");
+            let ending = Ending::new(DisconnectReasonCode::PacketTooLarge.into(), reason);
+            self.core.visitors.end(self.key, ending);
+        }
+        length <= longest
     }
 
     /// A packet of the client. Returns what the engine gets of it; `None` ends the connection.
@@ -96,6 +105,8 @@ impl Exchange {
                     _ => Some(packet),
                 }
             }
+            // The engine does not publish the will of a client that leaves with its will.
+            Some(DISCONNECT) if packet.get(2) == Some(&WITH_WILL) => None,
             Some(AUTH) if self.method.is_some() => {
                 match self.reauthenticate(&packet).await {
                     // A client that is not read from any more is about to end.

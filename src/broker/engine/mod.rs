@@ -1,17 +1,19 @@
 //! The MQTT engine: rmqtt as a library. This folder alone names its types, so that it can be
 //! exchanged. `hooks.rs` is what the engine asks us, `routing.rs` how a message finds its
-//! subscribers and its journal row, `registry.rs` the engine's sessions, `session.rs` one of
-//! them, `retained.rs` the retained store, `listeners.rs` the ports, `door.rs` a connection on
+//! subscribers and its journal row, `matching.rs` who they are, `registry.rs` the engine's sessions, `entry.rs` and
+//! `session.rs` one of them, `retained.rs` the retained store, `listeners.rs` the ports, `door.rs` a connection on
 //! its way to one, `exchange.rs` and `frame.rs` its packets, `verdicts.rs` who may what,
 //! `grants.rs` what a CONNECT is granted, `convert.rs` our values from and to the engine's.
 
 mod convert;
 mod door;
+mod entry;
 mod exchange;
 mod frame;
 mod grants;
 mod hooks;
 mod listeners;
+mod matching;
 mod registry;
 mod retained;
 mod routing;

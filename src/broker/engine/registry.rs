@@ -19,7 +19,8 @@ use rmqtt::types::{
     TopicFilter, TopicName,
 };
 
-use super::{Core, convert, routing, verdicts};
+use super::entry::Ordered;
+use super::{Core, convert, matching, routing, verdicts};
 
 /// Puts our routing in the place of the engine's.
 pub(super) async fn install(context: &ServerContext, core: &Arc<Core>) {
@@ -52,7 +53,11 @@ impl Shared for Registry {
         if &*packet.topic == verdicts::TO_NOBODY {
             return Ok(0);
         }
-        let relations = routing::matches(&self.context, &sender, &packet.topic).await;
+        let asked = self.core.doors.asked(&sender);
+        let relations = match asked {
+            Some(relations) => relations,
+            None => matching::matches(&self.context, &sender, &packet.topic).await,
+        };
         let origin = convert::origin(&self.core, &sender);
         let (_, matched) =
             routing::route(&self.core, &self.engine, sender, packet, origin, relations).await;
@@ -60,7 +65,7 @@ impl Shared for Registry {
     }
 
     fn entry(&self, id: Id) -> Box<dyn Entry> {
-        self.engine.entry(id)
+        Box::new(Ordered(self.engine.entry(id)))
     }
 
     fn exist(&self, client_id: &str) -> bool {

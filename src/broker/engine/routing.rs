@@ -9,13 +9,13 @@ use bytestring::ByteString;
 use parking_lot::Mutex;
 use rmqtt::context::ServerContext;
 use rmqtt::shared::Shared;
-use rmqtt::types::{From as Sender, Id, Publish, SubRelations, SubscriptionOptions, TopicName};
+use rmqtt::types::{From as Sender, Id, Publish, SubRelations, SubscriptionOptions};
 
 use super::super::message::{
     Delivery, DeliveryOutcome, Message, Origin, Publication, Published, Qos,
 };
 use super::super::outbox::Outbox;
-use super::{Core, convert, record};
+use super::{Core, convert, matching, record};
 use crate::exchange::Refusal;
 
 /// A publish from inside the process: waits for room first, then routes.
@@ -38,7 +38,7 @@ pub(super) async fn publish(
     let sender = Sender::from_admin(id);
     let relations = match target {
         Some(target) => direct(context, &packet, target).await,
-        None => matches(context, &sender, &packet.topic).await,
+        None => matching::matches(context, &sender, &packet.topic).await,
     };
     core.outboxes
         .wait_for_room(&waited_for(core, &packet, &relations), None)
@@ -79,27 +79,6 @@ fn effective_qos(packet: &Publish, options: &SubscriptionOptions) -> Qos {
     convert::qos(packet.qos).min(convert::qos(options.qos()))
 }
 
-/// Who is subscribed to a topic: one row per client, one per shared group.
-pub(super) async fn matches(
-    context: &ServerContext,
-    sender: &Sender,
-    topic: &TopicName,
-) -> SubRelations {
-    let found = context
-        .extends
-        .router()
-        .await
-        .matches(sender.id.clone(), topic)
-        .await;
-    match found {
-        Ok(mut by_node) => by_node.remove(&context.node.id()).unwrap_or_default(),
-        Err(error) => {
-            tracing::warn!(%error, %topic, "the engine could not match a topic");
-            SubRelations::new()
-        }
-    }
-}
-
 /// One client, subscribed or not; nobody if it has no session.
 async fn direct(context: &ServerContext, packet: &Publish, target: &str) -> SubRelations {
     if !context.extends.shared().await.exist(target) {
@@ -127,7 +106,6 @@ pub(super) async fn route(
     mut relations: SubRelations,
 ) -> (Arc<Message>, usize) {
     let matched = relations.len();
-    let tag = core.tag();
     let (deliveries, outboxes) = rows(core, &packet, &mut relations);
     let message = Arc::new(Message {
         id: core.message_id(),
@@ -146,17 +124,33 @@ pub(super) async fn route(
     }
     record(core, &message);
     if packet.retain {
-        core.retained.set(tag, &message, &sender, &packet);
+        core.retained.set(core.tag(), &message, &sender, &packet);
     }
-    if outboxes.is_empty() {
-        return (message, matched);
+    for pass in matching::passes(relations.into_iter().zip(outboxes).collect()) {
+        let tag = core.tag();
+        let mut relations = SubRelations::with_capacity(pass.len());
+        for (relation, (outbox, index)) in pass {
+            outbox.queue(tag, message.clone(), index);
+            relations.push(relation);
+        }
+        // The engine reads this field only before routing; from here on it carries the tag.
+        packet.delay_interval = Some(tag);
+        hand_over(core, engine, sender.clone(), &packet, relations).await;
     }
-    for (outbox, index) in outboxes {
-        outbox.queue(tag, message.clone(), index);
-    }
-    // The engine reads this field only before routing; from here on it carries the tag.
-    packet.delay_interval = Some(tag);
-    if let Err((_, failed)) = engine.forwards_to(sender, &packet, relations, None).await {
+    (message, matched)
+}
+
+async fn hand_over(
+    core: &Core,
+    engine: &dyn Shared,
+    sender: Sender,
+    packet: &Publish,
+    relations: SubRelations,
+) {
+    let Some(tag) = packet.delay_interval else {
+        return;
+    };
+    if let Err((_, failed)) = engine.forwards_to(sender, packet, relations, None).await {
         for (to, _, _, reason) in failed {
             core.totals.messages_dropped.fetch_add(1, Ordering::Relaxed);
             core.outboxes.of(&to.client_id).dropped(
@@ -166,7 +160,6 @@ pub(super) async fn route(
             );
         }
     }
-    (message, matched)
 }
 
 /// The journal row of a message that the vendor's own service takes and nobody else gets.

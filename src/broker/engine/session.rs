@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use rmqtt::codec::error::DecodeError;
 use rmqtt::codec::v5::{DisconnectReasonCode, ToReasonCode};
 use rmqtt::context::ServerContext;
 use rmqtt::net::MqttError;
@@ -95,6 +96,17 @@ impl ClosingSession {
     }
 }
 
+/// What a codec can say of a packet.
+const MALFORMED: [DecodeError; 7] = [
+    DecodeError::InvalidLength,
+    DecodeError::InvalidProtocol,
+    DecodeError::InvalidTopicFilter,
+    DecodeError::InvalidTopicName,
+    DecodeError::MalformedPacket,
+    DecodeError::PacketIdRequired,
+    DecodeError::Utf8Error,
+];
+
 /// The reason code of the DISCONNECT, where the engine's own choice is not the standard's.
 fn disconnect_code(reason: &Reason) -> u8 {
     match reason {
@@ -107,6 +119,15 @@ fn disconnect_code(reason: &Reason) -> u8 {
                 (*code).into()
             }
         }
+        // What the codec finds wrong comes in words.
+        Reason::Error(words) => MALFORMED
+            .iter()
+            .find(|error| error.to_string() == **words)
+            .map_or(
+                DisconnectReasonCode::UnspecifiedError,
+                ToReasonCode::to_reason_code,
+            )
+            .into(),
         other => other.to_reason_code().into(),
     }
 }

@@ -14,7 +14,7 @@ use rmqtt::net::MqttError;
 use rmqtt::session::Session;
 use rmqtt::types::{
     AuthResult, ConnectInfo, From as Sender, FromType, Id, Message as SessionMessage, Publish,
-    PublishAclResult, PublishResult, Reason, Subscribe, SubscribeReturn,
+    PublishAclResult, PublishResult, Reason, SubRelations, Subscribe, SubscribeReturn,
 };
 
 use super::super::dialect::{
@@ -24,7 +24,7 @@ use super::super::dialect::{
 use super::super::gate::Key;
 use super::super::message::Publication;
 use super::super::outbox::ConnectionKey;
-use super::{Core, convert, routing};
+use super::{Core, convert, matching, routing};
 
 /// The topic under which a message that goes to nobody passes the engine: no client can publish
 /// to a name with U+0000.
@@ -39,6 +39,9 @@ pub(super) struct Doors {
     /// The engine asks twice about a publish, first for changes, then for permission; a client's
     /// own task asks one after the other.
     publishing: Mutex<HashMap<ByteString, PublishVerdict>>,
+    /// Who a permitted publish goes to, until it is routed: a shared subscription's choice must
+    /// be made once.
+    routes: Mutex<HashMap<ByteString, SubRelations>>,
 }
 
 impl Doors {
@@ -56,7 +59,20 @@ impl Doors {
         {
             peers.remove(&id.client_id);
             self.publishing.lock().remove(&id.client_id);
+            self.routes.lock().remove(&id.client_id);
         }
+    }
+
+    fn permitted(&self, client_id: ByteString, relations: SubRelations) {
+        self.routes.lock().insert(client_id, relations);
+    }
+
+    /// Who the publish goes to that a client was just permitted; nothing is known of a will.
+    pub(super) fn asked(&self, sender: &Sender) -> Option<SubRelations> {
+        if matches!(sender.typ(), FromType::LastWill) {
+            return None;
+        }
+        self.routes.lock().remove(&sender.client_id)
     }
 
     pub(super) fn dialect(&self, peer: &Peer) -> Option<Arc<dyn Dialect>> {
@@ -103,9 +119,8 @@ fn question(core: &Core, info: &ConnectInfo) -> Connect {
     let transport = core.listeners.transport(id.lid());
     let known = gate_key(id).and_then(|key| core.visitors.find(key));
     let (visitor, authentication) = known.unwrap_or_default();
-    let (method, data) = authentication.map_or((None, None), |asked| {
-        (Some(asked.method), asked.data)
-    });
+    let (method, data) =
+        authentication.map_or((None, None), |asked| (Some(asked.method), asked.data));
     Connect {
         client_id: id.client_id.to_string(),
         username: info.username().map(ToString::to_string),
@@ -337,8 +352,9 @@ pub(super) async fn permission(
         }
     }
     let sender = Sender::from_custom(session.id.clone());
-    let relations = routing::matches(context, &sender, &packet.topic).await;
+    let relations = matching::matches(context, &sender, &packet.topic).await;
     let targets = routing::waited_for(core, packet, &relations);
+    core.doors.permitted(client_id.clone(), relations);
     if targets.is_empty() {
         return PublishAclResult::allow();
     }
