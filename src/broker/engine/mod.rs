@@ -3,6 +3,7 @@
 //! subscribers and its journal row, `matching.rs` who they are, `registry.rs` the engine's sessions, `entry.rs` and
 //! `session.rs` one of them, `retained.rs` the retained store, `listeners.rs` the ports, `door.rs` a connection on
 //! its way to one, `exchange.rs` and `frame.rs` its packets, `verdicts.rs` who may what,
+//! `tenant.rs` which part of the topic tree is whose, `system.rs` the figures of `$SYS`,
 //! `grants.rs` what a CONNECT is granted, `convert.rs` our values from and to the engine's.
 
 mod convert;
@@ -18,12 +19,14 @@ mod registry;
 mod retained;
 mod routing;
 mod session;
+mod system;
+mod tenant;
 mod verdicts;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytestring::ByteString;
 use parking_lot::Mutex;
@@ -34,6 +37,8 @@ use tokio::sync::oneshot;
 pub(super) use self::door::Door;
 use self::listeners::Listeners;
 use self::retained::RetainedStore;
+use self::routing::To;
+use self::tenant::Scope;
 use self::verdicts::Doors;
 use super::dialect::{Dialect, Refused};
 use super::gate::Visitors;
@@ -65,6 +70,9 @@ struct Core {
     doors: Doors,
     visitors: Arc<Visitors>,
     on_refused: OnceLock<RefusedSink>,
+    started: Instant,
+    /// Whether a task publishes the figures of `$SYS`.
+    watched: AtomicBool,
 }
 
 /// The filters that the open dialect refuses.
@@ -154,6 +162,8 @@ impl Engine {
             doors: Doors::default(),
             visitors: Arc::default(),
             on_refused: OnceLock::new(),
+            started: Instant::now(),
+            watched: AtomicBool::new(false),
         });
         // The engine's load check would refuse connections on a busy CI machine.
         let context = ServerContext::new().busy_check_enable(false).build().await;
@@ -211,12 +221,15 @@ impl Engine {
     pub(super) async fn publish(
         &self,
         publication: Publication,
+        tenant: Option<&str>,
         target: Option<&str>,
     ) -> Result<Published, Refusal> {
         if self.stopped.load(Ordering::Acquire) {
             return Err(Refusal::Unavailable("it has stopped".into()));
         }
-        routing::publish(&self.core, &self.context, publication, target).await
+        let scope = Scope::of_vendor(&self.core, publication.origin.vendor, tenant);
+        let to = target.map_or(To::Everybody(scope), To::Client);
+        routing::publish(&self.core, &self.context, publication, to).await
     }
 
     pub(super) async fn clients(&self) -> Vec<Client> {

@@ -15,17 +15,26 @@ use super::super::message::{
     Delivery, DeliveryOutcome, Message, Origin, Publication, Published, Qos,
 };
 use super::super::outbox::Outbox;
-use super::{Core, convert, matching, record};
+use super::tenant::Scope;
+use super::{Core, convert, matching, record, tenant};
 use crate::exchange::Refusal;
+
+/// Who a publish from inside the process is for.
+pub(super) enum To<'a> {
+    /// All who are subscribed, in this part of the topic tree.
+    Everybody(Option<Scope>),
+    /// One client, subscribed or not.
+    Client(&'a str),
+}
 
 /// A publish from inside the process: waits for room first, then routes.
 pub(super) async fn publish(
     core: &Core,
     context: &ServerContext,
     publication: Publication,
-    target: Option<&str>,
+    to: To<'_>,
 ) -> Result<Published, Refusal> {
-    let packet = convert::publish(&publication, engine_time());
+    let mut packet = convert::publish(&publication, engine_time());
     let client_id = publication.origin.client_id.as_deref().unwrap_or("");
     let id = Id::new(
         context.node.id(),
@@ -36,9 +45,14 @@ pub(super) async fn publish(
         None,
     );
     let sender = Sender::from_admin(id);
-    let relations = match target {
-        Some(target) => direct(context, &packet, target).await,
-        None => matching::matches(context, &sender, &packet.topic).await,
+    let relations = match to {
+        To::Client(target) => direct(context, &packet, target).await,
+        To::Everybody(scope) => {
+            if let Some(scope) = scope {
+                packet.topic = scope.topic(&packet.topic);
+            }
+            matching::matches(context, &sender, &packet.topic).await
+        }
     };
     core.outboxes
         .wait_for_room(&waited_for(core, &packet, &relations), None)
@@ -111,7 +125,7 @@ pub(super) async fn route(
         id: core.message_id(),
         time: core.clock.now(),
         origin,
-        topic: packet.topic.to_string(),
+        topic: tenant::bare(&packet.topic).into_owned(),
         qos: convert::qos(packet.qos),
         retain: packet.retain,
         payload: packet.payload.clone(),
@@ -197,7 +211,7 @@ fn rows(
         let full = outbox.full(qos, core.outboxes.limit());
         deliveries.push(Delivery {
             client_id: client_id.to_string(),
-            topic: packet.topic.to_string(),
+            topic: tenant::bare(&packet.topic).into_owned(),
             qos,
             outcome: full.map_or(DeliveryOutcome::Queued, |_| DeliveryOutcome::Dropped),
             reason: full.map(ToOwned::to_owned),

@@ -24,7 +24,8 @@ use super::super::dialect::{
 use super::super::gate::Key;
 use super::super::message::Publication;
 use super::super::outbox::ConnectionKey;
-use super::{Core, convert, matching, routing};
+use super::routing::To;
+use super::{Core, convert, matching, routing, tenant};
 
 /// The topic under which a message that goes to nobody passes the engine: no client can publish
 /// to a name with U+0000.
@@ -150,12 +151,7 @@ pub(super) async fn connect(core: &Core, info: &ConnectInfo) -> AuthResult {
                 reason: "no vendor knows the authentication method".into(),
             })
         }
-        None if core.settings.open_clients => Ok(Grant {
-            surface: None,
-            tenant: None,
-            identity: connect.username.clone().unwrap_or_default(),
-            max_keep_alive: None,
-        }),
+        None if core.settings.open_clients => open_grant(core, &connect),
         None => Err(ConnectRefusal {
             code: ConnectCode::NotAuthorized,
             reason: "no vendor's credentials, and open_clients is false".into(),
@@ -229,6 +225,20 @@ pub(super) async fn reauthenticate(
             Err(refusal)
         }
     }
+}
+
+fn open_grant(core: &Core, connect: &Connect) -> Result<Grant, ConnectRefusal> {
+    let tenant = tenant::chosen(core, connect.username.as_deref());
+    let tenant = tenant.map_err(|reason| ConnectRefusal {
+        code: ConnectCode::BadUserNameOrPassword,
+        reason,
+    })?;
+    Ok(Grant {
+        surface: None,
+        tenant,
+        identity: connect.username.clone().unwrap_or_default(),
+        max_keep_alive: None,
+    })
 }
 
 fn open_verdict(core: &Core, publish: &Publish) -> PublishVerdict {
@@ -313,7 +323,7 @@ fn refused_publish(core: &Core, peer: &Peer, packet: &Publish, code: u8, reason:
         packet: "PUBLISH",
         client_id: peer.client_id.clone(),
         identity: Some(peer.grant.identity.clone()),
-        topic: Some(packet.topic.to_string()),
+        topic: Some(tenant::bare(&packet.topic).into_owned()),
         code,
         reason: reason.to_owned(),
     });
@@ -328,7 +338,9 @@ fn answer(core: &Arc<Core>, context: &ServerContext, client_id: &str, replies: V
     let (core, context, client_id) = (core.clone(), context.clone(), client_id.to_owned());
     tokio::spawn(async move {
         for reply in replies {
-            if let Err(refusal) = routing::publish(&core, &context, reply, Some(&client_id)).await {
+            if let Err(refusal) =
+                routing::publish(&core, &context, reply, To::Client(&client_id)).await
+            {
                 tracing::warn!(client_id, %refusal, "could not answer a client");
             }
         }
@@ -388,14 +400,15 @@ pub(super) async fn subscribe(
     subscribe: &Subscribe,
 ) -> Option<SubscribeReturn> {
     let peer = core.doors.peer(&session.id.client_id)?;
+    let bare = tenant::bare(&subscribe.topic_filter);
     let filter = match subscribe.opts.shared_group() {
-        Some(group) => format!("$share/{group}/{}", subscribe.topic_filter),
-        None => subscribe.topic_filter.to_string(),
+        Some(group) => format!("$share/{group}/{bare}"),
+        None => bare.to_string(),
     };
     let asked = convert::qos(subscribe.opts.qos());
     let verdict = match core.doors.dialect(&peer) {
         Some(dialect) => dialect.subscribe(&peer, &filter, asked),
-        None => open_subscribe(core, &subscribe.topic_filter, asked),
+        None => open_subscribe(core, &bare, asked),
     };
     let (code, reason, close) = match verdict {
         SubscribeVerdict::Allow(granted) => {
