@@ -123,7 +123,7 @@ impl Authority {
         };
         Ok(Self {
             ca_pem,
-            https: config(&[b"http/1.1"])?,
+            https: config(&[b"http/1.1", b"http/1.0"])?,
             mqtt: config(&[])?,
         })
     }
@@ -133,7 +133,7 @@ impl Authority {
         &self.ca_pem
     }
 
-    /// For HTTPS: offers `http/1.1` alone.
+    /// For HTTPS: `http/1.1`, or `http/1.0` for a client that offers nothing newer.
     pub fn https(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.https)
     }

@@ -128,6 +128,9 @@ pub enum PublishVerdict {
     Allow,
     /// It is routed with the retain flag cleared.
     AllowUnretained,
+    /// It is delivered, unretained, to the client of this id, subscribed or not, and to nobody
+    /// else.
+    DeliverTo(String),
     /// It is acknowledged and goes to nobody: it was for the vendor's service itself, which
     /// answers with these messages to the same client.
     Consume(Vec<Publication>),
@@ -203,7 +206,13 @@ pub trait Dialect: Send + Sync {
     /// The client has been accepted.
     fn connected(&self, _peer: &Peer) {}
 
-    /// The client's connection has ended; the reason is the engine's word for it.
+    /// Whether a message of this quality of service waits for the client while it is offline.
+    fn keeps_offline(&self, _peer: &Peer, _qos: Qos) -> bool {
+        true
+    }
+
+    /// The client's connection has ended; the reason is the engine's word for it. Not told of a
+    /// connection whose place another one of the same client id has taken.
     fn disconnected(&self, _peer: &Peer, _reason: &str) {}
 
     /// A filter has been granted.

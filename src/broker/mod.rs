@@ -211,6 +211,12 @@ impl Broker {
         self.engine.kick(client_id).await
     }
 
+    /// Closes a client's connection and leaves its session as it is; false if there is no such
+    /// client.
+    pub async fn close(&self, client_id: &str, reason: &str) -> bool {
+        self.engine.close(client_id, reason).await
+    }
+
     /// Totals since the start.
     pub fn counters(&self) -> Counters {
         self.engine.counters()

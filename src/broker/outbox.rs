@@ -102,6 +102,10 @@ impl Outbox {
             .is_some_and(|current| current != key)
     }
 
+    pub(super) fn is_connected(&self) -> bool {
+        self.state.lock().connection.is_some()
+    }
+
     pub(super) fn connected_at(&self) -> Option<Timestamp> {
         self.state.lock().connected_at
     }
@@ -167,6 +171,18 @@ impl Outbox {
         };
         self.room.notify_waiters();
         known
+    }
+
+    /// A delivery that counted as sent was not written after all; false if it is not known as
+    /// sent and unacknowledged.
+    pub(super) fn unsent(&self, tag: Tag) -> bool {
+        let mut state = self.state.lock();
+        let Some(row) = state.unacknowledged.remove(&tag) else {
+            return false;
+        };
+        self.write(&row, DeliveryOutcome::Queued, None);
+        state.waiting.insert(tag, row);
+        true
     }
 
     /// Enters a delivery that is being written without ever having waited here: a retained

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::broker::message::TopicFilter;
 use crate::exchange::Surface;
-use crate::vendor::{aliyun, nanomq};
+use crate::vendor::{aliyun, azure_event_grid, nanomq, tencent_iot, tencent_tc3, tencent_tdmq};
 use crate::{broker, journal, server, tls};
 
 pub use value::{ClockStart, LogFormat, LogLevel, NotAClockStart, NotAPort, NotASeed, Port, Seed};
@@ -73,8 +73,16 @@ pub struct Config {
     pub journal: journal::Settings,
     /// The Aliyun surface.
     pub aliyun: aliyun::Settings,
+    /// The Azure surface.
+    pub azure: azure_event_grid::Settings,
     /// The `NanoMQ` surface.
     pub nanomq: nanomq::Settings,
+    /// The Tencent IoT Hub surface.
+    pub tencent_iot: tencent_iot::Settings,
+    /// The Tencent TDMQ surface.
+    pub tencent_tdmq: tencent_tdmq::Settings,
+    /// The keys of Tencent's cloud APIs.
+    pub tencent_cloud: tencent_tc3::Settings,
 }
 
 impl Default for Config {
@@ -103,7 +111,11 @@ impl Default for Config {
             mqtt: broker::Settings::default(),
             journal: journal::Settings::default(),
             aliyun: aliyun::Settings::default(),
+            azure: azure_event_grid::Settings::default(),
             nanomq: nanomq::Settings::default(),
+            tencent_iot: tencent_iot::Settings::default(),
+            tencent_tdmq: tencent_tdmq::Settings::default(),
+            tencent_cloud: tencent_tc3::Settings::default(),
         }
     }
 }

@@ -50,24 +50,19 @@ impl Edge {
     }
 
     async fn vendor(&self, surface: Surface, request: &Request) -> Answer {
-        match self.vendors.answer(&self.app, surface, request).await {
-            Some(answer) => answer,
-            None => self.own(Some(surface), request, problem::not_emulated(surface)),
-        }
+        self.vendors.answer(&self.app, surface, request).await
     }
 
     /// Journals an answer that is the edge's own.
-    fn own(&self, surface: Option<Surface>, request: &Request, answer: Answer) -> Answer {
+    fn own(&self, request: &Request, answer: Answer) -> Answer {
         let receipt = self.app.receipt();
-        let mut opened = self.app.journal.open(surface, &receipt, request);
-        let reason = match (&request.malformed, surface) {
-            (Some(problem), _) => problem.to_string(),
-            (None, Some(surface)) => format!("the surface {surface} is not emulated yet"),
-            (None, None) => "neither host nor path belongs to a surface".to_owned(),
-        };
+        let mut opened = self.app.journal.open(None, &receipt, request);
+        let reason = request.malformed.as_ref().map_or_else(
+            || "neither host nor path belongs to a surface".to_owned(),
+            ToString::to_string,
+        );
         tracing::info!(
             target: "mqttstack::request",
-            vendor = surface.map(Surface::as_str),
             id = receipt.id,
             method = &*request.head.method,
             path = request.head.path(),
@@ -84,7 +79,7 @@ impl Edge {
             Some(problem) => problem::malformed(problem),
             None => problem::nowhere(&request.head.method, request.head.path()),
         };
-        self.own(None, request, answer)
+        self.own(request, answer)
     }
 }
 

@@ -1,10 +1,9 @@
-//! The edge's own answers, RFC 9457 problem documents: for requests that are nobody's, and for
-//! surfaces that this version does not emulate.
+//! The edge's own answers, RFC 9457 problem documents: for requests that are nobody's.
 
 use serde_json::{Value, json};
 
 use super::table::{ADMIN, ROWS};
-use crate::exchange::{Answer, Connection, Malformed, Surface, reason_phrase};
+use crate::exchange::{Answer, Connection, Malformed, reason_phrase};
 
 /// A problem with its status and what is wrong.
 pub(super) fn answer(status: u16, detail: &str) -> Answer {
@@ -22,15 +21,6 @@ pub(super) fn nowhere(method: &str, path: &str) -> Answer {
         404,
         &format!("no surface answers {method} {path} at this host"),
         Some(("surfaces", surfaces.into())),
-    )
-}
-
-/// The surface is known but not built.
-pub(super) fn not_emulated(surface: Surface) -> Answer {
-    document(
-        501,
-        &format!("this version of mqttstack does not emulate the surface {surface} yet"),
-        Some(("vendor", json!(surface))),
     )
 }
 

@@ -56,7 +56,10 @@ pub(super) const ROWS: [Row; 5] = [
             "/topics/{topic}/eventsubscriptions/*",
             "/mqtt/*",
             "/metadata/identity/*",
-            "/common/discovery/*",
+            "/msi/*",
+            "/subscriptions/*",
+            "/{tenant}/.well-known/*",
+            "/{tenant}/discovery/*",
             "/{tenant}/oauth2/*",
             "/{tenant}/v2.0/*",
         ],
@@ -65,6 +68,7 @@ pub(super) const ROWS: [Row; 5] = [
         surface: Surface::TencentTdmq,
         hosts: &[
             "tencent-tdmq.localhost",
+            "{instance}.mqtt.tencenttdmq.com",
             "mqtt.tencentcloudapi.com",
             "mqtt.{region}.tencentcloudapi.com",
         ],
@@ -211,6 +215,10 @@ mod tests {
             ("iotcloud.tencentcloudapi.com", Surface::TencentIot),
             ("tencent-iot.localhost:1", Surface::TencentIot),
             ("mqtt.tencentcloudapi.com", Surface::TencentTdmq),
+            (
+                "mqtt-example-sh-public.mqtt.tencenttdmq.com",
+                Surface::TencentTdmq,
+            ),
             ("mqtt.ap-beijing.tencentcloudapi.com", Surface::TencentTdmq),
             ("ns.westus3-1.ts.eventgrid.azure.net", Surface::Azure),
             ("ns.westus3-1.eventgrid.azure.net", Surface::Azure),
@@ -242,6 +250,11 @@ mod tests {
             ("/mqtt/messages?topic=a", Vendor(Surface::Azure)),
             ("/metadata/identity/oauth2/token", Vendor(Surface::Azure)),
             ("/common/discovery/instance", Vendor(Surface::Azure)),
+            ("/msi/token?resource=r", Vendor(Surface::Azure)),
+            (
+                "/adfs/.well-known/openid-configuration",
+                Vendor(Surface::Azure),
+            ),
             ("/tenant/oauth2/v2.0/token", Vendor(Surface::Azure)),
             (
                 "/tenant/v2.0/.well-known/openid-configuration",

@@ -121,7 +121,14 @@ impl Emulator {
     }
 
     async fn start(config: Config) -> Result<Self, StartError> {
-        let vendors = Vendors::new(config.aliyun.clone(), config.nanomq.clone())?;
+        let vendors = Vendors::new(
+            config.aliyun.clone(),
+            config.azure.clone(),
+            config.nanomq.clone(),
+            config.tencent_iot.clone(),
+            config.tencent_tdmq.clone(),
+            config.tencent_cloud.clone(),
+        )?;
         let authority = Authority::open(&config.tls, config.data_dir.as_deref())?;
         let mut addresses = Addresses::default();
         let http = Http::bind(&config, authority.https(), &mut addresses).await?;

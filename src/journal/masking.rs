@@ -11,7 +11,8 @@ use regex::{Captures, Regex};
 /// without case. One list for all vendors: a name that is secret for one is shown by none.
 const SECRET_NAMES: &str = "signature|sig|security_?token|bearer_?token|token|sts_?token|\
     access_?token|refresh_?token|id_?token|client_?secret|client_?assertion|assertion|password|\
-    access_?key_?secret|secret_?key|device_?secret|product_?secret|psk|device_?psk|private_?key";
+    access_?key_?secret|secret_?key|device_?secret|product_?secret|psk|device_?psk|defined_?psk|\
+    private_?key|device_?private_?key|client_?key";
 
 /// A parameter: its name, and `=` as it is written plain, in a string to sign, or in one that
 /// was encoded once more.

@@ -16,7 +16,10 @@ use crate::exchange::{Answer, BodyPolicy, Head, Request, Surface};
 use crate::pipeline::{Vendor, run};
 
 use self::aliyun::Aliyun;
+use self::azure_event_grid::AzureEventGrid;
 use self::nanomq::Nanomq;
+use self::tencent_iot::TencentIot;
+use self::tencent_tdmq::TencentTdmq;
 
 /// The vendors of one emulator. A new one is a field, and an arm in each match.
 #[derive(Debug, Clone)]
@@ -25,7 +28,10 @@ pub struct Vendors(Arc<Rooms>);
 #[derive(Debug)]
 struct Rooms {
     aliyun: Aliyun,
+    azure: AzureEventGrid,
     nanomq: Nanomq,
+    tencent_iot: TencentIot,
+    tencent_tdmq: TencentTdmq,
 }
 
 /// A vendor that cannot be what its settings say.
@@ -34,34 +40,65 @@ pub enum SettingsError {
     /// Aliyun's settings.
     #[error("{0}")]
     Aliyun(#[from] aliyun::SettingsError),
+    /// Azure's settings.
+    #[error("{0}")]
+    Azure(#[from] azure_event_grid::SettingsError),
     /// `NanoMQ`'s settings.
     #[error("{0}")]
     Nanomq(#[from] nanomq::SettingsError),
+    /// Tencent IoT Hub's settings.
+    #[error("{0}")]
+    TencentIot(#[from] tencent_iot::BadSeed),
+    /// Tencent TDMQ's settings.
+    #[error("{0}")]
+    TencentTdmq(#[from] tencent_tdmq::SettingsError),
 }
 
 impl Vendors {
     /// The surfaces that this version emulates.
-    pub const EMULATED: [Surface; 2] = [Surface::Aliyun, Surface::Nanomq];
+    pub const EMULATED: [Surface; 5] = [
+        Surface::Aliyun,
+        Surface::TencentIot,
+        Surface::TencentTdmq,
+        Surface::Azure,
+        Surface::Nanomq,
+    ];
 
     /// All vendors in their seeded state.
-    pub fn new(aliyun: aliyun::Settings, nanomq: nanomq::Settings) -> Result<Self, SettingsError> {
+    pub fn new(
+        aliyun: aliyun::Settings,
+        azure: azure_event_grid::Settings,
+        nanomq: nanomq::Settings,
+        tencent_iot: tencent_iot::Settings,
+        tencent_tdmq: tencent_tdmq::Settings,
+        tencent_cloud: tencent_tc3::Settings,
+    ) -> Result<Self, SettingsError> {
         Ok(Self(Arc::new(Rooms {
             aliyun: Aliyun::new(aliyun)?,
+            azure: AzureEventGrid::new(azure)?,
             nanomq: Nanomq::new(nanomq)?,
+            tencent_iot: TencentIot::new(tencent_iot, tencent_cloud.clone())?,
+            tencent_tdmq: TencentTdmq::new(tencent_tdmq, tencent_cloud)?,
         })))
     }
 
-    /// Tells those that care when they began.
+    /// Tells those that care when they began, and the broker who speaks a dialect of their own.
     pub fn started(&self, app: &App) {
+        self.0.aliyun.started(app);
+        self.0.azure.started(app);
         self.0.nanomq.started(app.clock.now());
+        app.broker.add_dialect(self.0.tencent_iot.dialect(app));
+        app.broker.add_dialect(self.0.tencent_tdmq.dialect(app));
     }
 
-    /// Walks a request for one surface; `None` where that surface is not emulated.
-    pub async fn answer(&self, app: &App, surface: Surface, request: &Request) -> Option<Answer> {
+    /// Walks a request for one surface.
+    pub async fn answer(&self, app: &App, surface: Surface, request: &Request) -> Answer {
         match surface {
-            Surface::Aliyun => Some(run(app, &self.0.aliyun, request).await),
-            Surface::Nanomq => Some(run(app, &self.0.nanomq, request).await),
-            Surface::TencentIot | Surface::TencentTdmq | Surface::Azure => None,
+            Surface::Aliyun => run(app, &self.0.aliyun, request).await,
+            Surface::Azure => run(app, &self.0.azure, request).await,
+            Surface::Nanomq => run(app, &self.0.nanomq, request).await,
+            Surface::TencentIot => run(app, &self.0.tencent_iot, request).await,
+            Surface::TencentTdmq => run(app, &self.0.tencent_tdmq, request).await,
         }
     }
 
@@ -69,15 +106,20 @@ impl Vendors {
     pub fn body_policy(&self, surface: Surface, head: &Head) -> BodyPolicy {
         match surface {
             Surface::Aliyun => self.0.aliyun.body_policy(head),
+            Surface::Azure => self.0.azure.body_policy(head),
             Surface::Nanomq => self.0.nanomq.body_policy(head),
-            Surface::TencentIot | Surface::TencentTdmq | Surface::Azure => BodyPolicy::default(),
+            Surface::TencentIot => self.0.tencent_iot.body_policy(head),
+            Surface::TencentTdmq => self.0.tencent_tdmq.body_policy(head),
         }
     }
 
     /// Puts every vendor's resources back to the configured ones.
     pub fn reset(&self, app: &App) {
         self.0.aliyun.reset();
+        self.0.azure.reset();
         self.0.nanomq.reset();
+        self.0.tencent_iot.reset();
+        self.0.tencent_tdmq.reset();
         self.0.nanomq.count_from(app.broker.counters());
     }
 }

@@ -289,6 +289,25 @@ async fn members_of_a_shared_subscription_take_turns_and_each_message_comes_once
 }
 
 #[tokio::test]
+async fn members_of_a_shared_subscription_take_turns_with_what_a_client_publishes_too() {
+    let bench = bench(Settings::default()).await;
+    let mut one = Device::v4(bench.address, "one").await;
+    let mut two = Device::v5(bench.address, "two").await;
+    one.subscribe("$share/g/s/+", 1).await;
+    two.subscribe("$share/g/s/+", 1).await;
+    let mut publisher = Device::v4(bench.address, "publisher").await;
+    for n in ["0", "1", "2", "3"] {
+        publisher.publish("s/t", 1, false, n).await;
+    }
+    for n in ["0", "2"] {
+        assert_eq!(one.receive().await.payload, n);
+    }
+    for n in ["1", "3"] {
+        assert_eq!(two.receive().await.payload, n);
+    }
+}
+
+#[tokio::test]
 async fn an_offline_session_gets_what_it_missed_and_the_journal_follows_it() {
     let bench = bench(Settings::default()).await;
     let persistent = || {

@@ -384,7 +384,7 @@ async fn a_client_that_does_not_hold_the_key_of_its_certificate_is_refused() {
 }
 
 #[tokio::test]
-async fn http_1_1_is_the_only_application_protocol_of_https_and_mqtt_takes_any() {
+async fn https_speaks_http_1_as_its_only_application_protocol_and_mqtt_takes_any() {
     let (_, site) = echo().await;
     let with = |protocols: &[&str]| {
         let mut config = client_config(&site, TLS13);
@@ -396,6 +396,8 @@ async fn http_1_1_is_the_only_application_protocol_of_https_and_mqtt_takes_any()
     };
     let stream = connect_tls(&site, with(&["h2", "http/1.1"])).await.unwrap();
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
+    let stream = connect_tls(&site, with(&["http/1.0"])).await.unwrap();
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"http/1.0"[..]));
     assert!(connect_tls(&site, with(&["h2"])).await.is_err());
 
     let (one, other) = tokio::io::duplex(16 << 10);

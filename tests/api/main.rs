@@ -9,8 +9,10 @@
 
 mod admin;
 mod aliyun;
+mod aliyun_mqtt;
 mod broker;
 mod clock;
+mod concurrency;
 mod config;
 mod conformance;
 mod container;
@@ -31,4 +33,5 @@ mod program;
 mod raw;
 mod robustness;
 mod shutdown;
+mod tencent_iot;
 mod wire;

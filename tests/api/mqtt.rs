@@ -18,6 +18,7 @@ pub struct Received {
     pub payload: Bytes,
     pub qos: u8,
     pub retain: bool,
+    pub dup: bool,
     pub properties: Option<v5packets::PublishProperties>,
 }
 
@@ -47,6 +48,8 @@ pub struct Options {
     pub clean: bool,
     pub will: Option<(String, String)>,
     pub session_expiry: Option<u32>,
+    pub credentials: Option<(String, String)>,
+    pub keep_alive: Option<u64>,
 }
 
 impl Options {
@@ -56,6 +59,16 @@ impl Options {
             clean: true,
             will: None,
             session_expiry: None,
+            credentials: None,
+            keep_alive: None,
+        }
+    }
+
+    /// With a user name and a password.
+    pub fn login(client_id: &str, username: &str, password: &str) -> Self {
+        Self {
+            credentials: Some((username.into(), password.into())),
+            ..Self::new(client_id)
         }
     }
 }
@@ -76,6 +89,12 @@ impl Device {
     }
 
     pub async fn connect_v4(address: SocketAddr, options: Options) -> Self {
+        let accepted = Self::try_v4(address, options).await;
+        accepted.expect("the connection was not accepted")
+    }
+
+    /// Connects over MQTT 3.1.1; `None` if the connection is refused.
+    pub async fn try_v4(address: SocketAddr, options: Options) -> Option<Self> {
         use rumqttc::{Event as E, LastWill, MqttOptions, Packet as P, QoS, SubscribeReasonCode};
         let mut mqtt =
             MqttOptions::new(options.client_id, address.ip().to_string(), address.port());
@@ -83,6 +102,12 @@ impl Device {
             .set_max_packet_size(1 << 20, 1 << 20);
         if let Some((topic, payload)) = options.will {
             mqtt.set_last_will(LastWill::new(topic, payload, QoS::AtLeastOnce, false));
+        }
+        if let Some((username, password)) = options.credentials {
+            mqtt.set_credentials(username, password);
+        }
+        if let Some(seconds) = options.keep_alive {
+            mqtt.set_keep_alive(Duration::from_secs(seconds));
         }
         let (client, mut eventloop) = rumqttc::AsyncClient::new(mqtt, 64);
         let (sender, events) = mpsc::unbounded_channel();
@@ -106,6 +131,7 @@ impl Device {
                         payload: publish.payload,
                         qos: publish.qos as u8,
                         retain: publish.retain,
+                        dup: publish.dup,
                         properties: None,
                     }),
                     Ok(E::Incoming(P::PubAck(_) | P::PubComp(_))) => Event::Acknowledged,
@@ -122,6 +148,12 @@ impl Device {
     }
 
     pub async fn connect_v5(address: SocketAddr, options: Options) -> Self {
+        let accepted = Self::try_v5(address, options).await;
+        accepted.expect("the connection was not accepted")
+    }
+
+    /// Connects over MQTT 5; `None` if the connection is refused.
+    pub async fn try_v5(address: SocketAddr, options: Options) -> Option<Self> {
         use rumqttc::v5::mqttbytes::QoS;
         use rumqttc::v5::mqttbytes::v5::{LastWill, Packet as P, SubscribeReasonCode};
         use rumqttc::v5::{Event as E, MqttOptions};
@@ -131,6 +163,12 @@ impl Device {
         mqtt.set_session_expiry_interval(options.session_expiry);
         if let Some((topic, payload)) = options.will {
             mqtt.set_last_will(LastWill::new(topic, payload, QoS::AtLeastOnce, false, None));
+        }
+        if let Some((username, password)) = options.credentials {
+            mqtt.set_credentials(username, password);
+        }
+        if let Some(seconds) = options.keep_alive {
+            mqtt.set_keep_alive(Duration::from_secs(seconds));
         }
         let (client, mut eventloop) = rumqttc::v5::AsyncClient::new(mqtt, 64);
         let (sender, events) = mpsc::unbounded_channel();
@@ -154,6 +192,7 @@ impl Device {
                         payload: publish.payload,
                         qos: publish.qos as u8,
                         retain: publish.retain,
+                        dup: publish.dup,
                         properties: publish.properties,
                     }),
                     Ok(E::Incoming(P::PubAck(_) | P::PubComp(_))) => Event::Acknowledged,
@@ -169,7 +208,7 @@ impl Device {
         Self::ready(Handle::V5(client), events).await
     }
 
-    async fn ready(handle: Handle, events: mpsc::UnboundedReceiver<Event>) -> Self {
+    async fn ready(handle: Handle, events: mpsc::UnboundedReceiver<Event>) -> Option<Self> {
         let mut device = Self {
             handle,
             events,
@@ -177,9 +216,9 @@ impl Device {
         };
         match device.next().await {
             Event::Connected { session_present } => device.session_present = session_present,
-            _ => panic!("the connection was not accepted"),
+            _ => return None,
         }
-        device
+        Some(device)
     }
 
     async fn next(&mut self) -> Event {
@@ -219,6 +258,12 @@ impl Device {
 
     /// Publishes and, above QoS 0, waits for the acknowledgement.
     pub async fn publish(&mut self, topic: &str, qos: u8, retain: bool, payload: &str) {
+        let taken = self.try_publish(topic, qos, retain, payload).await;
+        assert!(taken, "the connection ended instead of an acknowledgement");
+    }
+
+    /// The same; false if the connection ends instead of an acknowledgement.
+    pub async fn try_publish(&mut self, topic: &str, qos: u8, retain: bool, payload: &str) -> bool {
         match &self.handle {
             Handle::V4(client) => {
                 let qos = rumqttc::qos(qos).unwrap();
@@ -233,12 +278,12 @@ impl Device {
             }
         }
         if qos == 0 {
-            return;
+            return true;
         }
         loop {
             match self.next().await {
-                Event::Acknowledged => return,
-                Event::Ended => panic!("the connection ended instead of an acknowledgement"),
+                Event::Acknowledged => return true,
+                Event::Ended => return false,
                 _ => {}
             }
         }
@@ -260,12 +305,19 @@ impl Device {
         while !matches!(self.next().await, Event::Ended) {}
     }
 
-    /// Leaves with a DISCONNECT and waits for the end of the connection.
-    pub async fn leave(mut self) {
+    /// Leaves with a DISCONNECT and waits for the end of the connection; what came until then.
+    pub async fn leave(mut self) -> Vec<Received> {
         match &self.handle {
             Handle::V4(client) => client.disconnect().await.unwrap(),
             Handle::V5(client) => client.disconnect().await.unwrap(),
         }
-        self.ended().await;
+        let mut rest = vec![];
+        loop {
+            match self.next().await {
+                Event::Received(received) => rest.push(received),
+                Event::Ended => return rest,
+                _ => {}
+            }
+        }
     }
 }

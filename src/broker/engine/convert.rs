@@ -125,6 +125,7 @@ pub(super) async fn client(core: &Core, context: &ServerContext, id: Id) -> Opti
         .doors
         .peer(&session.id.client_id)
         .map(|peer| peer.grant.clone());
+    let ceiling = grant.as_ref().and_then(|grant| grant.max_keep_alive);
     let (queued, inflight) = outbox.as_ref().map_or((0, 0), |outbox| outbox.lengths());
     let tally = |pick: fn(&super::super::outbox::Tally) -> &std::sync::atomic::AtomicU64| {
         outbox
@@ -139,7 +140,10 @@ pub(super) async fn client(core: &Core, context: &ServerContext, id: Id) -> Opti
         identity: grant.as_ref().map(|grant| grant.identity.clone()),
         connected: session.connected().await.unwrap_or(false),
         protocol_version: info.proto_ver(),
-        keep_alive: info.keep_alive().min(core.settings.max_keep_alive),
+        keep_alive: info
+            .keep_alive()
+            .min(ceiling.unwrap_or(u16::MAX))
+            .min(core.settings.max_keep_alive),
         clean_start: info.clean_start(),
         transport: core.listeners.transport(session.id.lid()),
         peer: session.id.remote_addr,

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio_util::codec::{Decoder, Encoder};
 
 use super::super::gate::{Authentication, Ending, Key};
-use super::{Core, frame, verdicts};
+use super::{Core, admission, frame};
 
 /// The high four bits of a packet's first byte.
 const PUBLISH: u8 = 0x30;
@@ -141,7 +141,7 @@ impl Exchange {
                 "the authentication method is not the one of the CONNECT",
             ));
         }
-        let granted = verdicts::reauthenticate(&self.core, self.key, auth.auth_data).await;
+        let granted = admission::reauthenticate(&self.core, self.key, auth.auth_data).await;
         if let Err(refusal) = granted {
             return Err(Ending::new(refusal.code.code(5), refusal.reason));
         }

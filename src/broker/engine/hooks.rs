@@ -15,10 +15,10 @@ use rmqtt::session::Session;
 use rmqtt::types::{From as Sender, Publish, Reason, Subscribe, To};
 
 use super::super::SYSTEM_PREFIX;
-use super::super::message::{Delivery, DeliveryOutcome};
+use super::super::message::{Delivery, DeliveryOutcome, Qos};
 use super::super::outbox::Tag;
 use super::tenant::Scope;
-use super::{Core, convert, system, tenant, verdicts};
+use super::{Core, admission, convert, system, tenant, verdicts};
 
 const QUESTIONS: [Type; 16] = [
     Type::ClientSubscribe,
@@ -61,7 +61,7 @@ impl Handler for Hooks {
     async fn hook(&self, parameter: &Parameter, acc: Option<HookResult>) -> ReturnType {
         match parameter {
             Parameter::ClientAuthenticate(info) => {
-                let verdict = verdicts::connect(&self.core, info).await;
+                let verdict = admission::connect(&self.core, info).await;
                 return (false, Some(HookResult::AuthResult(verdict)));
             }
             Parameter::SessionCreated(session) => self.session_created(session),
@@ -101,8 +101,8 @@ impl Handler for Hooks {
                     verdicts::permission(&self.core, &self.context, session, publish).await;
                 return (false, Some(HookResult::PublishAclResult(verdict)));
             }
-            Parameter::MessageDelivered(session, _, publish) => {
-                self.delivered(session, publish);
+            Parameter::MessageDelivered(session, sender, publish) => {
+                self.delivered(session, sender, publish);
                 if let Cow::Owned(topic) = outside(&publish.topic) {
                     let mut changed = Publish::clone(publish);
                     changed.topic = topic;
@@ -170,13 +170,13 @@ impl Hooks {
         self.core.totals.connects.fetch_add(1, Ordering::Relaxed);
         let outbox = self.core.outboxes.of(&session.id.client_id);
         outbox.connected(verdicts::connection_key(&session.id));
-        verdicts::notify(&self.core, &session.id.client_id, |dialect, peer| {
+        verdicts::notify(&self.core, &session.id, |dialect, peer| {
             dialect.connected(peer);
         });
     }
 
     fn disconnected(&self, session: &Session, reason: &Reason) {
-        verdicts::notify(&self.core, &session.id.client_id, |dialect, peer| {
+        verdicts::notify(&self.core, &session.id, |dialect, peer| {
             dialect.disconnected(peer, &reason.to_string());
         });
         self.core.totals.disconnects.fetch_add(1, Ordering::Relaxed);
@@ -202,6 +202,7 @@ impl Hooks {
             .fetch_add(count as u64, Ordering::Relaxed);
         self.forget_subscriptions(client_id);
         self.core.doors.forget(&session.id);
+        self.core.writing.forget(client_id);
     }
 
     fn forget_subscriptions(&self, client_id: &ByteString) {
@@ -222,7 +223,7 @@ impl Hooks {
             .lock()
             .entry(key)
             .or_insert_with(|| self.core.next_order.fetch_add(1, Ordering::Relaxed));
-        verdicts::notify(&self.core, &session.id.client_id, |dialect, peer| {
+        verdicts::notify(&self.core, &session.id, |dialect, peer| {
             dialect.subscribed(
                 peer,
                 &tenant::bare(filter),
@@ -257,11 +258,15 @@ impl Hooks {
         Some(changed)
     }
 
-    fn delivered(&self, session: &Session, publish: &Publish) {
+    fn delivered(&self, session: &Session, sender: &Sender, publish: &Publish) {
         let Some(tag) = publish.delay_interval else {
             return;
         };
         let qos = convert::qos(publish.qos);
+        if qos != Qos::AtMostOnce {
+            let client_id = &session.id.client_id;
+            self.core.writing.begin(client_id, sender, publish);
+        }
         self.core
             .totals
             .messages_out

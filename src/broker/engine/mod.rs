@@ -1,14 +1,18 @@
 //! The MQTT engine: rmqtt as a library. This folder alone names its types, so that it can be
 //! exchanged. `hooks.rs` is what the engine asks us, `routing.rs` how a message finds its
-//! subscribers and its journal row, `matching.rs` who they are, `registry.rs` the engine's sessions, `entry.rs` and
-//! `session.rs` one of them, `retained.rs` the retained store, `listeners.rs` the ports, `door.rs` a connection on
-//! its way to one, `exchange.rs` and `frame.rs` its packets, `verdicts.rs` who may what,
-//! `tenant.rs` which part of the topic tree is whose, `system.rs` the figures of `$SYS`,
-//! `grants.rs` what a CONNECT is granted, `convert.rs` our values from and to the engine's.
+//! subscribers and its journal row, `matching.rs` who they are, `crossing.rs` how it gets to their
+//! sessions, `registry.rs` the engine's sessions, `session.rs` one of them, `retained.rs` the
+//! retained store, `listeners.rs` the ports, `door.rs` a connection on its way to one,
+//! `exchange.rs` and `frame.rs` its packets, `admission.rs` who may connect,
+//! `verdicts.rs` who may what, `tenant.rs` which part
+//! of the topic tree is whose, `system.rs` the figures of `$SYS`, `grants.rs` what a CONNECT is
+//! granted, `convert.rs` our values from and to the engine's.
 
+mod admission;
 mod convert;
+mod crossing;
 mod door;
-mod entry;
+mod ending;
 mod exchange;
 mod frame;
 mod grants;
@@ -34,10 +38,12 @@ use rmqtt::context::ServerContext;
 use rmqtt::types::{Id, Message as SessionMessage, Subscribe, Unsubscribe};
 use tokio::sync::oneshot;
 
+use self::crossing::Crossing;
 pub(super) use self::door::Door;
 use self::listeners::Listeners;
 use self::retained::RetainedStore;
 use self::routing::To;
+use self::session::Writing;
 use self::tenant::Scope;
 use self::verdicts::Doors;
 use super::dialect::{Dialect, Refused};
@@ -68,6 +74,9 @@ struct Core {
     next_order: AtomicU64,
     listeners: Listeners,
     doors: Doors,
+    writing: Writing,
+    /// Set when the engine is there, before anything can be published.
+    crossing: OnceLock<Crossing>,
     visitors: Arc<Visitors>,
     on_refused: OnceLock<RefusedSink>,
     started: Instant,
@@ -160,6 +169,8 @@ impl Engine {
             next_order: AtomicU64::new(1),
             listeners: Listeners::default(),
             doors: Doors::default(),
+            writing: Writing::default(),
+            crossing: OnceLock::new(),
             visitors: Arc::default(),
             on_refused: OnceLock::new(),
             started: Instant::now(),
@@ -278,6 +289,10 @@ impl Engine {
         let id = self.id_of(client_id);
         let mut entry = self.context.extends.shared().await.entry(id);
         entry.exist() && entry.kick(true, true, true).await.is_ok()
+    }
+
+    pub(super) async fn close(&self, client_id: &str, reason: &str) -> bool {
+        verdicts::close(&self.context, &self.id_of(client_id), reason.to_owned()).await
     }
 
     pub(super) async fn clear_sessions(&self) {

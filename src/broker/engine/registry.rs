@@ -19,15 +19,17 @@ use rmqtt::types::{
     TopicFilter, TopicName,
 };
 
-use super::entry::Ordered;
-use super::{Core, convert, matching, routing, verdicts};
+use super::crossing::{Crossing, Takeover};
+use super::{Core, convert, routing, verdicts};
 
 /// Puts our routing in the place of the engine's.
 pub(super) async fn install(context: &ServerContext, core: &Arc<Core>) {
+    let engine = DefaultShared::new(Some(context.clone()));
+    core.crossing.get_or_init(|| Crossing::new(engine.clone()));
     *context.extends.shared_mut().await = Box::new(Registry {
         core: core.clone(),
         context: context.clone(),
-        engine: DefaultShared::new(Some(context.clone())),
+        engine,
     });
     *context.extends.shared_subscription_mut().await = Box::new(RoundRobin::default());
 }
@@ -53,19 +55,14 @@ impl Shared for Registry {
         if &*packet.topic == verdicts::TO_NOBODY {
             return Ok(0);
         }
-        let asked = self.core.doors.asked(&sender);
-        let relations = match asked {
-            Some(relations) => relations,
-            None => matching::matches(&self.context, &sender, &packet.topic).await,
-        };
+        let relations = routing::meant_for(&self.context, &sender, &packet).await;
         let origin = convert::origin(&self.core, &sender);
-        let (_, matched) =
-            routing::route(&self.core, &self.engine, sender, packet, origin, relations).await;
+        let (_, matched) = routing::route(&self.core, &sender, packet, origin, relations);
         Ok(matched)
     }
 
     fn entry(&self, id: Id) -> Box<dyn Entry> {
-        Box::new(Ordered(self.engine.entry(id)))
+        Box::new(Takeover::new(self.core.clone(), self.engine.entry(id)))
     }
 
     fn exist(&self, client_id: &str) -> bool {
@@ -212,7 +209,9 @@ impl SharedSubscription for RoundRobin {
         }
         let turn = turns.entry((group.clone(), topic.clone())).or_default();
         let chosen = *candidates.get(*turn % candidates.len().max(1))?;
-        *turn = turn.wrapping_add(1);
+        if !routing::only_looking() {
+            *turn = turn.wrapping_add(1);
+        }
         Some((chosen, anyone_online))
     }
 }

@@ -8,7 +8,6 @@ use std::sync::atomic::Ordering;
 use bytestring::ByteString;
 use parking_lot::Mutex;
 use rmqtt::context::ServerContext;
-use rmqtt::shared::Shared;
 use rmqtt::types::{From as Sender, Id, Publish, SubRelations, SubscriptionOptions};
 
 use super::super::message::{
@@ -57,16 +56,7 @@ pub(super) async fn publish(
     core.outboxes
         .wait_for_room(&waited_for(core, &packet, &relations), None)
         .await?;
-    let shared = context.extends.shared().await;
-    let (message, matched) = route(
-        core,
-        &**shared,
-        sender,
-        packet,
-        publication.origin,
-        relations,
-    )
-    .await;
+    let (message, matched) = route(core, &sender, packet, publication.origin, relations);
     Ok(Published { message, matched })
 }
 
@@ -93,6 +83,38 @@ fn effective_qos(packet: &Publish, options: &SubscriptionOptions) -> Qos {
     convert::qos(packet.qos).min(convert::qos(options.qos()))
 }
 
+tokio::task_local! {
+    /// Set while subscribers are looked up and nothing is delivered yet.
+    static LOOKING: ();
+}
+
+/// Whom a client's publish would go to now; no shared group's turn is taken by asking.
+pub(super) async fn would_reach(
+    context: &ServerContext,
+    sender: &Sender,
+    packet: &Publish,
+) -> SubRelations {
+    LOOKING.scope((), meant_for(context, sender, packet)).await
+}
+
+/// Whether the subscribers are only looked up: see [`would_reach`].
+pub(super) fn only_looking() -> bool {
+    LOOKING.try_with(|()| ()).is_ok()
+}
+
+/// Who a client's publish is meant for: the one client that its dialect named, else whoever is
+/// subscribed.
+pub(super) async fn meant_for(
+    context: &ServerContext,
+    sender: &Sender,
+    packet: &Publish,
+) -> SubRelations {
+    match &packet.target_clientid {
+        Some(target) => direct(context, packet, target).await,
+        None => matching::matches(context, sender, &packet.topic).await,
+    }
+}
+
 /// One client, subscribed or not; nobody if it has no session.
 async fn direct(context: &ServerContext, packet: &Publish, target: &str) -> SubRelations {
     if !context.extends.shared().await.exist(target) {
@@ -111,10 +133,9 @@ async fn direct(context: &ServerContext, packet: &Publish, target: &str) -> SubR
 
 /// Gives a message its journal row and hands it to the engine. Returns how many subscribers it
 /// was meant for.
-pub(super) async fn route(
+pub(super) fn route(
     core: &Core,
-    engine: &dyn Shared,
-    sender: Sender,
+    sender: &Sender,
     mut packet: Publish,
     origin: Origin,
     mut relations: SubRelations,
@@ -138,42 +159,24 @@ pub(super) async fn route(
     }
     record(core, &message);
     if packet.retain {
-        core.retained.set(core.tag(), &message, &sender, &packet);
+        core.retained.set(core.tag(), &message, sender, &packet);
     }
+    let Some(crossing) = core.crossing.get() else {
+        return (message, matched);
+    };
     for pass in matching::passes(relations.into_iter().zip(outboxes).collect()) {
+        // The engine reads this field only before routing; from here on it carries the tag.
         let tag = core.tag();
-        let mut relations = SubRelations::with_capacity(pass.len());
+        packet.delay_interval = Some(tag);
         for (relation, (outbox, index)) in pass {
             outbox.queue(tag, message.clone(), index);
-            relations.push(relation);
+            if let Err(reason) = crossing.deliver(sender, &packet, relation) {
+                core.totals.messages_dropped.fetch_add(1, Ordering::Relaxed);
+                outbox.dropped(tag, DeliveryOutcome::Dropped, reason);
+            }
         }
-        // The engine reads this field only before routing; from here on it carries the tag.
-        packet.delay_interval = Some(tag);
-        hand_over(core, engine, sender.clone(), &packet, relations).await;
     }
     (message, matched)
-}
-
-async fn hand_over(
-    core: &Core,
-    engine: &dyn Shared,
-    sender: Sender,
-    packet: &Publish,
-    relations: SubRelations,
-) {
-    let Some(tag) = packet.delay_interval else {
-        return;
-    };
-    if let Err((_, failed)) = engine.forwards_to(sender, packet, relations, None).await {
-        for (to, _, _, reason) in failed {
-            core.totals.messages_dropped.fetch_add(1, Ordering::Relaxed);
-            core.outboxes.of(&to.client_id).dropped(
-                tag,
-                DeliveryOutcome::Dropped,
-                &reason.to_string(),
-            );
-        }
-    }
 }
 
 /// The journal row of a message that the vendor's own service takes and nobody else gets.
@@ -195,6 +198,17 @@ pub(super) fn keep_consumed(core: &Core, sender: &Sender, packet: &Publish) {
     );
 }
 
+/// Why a client that is offline does not get a message later.
+fn lost_offline(core: &Core, outbox: &Outbox, client_id: &str, qos: Qos) -> Option<&'static str> {
+    if outbox.is_connected() {
+        return None;
+    }
+    let peer = core.doors.peer(client_id)?;
+    let dialect = core.doors.dialect(&peer)?;
+    (!dialect.keeps_offline(&peer, qos))
+        .then_some("the client is offline, and its vendor keeps no message of this QoS for it")
+}
+
 /// The rows of a message's deliveries, and the outbox with the index of its row for each one
 /// that goes on; takes those out of `relations` that must be given up at once.
 fn rows(
@@ -208,7 +222,9 @@ fn rows(
     relations.retain(|(_, client_id, options, _, _)| {
         let outbox = core.outboxes.of(client_id);
         let qos = effective_qos(packet, options);
-        let full = outbox.full(qos, core.outboxes.limit());
+        let full = outbox
+            .full(qos, core.outboxes.limit())
+            .or_else(|| lost_offline(core, &outbox, client_id, qos));
         deliveries.push(Delivery {
             client_id: client_id.to_string(),
             topic: tenant::bare(&packet.topic).into_owned(),

@@ -1,32 +1,56 @@
-//! Ends a connection when its client sends DISCONNECT: the engine itself waits for the client
-//! to close (MQTT 5.0 section 3.14.4: the server should close it), so a client that does not
-//! would stay connected. Tells the gate why a connection ends. Everything else is the engine's
-//! own session.
+//! One session of the engine, with two repairs. It ends a connection when its client sends
+//! DISCONNECT: the engine itself waits for the client to close (MQTT 5.0 section 3.14.4: the
+//! server should close it), so a client that does not would stay connected. And it keeps a
+//! delivery whose write failed. It also tells the gate why a connection ends (`ending.rs`).
+//! Everything else is the engine's own session.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use rmqtt::codec::error::DecodeError;
-use rmqtt::codec::v5::{DisconnectReasonCode, ToReasonCode};
+use bytestring::ByteString;
+use parking_lot::Mutex;
 use rmqtt::context::ServerContext;
-use rmqtt::net::MqttError;
+use rmqtt::inflight::OutInflightMessage;
 use rmqtt::session::{DefaultSessionManager, SessionLike, SessionManager};
 use rmqtt::types::{
-    ConnectInfo, ConnectInfoType, Disconnect, DisconnectInfo, FitterType, Id, ListenerConfig,
-    MessageQueueType, OutInflightType, Password, Reason, SessionSubs, SubscriptionOptions,
-    Subscriptions, TimestampMillis, TopicFilter, UserName,
+    ConnectInfo, ConnectInfoType, Disconnect, DisconnectInfo, FitterType, From as Sender, Id,
+    ListenerConfig, MessageQueueType, OutInflightType, Password, Publish, Reason, SessionSubs,
+    SubscriptionOptions, Subscriptions, TimestampMillis, TopicFilter, UserName,
 };
 
-use super::super::gate::{Ending, Visitors};
-use super::Core;
+use super::{Core, ending};
 
 type Result<T> = rmqtt::Result<T>;
 
 pub(super) async fn install(context: &ServerContext, core: &Arc<Core>) {
-    *context.extends.session_mgr_mut().await = Box::new(Sessions(core.visitors.clone()));
+    *context.extends.session_mgr_mut().await = Box::new(Sessions(core.clone()));
 }
 
-struct Sessions(Arc<Visitors>);
+struct Sessions(Arc<Core>);
+
+/// The delivery that is being written to each client. The engine takes it out of the queue
+/// before it writes and knows it as unacknowledged only afterwards, so that a write that fails
+/// would lose it.
+#[derive(Default)]
+pub(super) struct Writing(Mutex<HashMap<ByteString, (Sender, Publish)>>);
+
+impl Writing {
+    /// A delivery is about to be written.
+    pub(super) fn begin(&self, client_id: &ByteString, sender: &Sender, packet: &Publish) {
+        let entry = (sender.clone(), packet.clone());
+        self.0.lock().insert(client_id.clone(), entry);
+    }
+
+    /// Forgets a client whose session is over.
+    pub(super) fn forget(&self, client_id: &str) {
+        self.take(client_id);
+    }
+
+    fn take(&self, client_id: &str) -> Option<(Sender, Publish)> {
+        self.0.lock().remove(client_id)
+    }
+}
 
 #[async_trait]
 impl SessionManager for Sessions {
@@ -69,14 +93,14 @@ impl SessionManager for Sessions {
             .await?;
         Ok(Arc::new(ClosingSession {
             session,
-            visitors: self.0.clone(),
+            core: self.0.clone(),
         }))
     }
 }
 
 struct ClosingSession {
     session: Arc<dyn SessionLike>,
-    visitors: Arc<Visitors>,
+    core: Arc<Core>,
 }
 
 impl ClosingSession {
@@ -88,47 +112,42 @@ impl ClosingSession {
         let Some(peer) = id.remote_addr.filter(|_| !left) else {
             return;
         };
-        if matches!(reason, Reason::ConnectRemoteClose) {
+        if let Some(ending) = ending::of(reason) {
+            self.core.visitors.end((id.lid(), peer), ending);
+        }
+    }
+
+    /// Puts the delivery whose write failed back to the head of the queue.
+    async fn keep_unwritten(&self) {
+        let client_id = &self.session.id().client_id;
+        let Some((sender, mut packet)) = self.core.writing.take(client_id) else {
+            return;
+        };
+        let Some((tag, outbox)) = packet
+            .delay_interval
+            .zip(self.core.outboxes.find(client_id))
+        else {
+            return;
+        };
+        let inflight = self
+            .session
+            .out_inflight()
+            .write()
+            .await
+            .clone_inflight_messages();
+        let written = |message: &OutInflightMessage| message.publish.delay_interval == Some(tag);
+        if inflight.iter().any(written) || !outbox.unsent(tag) {
             return;
         }
-        let ending = Ending::new(disconnect_code(reason), reason.to_string());
-        self.visitors.end((id.lid(), peer), ending);
-    }
-}
-
-/// What a codec can say of a packet.
-const MALFORMED: [DecodeError; 7] = [
-    DecodeError::InvalidLength,
-    DecodeError::InvalidProtocol,
-    DecodeError::InvalidTopicFilter,
-    DecodeError::InvalidTopicName,
-    DecodeError::MalformedPacket,
-    DecodeError::PacketIdRequired,
-    DecodeError::Utf8Error,
-];
-
-/// The reason code of the DISCONNECT, where the engine's own choice is not the standard's.
-fn disconnect_code(reason: &Reason) -> u8 {
-    match reason {
-        Reason::ConnectKicked(false) => DisconnectReasonCode::SessionTakenOver.into(),
-        Reason::MqttError(MqttError::PublishAckReason(code, words)) => {
-            // MQTT 5.0 section 3.3.2.3.4: an alias that stands for no topic.
-            if words.contains("alias") {
-                DisconnectReasonCode::ProtocolError.into()
-            } else {
-                (*code).into()
+        packet.packet_id = None;
+        let queue = self.session.deliver_queue();
+        let mut waiting = vec![(sender, packet)];
+        waiting.extend(std::iter::from_fn(|| queue.pop()));
+        for entry in waiting {
+            if queue.push(entry).is_err() {
+                tracing::warn!(%client_id, "the engine's queue is full");
             }
         }
-        // What the codec finds wrong comes in words.
-        Reason::Error(words) => MALFORMED
-            .iter()
-            .find(|error| error.to_string() == **words)
-            .map_or(
-                DisconnectReasonCode::UnspecifiedError,
-                ToReasonCode::to_reason_code,
-            )
-            .into(),
-        other => other.to_reason_code().into(),
     }
 }
 
@@ -140,6 +159,9 @@ impl SessionLike for ClosingSession {
         reason: Option<Reason>,
     ) -> Result<()> {
         let left = packet.is_some();
+        if !left {
+            self.keep_unwritten().await;
+        }
         self.session.disconnected_set(packet, reason).await?;
         if left {
             // An error ends the session's loop; the will was discarded before.

@@ -1,11 +1,11 @@
-//! Who may connect, publish and subscribe: puts the engine's questions to the client's dialect,
-//! tells the journal of every refusal, and turns the verdicts into the engine's.
+//! Who may publish and subscribe: puts the engine's questions to the client's dialect, tells the
+//! journal of every refusal, and turns the verdicts into the engine's. Who may connect is in
+//! `admission.rs`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use bytes::Bytes;
 use bytestring::ByteString;
 use parking_lot::{Mutex, RwLock};
 use rmqtt::codec::v5::{PublishAckReason, SubscribeAckReason};
@@ -13,19 +13,18 @@ use rmqtt::context::ServerContext;
 use rmqtt::net::MqttError;
 use rmqtt::session::Session;
 use rmqtt::types::{
-    AuthResult, ConnectInfo, From as Sender, FromType, Id, Message as SessionMessage, Publish,
-    PublishAclResult, PublishResult, Reason, SubRelations, Subscribe, SubscribeReturn,
+    From as Sender, FromType, Id, Message as SessionMessage, Publish, PublishAclResult,
+    PublishResult, Reason, Subscribe, SubscribeReturn,
 };
 
 use super::super::dialect::{
-    Connect, ConnectCode, ConnectRefusal, Dialect, Grant, Peer, Publish as PublishQuestion,
-    PublishVerdict, Refused, SubscribeVerdict,
+    Connect, Dialect, Grant, Peer, Publish as PublishQuestion, PublishVerdict, Refused,
+    SubscribeVerdict,
 };
-use super::super::gate::Key;
 use super::super::message::Publication;
 use super::super::outbox::ConnectionKey;
 use super::routing::To;
-use super::{Core, convert, matching, routing, tenant};
+use super::{Core, convert, routing, tenant};
 
 /// The topic under which a message that goes to nobody passes the engine: no client can publish
 /// to a name with U+0000.
@@ -36,19 +35,23 @@ pub(super) const TO_NOBODY: &str = "\0";
 pub(super) struct Doors {
     pub dialects: RwLock<Vec<Arc<dyn Dialect>>>,
     /// By client id; the key tells a client's connections apart.
-    peers: RwLock<HashMap<ByteString, (ConnectionKey, Arc<Peer>)>>,
+    pub(super) peers: RwLock<HashMap<ByteString, (ConnectionKey, Arc<Peer>)>>,
     /// The engine asks twice about a publish, first for changes, then for permission; a client's
     /// own task asks one after the other.
     publishing: Mutex<HashMap<ByteString, PublishVerdict>>,
-    /// Who a permitted publish goes to, until it is routed: a shared subscription's choice must
-    /// be made once.
-    routes: Mutex<HashMap<ByteString, SubRelations>>,
 }
 
 impl Doors {
     pub(super) fn peer(&self, client_id: &str) -> Option<Arc<Peer>> {
         let peers = self.peers.read();
         peers.get(client_id).map(|(_, peer)| peer.clone())
+    }
+
+    /// The same, unless a newer connection has taken this one's place.
+    fn peer_of(&self, id: &Id) -> Option<Arc<Peer>> {
+        let peers = self.peers.read();
+        let (key, peer) = peers.get(&id.client_id)?;
+        (*key == connection_key(id)).then(|| peer.clone())
     }
 
     /// Forgets a client whose session is over, unless it has connected again meanwhile.
@@ -60,20 +63,7 @@ impl Doors {
         {
             peers.remove(&id.client_id);
             self.publishing.lock().remove(&id.client_id);
-            self.routes.lock().remove(&id.client_id);
         }
-    }
-
-    fn permitted(&self, client_id: ByteString, relations: SubRelations) {
-        self.routes.lock().insert(client_id, relations);
-    }
-
-    /// Who the publish goes to that a client was just permitted; nothing is known of a will.
-    pub(super) fn asked(&self, sender: &Sender) -> Option<SubRelations> {
-        if matches!(sender.typ(), FromType::LastWill) {
-            return None;
-        }
-        self.routes.lock().remove(&sender.client_id)
     }
 
     pub(super) fn dialect(&self, peer: &Peer) -> Option<Arc<dyn Dialect>> {
@@ -86,7 +76,7 @@ impl Doors {
     }
 
     /// Gives a connected client another grant.
-    fn regrant(&self, client_id: &str, grant: Grant) {
+    pub(super) fn regrant(&self, client_id: &str, grant: Grant) {
         if let Some((_, peer)) = self.peers.write().get_mut(client_id) {
             *peer = Arc::new(Peer {
                 grant: Arc::new(grant),
@@ -95,7 +85,7 @@ impl Doors {
         }
     }
 
-    fn claimant(&self, connect: &Connect) -> Option<Arc<dyn Dialect>> {
+    pub(super) fn claimant(&self, connect: &Connect) -> Option<Arc<dyn Dialect>> {
         let dialects = self.dialects.read();
         dialects
             .iter()
@@ -107,138 +97,6 @@ impl Doors {
 /// Tells one connection of a client id from its others.
 pub(super) fn connection_key(id: &Id) -> ConnectionKey {
     ConnectionKey(id.remote_addr, id.create_time)
-}
-
-/// What the gate calls a connection; `None` for one that has no address.
-fn gate_key(id: &Id) -> Option<Key> {
-    id.remote_addr.map(|peer| (id.lid(), peer))
-}
-
-/// What a CONNECT says, in our words.
-fn question(core: &Core, info: &ConnectInfo) -> Connect {
-    let id = info.id();
-    let transport = core.listeners.transport(id.lid());
-    let known = gate_key(id).and_then(|key| core.visitors.find(key));
-    let (visitor, authentication) = known.unwrap_or_default();
-    let (method, data) =
-        authentication.map_or((None, None), |asked| (Some(asked.method), asked.data));
-    Connect {
-        client_id: id.client_id.to_string(),
-        username: info.username().map(ToString::to_string),
-        password: info.password().cloned(),
-        protocol_version: info.proto_ver(),
-        clean_start: info.clean_start(),
-        keep_alive: info.keep_alive(),
-        will: convert::will(info),
-        transport,
-        peer: info.ipaddress(),
-        tls: visitor,
-        authentication_method: method,
-        authentication_data: data,
-    }
-}
-
-pub(super) async fn connect(core: &Core, info: &ConnectInfo) -> AuthResult {
-    let connect = question(core, info);
-    let dialect = core.doors.claimant(&connect);
-    let key = gate_key(info.id());
-    let verdict = match &dialect {
-        Some(dialect) => dialect.connect(&connect).await,
-        None if connect.authentication_method.is_some() => {
-            key.inspect(|&key| core.visitors.refuse_method(key));
-            Err(ConnectRefusal {
-                code: ConnectCode::NotAuthorized,
-                reason: "no vendor knows the authentication method".into(),
-            })
-        }
-        None if core.settings.open_clients => open_grant(core, &connect),
-        None => Err(ConnectRefusal {
-            code: ConnectCode::NotAuthorized,
-            reason: "no vendor's credentials, and open_clients is false".into(),
-        }),
-    };
-    match verdict {
-        Ok(grant) => {
-            key.inspect(|&key| core.visitors.accepted(key, &connect));
-            let peer = Peer {
-                client_id: connect.client_id,
-                grant: Arc::new(grant),
-                protocol_version: connect.protocol_version,
-            };
-            let id = info.id();
-            let entry = (connection_key(id), Arc::new(peer));
-            core.doors.peers.write().insert(id.client_id.clone(), entry);
-            AuthResult::Allow(false, None)
-        }
-        Err(refusal) => {
-            core.refused(Refused {
-                surface: dialect.map(|dialect| dialect.surface()),
-                packet: "CONNECT",
-                identity: connect.username.clone(),
-                topic: None,
-                code: refusal.code.code(connect.protocol_version),
-                reason: refusal.reason,
-                client_id: connect.client_id,
-            });
-            match refusal.code {
-                ConnectCode::BadUserNameOrPassword => AuthResult::BadUsernameOrPassword,
-                ConnectCode::NotAuthorized => AuthResult::NotAuthorized,
-            }
-        }
-    }
-}
-
-/// Puts a client's new authentication data to its dialect.
-pub(super) async fn reauthenticate(
-    core: &Core,
-    key: Key,
-    data: Option<Bytes>,
-) -> Result<(), ConnectRefusal> {
-    let refusal = |reason: &str| ConnectRefusal {
-        code: ConnectCode::NotAuthorized,
-        reason: reason.into(),
-    };
-    let mut connect = core
-        .visitors
-        .connect(key)
-        .ok_or_else(|| refusal("the CONNECT has not been answered yet"))?;
-    connect.authentication_data = data;
-    let peer = core.doors.peer(&connect.client_id);
-    let asked = peer.and_then(|peer| Some((core.doors.dialect(&peer)?, peer)));
-    let (dialect, peer) = asked.ok_or_else(|| refusal("the session has ended"))?;
-    let verdict = dialect.reauthenticate(&peer, &connect).await;
-    match verdict {
-        Ok(grant) => {
-            core.doors.regrant(&connect.client_id, grant);
-            Ok(())
-        }
-        Err(refusal) => {
-            core.refused(Refused {
-                surface: peer.grant.surface,
-                packet: "AUTH",
-                identity: Some(peer.grant.identity.clone()),
-                topic: None,
-                code: refusal.code.code(connect.protocol_version),
-                reason: refusal.reason.clone(),
-                client_id: connect.client_id,
-            });
-            Err(refusal)
-        }
-    }
-}
-
-fn open_grant(core: &Core, connect: &Connect) -> Result<Grant, ConnectRefusal> {
-    let tenant = tenant::chosen(core, connect.username.as_deref());
-    let tenant = tenant.map_err(|reason| ConnectRefusal {
-        code: ConnectCode::BadUserNameOrPassword,
-        reason,
-    })?;
-    Ok(Grant {
-        surface: None,
-        tenant,
-        identity: connect.username.clone().unwrap_or_default(),
-        max_keep_alive: None,
-    })
 }
 
 fn open_verdict(core: &Core, publish: &Publish) -> PublishVerdict {
@@ -286,6 +144,10 @@ pub(super) fn publish(
     match &verdict {
         PublishVerdict::Allow => return None,
         PublishVerdict::AllowUnretained => changed.retain = false,
+        PublishVerdict::DeliverTo(target) => {
+            changed.retain = false;
+            changed.target_clientid = Some(ByteString::from(target.as_str()));
+        }
         PublishVerdict::Consume(replies) => {
             routing::keep_consumed(core, sender, packet);
             answer(core, context, client_id, replies.clone());
@@ -298,13 +160,8 @@ pub(super) fn publish(
             changed.topic = ByteString::from_static(TO_NOBODY);
         }
         PublishVerdict::Close { reason } => {
-            refused_publish(
-                core,
-                &peer,
-                packet,
-                PublishAckReason::NotAuthorized.into(),
-                reason,
-            );
+            let code = PublishAckReason::NotAuthorized.into();
+            refused_publish(core, &peer, packet, code, reason);
             changed.topic = ByteString::from_static(TO_NOBODY);
         }
     }
@@ -356,7 +213,10 @@ pub(super) async fn permission(
 ) -> PublishAclResult {
     let client_id = &session.id.client_id;
     match core.doors.publishing.lock().remove(client_id) {
-        None | Some(PublishVerdict::Allow | PublishVerdict::AllowUnretained) => {}
+        None
+        | Some(
+            PublishVerdict::Allow | PublishVerdict::AllowUnretained | PublishVerdict::DeliverTo(_),
+        ) => {}
         Some(PublishVerdict::Consume(_)) => return PublishAclResult::allow(),
         Some(PublishVerdict::Refuse { code, reason }) => return refuse(code, reason, false),
         Some(PublishVerdict::Close { reason }) => {
@@ -364,9 +224,8 @@ pub(super) async fn permission(
         }
     }
     let sender = Sender::from_custom(session.id.clone());
-    let relations = matching::matches(context, &sender, &packet.topic).await;
+    let relations = routing::would_reach(context, &sender, packet).await;
     let targets = routing::waited_for(core, packet, &relations);
-    core.doors.permitted(client_id.clone(), relations);
     if targets.is_empty() {
         return PublishAclResult::allow();
     }
@@ -452,23 +311,22 @@ fn open_subscribe(core: &Core, filter: &str, qos: super::Qos) -> SubscribeVerdic
     SubscribeVerdict::Allow(qos)
 }
 
-/// Asks a client's own task to close its connection once it has written what it is writing.
-async fn close(context: &ServerContext, id: &Id, reason: String) {
+/// Asks a client's own task to close its connection once it has written what it is writing;
+/// false if there is no such task.
+pub(super) async fn close(context: &ServerContext, id: &Id, reason: String) -> bool {
     let entry = context.extends.shared().await.entry(id.clone());
-    if let Some(sender) = entry.tx()
-        && sender
-            .unbounded_send(SessionMessage::Closed(Reason::MqttError(
-                MqttError::PublishAckReason(PublishAckReason::NotAuthorized, reason.into()),
-            )))
-            .is_err()
-    {
-        tracing::debug!(%id, "the connection was gone before it could be closed");
-    }
+    let message = SessionMessage::Closed(Reason::MqttError(MqttError::PublishAckReason(
+        PublishAckReason::NotAuthorized,
+        reason.into(),
+    )));
+    entry
+        .tx()
+        .is_some_and(|sender| sender.unbounded_send(message).is_ok())
 }
 
 /// What an engine's session stands for, for a dialect's notices.
-pub(super) fn notify(core: &Core, client_id: &str, tell: impl FnOnce(&dyn Dialect, &Peer)) {
-    if let Some(peer) = core.doors.peer(client_id)
+pub(super) fn notify(core: &Core, id: &Id, tell: impl FnOnce(&dyn Dialect, &Peer)) {
+    if let Some(peer) = core.doors.peer_of(id)
         && let Some(dialect) = core.doors.dialect(&peer)
     {
         tell(&*dialect, &peer);

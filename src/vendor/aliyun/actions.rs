@@ -1,5 +1,5 @@
 //! The actions of OnsMqtt 2020-04-20, all fifty, with what the vendor's metadata says of each.
-//! What an emulated one does is in `api.rs`; the others are refused as not supported.
+//! What an emulated one does is in `api/`; the others are refused as not supported.
 
 use super::error::Error;
 
@@ -39,42 +39,50 @@ const fn action(name: &'static str, methods: Methods, plain_http: bool, per_seco
     }
 }
 
+/// An action that mqttstack emulates.
+const fn done(name: &'static str, methods: Methods, plain_http: bool, per_second: u32) -> Action {
+    Action {
+        emulated: true,
+        ..action(name, methods, plain_http, per_second)
+    }
+}
+
 use Methods::{Both, Get, Post};
 
 /// Sources: the vendor's OpenAPI metadata (methods, schemes) and its QPS limits page.
 #[rustfmt::skip]
 pub static ACTIONS: [Action; 50] = [
-    Action { emulated: true, ..action("SendMessage", Post, true, 1000) },
-    action("ApplyToken", Post, true, 100),
-    action("QueryToken", Both, true, 100),
-    action("RevokeToken", Post, true, 5),
-    action("CreateGroupId", Post, true, 10),
-    action("DeleteGroupId", Post, true, 10),
-    action("ListGroupId", Both, true, 10),
-    action("QuerySessionByClientId", Both, true, 500),
-    action("BatchQuerySessionByClientIds", Both, true, 100),
-    action("RegisterDeviceCredential", Post, true, 500),
-    action("GetDeviceCredential", Post, true, 500),
-    action("RefreshDeviceCredential", Post, true, 500),
-    action("UnRegisterDeviceCredential", Post, true, 500),
-    action("ListDeviceCredentialClientId", Both, true, 500),
-    action("CloseConnection", Post, false, 0),
-    action("QueryMqttTraceMessagePublish", Both, true, 500),
-    action("QueryMqttTraceMessageSubscribe", Both, true, 500),
-    action("QueryMqttTraceMessageOfClient", Both, true, 500),
-    action("QueryMqttTraceDevice", Both, true, 500),
-    action("ListInstances", Both, false, 0),
-    action("AddCustomAuthIdentity", Post, false, 0),
-    action("UpdateCustomAuthIdentity", Post, false, 0),
-    action("QueryCustomAuthIdentity", Get, false, 0),
-    action("DeleteCustomAuthIdentity", Post, false, 0),
-    action("AddCustomAuthPermission", Post, false, 0),
-    action("UpdateCustomAuthPermission", Post, false, 0),
-    action("QueryCustomAuthPermission", Get, false, 0),
-    action("DeleteCustomAuthPermission", Post, false, 0),
-    action("AddCustomAuthConnectBlack", Post, false, 0),
-    action("DeleteCustomAuthConnectBlack", Post, false, 0),
-    action("QueryCustomAuthConnectBlack", Get, false, 0),
+    done("SendMessage", Post, true, 1000),
+    done("ApplyToken", Post, true, 100),
+    done("QueryToken", Both, true, 100),
+    done("RevokeToken", Post, true, 5),
+    done("CreateGroupId", Post, true, 10),
+    done("DeleteGroupId", Post, true, 10),
+    done("ListGroupId", Both, true, 10),
+    done("QuerySessionByClientId", Both, true, 500),
+    done("BatchQuerySessionByClientIds", Both, true, 100),
+    done("RegisterDeviceCredential", Post, true, 500),
+    done("GetDeviceCredential", Post, true, 500),
+    done("RefreshDeviceCredential", Post, true, 500),
+    done("UnRegisterDeviceCredential", Post, true, 500),
+    done("ListDeviceCredentialClientId", Both, true, 500),
+    done("CloseConnection", Post, false, 0),
+    done("QueryMqttTraceMessagePublish", Both, true, 500),
+    done("QueryMqttTraceMessageSubscribe", Both, true, 500),
+    done("QueryMqttTraceMessageOfClient", Both, true, 500),
+    done("QueryMqttTraceDevice", Both, true, 500),
+    done("ListInstances", Both, false, 0),
+    done("AddCustomAuthIdentity", Post, false, 0),
+    done("UpdateCustomAuthIdentity", Post, false, 0),
+    done("QueryCustomAuthIdentity", Get, false, 0),
+    done("DeleteCustomAuthIdentity", Post, false, 0),
+    done("AddCustomAuthPermission", Post, false, 0),
+    done("UpdateCustomAuthPermission", Post, false, 0),
+    done("QueryCustomAuthPermission", Get, false, 0),
+    done("DeleteCustomAuthPermission", Post, false, 0),
+    done("AddCustomAuthConnectBlack", Post, false, 0),
+    done("DeleteCustomAuthConnectBlack", Post, false, 0),
+    done("QueryCustomAuthConnectBlack", Get, false, 0),
     action("GetRegisterCode", Get, true, 500),
     action("RegisterCaCertificate", Both, true, 500),
     action("ActiveCaCertificate", Both, true, 500),

@@ -91,6 +91,34 @@ pub enum Error {
     SendMessageFailed,
     /// The product is overloaded.
     SystemOverFlow,
+    /// Too many calls of `ApplyToken`.
+    ApplyTokenOverFlow,
+    /// Too many calls of `QueryToken`.
+    QueryTokenOverFlow,
+    /// Too many calls of `RevokeToken`.
+    RevokeTokenOverFlow,
+    /// The parameters' values are not acceptable, as the group actions say it.
+    ParameterFieldCheckFailed,
+    /// There is no such instance, as the group actions say it.
+    InstanceNotFound,
+    /// There is such a group already.
+    GroupIdAlreadyExsited,
+    /// The group belongs to somebody else.
+    GroupIdAlreadyUsedByOtherUsers,
+    /// There is no such group.
+    ResourcePermissionCheckFailed,
+    /// The product could not make the group.
+    CreateGroupIdError,
+    /// The product could not delete the group.
+    DeleteGroupIdError,
+    /// The device has no credential.
+    DeviceCredentialNotFound,
+    /// The device has a credential already.
+    DeviceCredentialExsit,
+    /// There are too many device credentials.
+    DeviceCredentialNumExceed,
+    /// There are too many entries of custom authentication.
+    CustomAuthOverCapacity,
     /// What a shared room refused; said in one of the ways above.
     Shared(Refusal),
 }
@@ -167,6 +195,8 @@ const GATEWAY: &str = "developer.aliyun.com ask/278265, help.aliyun.com 60629";
 const SIBLING: &str = "error lists of sibling products (PolarDB, DTS)";
 /// The vendor's page of this action.
 const PRODUCT: &str = "OnsMqtt 2020-04-20 SendMessage, error codes";
+/// The vendor's metadata, error codes of the other actions.
+const PER_ACTION: &str = "OnsMqtt 2020-04-20 metadata, error codes of the action";
 /// Nothing found; after the pattern of the other rows.
 const PATTERN: &str = "after the gateway's pattern";
 
@@ -186,6 +216,7 @@ impl Error {
 
     /// Status, code and message. `overflow` chooses how a call over the quota is said.
     #[rustfmt::skip]
+    #[expect(clippy::too_many_lines, reason = "it is the table")]
     pub fn row(&self, overflow: Overflow) -> Row {
         use Standing::{Assumed, Captured, Documented};
         match self {
@@ -226,6 +257,23 @@ impl Error {
             Self::InternalError => row(500, "InternalError", INTERNAL, Documented, PRODUCT),
             Self::SendMessageFailed => row(500, "SendMessageFailed", "A storage exception occurred while sending the message. Please try again.", Documented, PRODUCT),
             Self::SystemOverFlow => row(500, "SystemOverFlow", OVERFLOW, Documented, PRODUCT),
+            Self::ApplyTokenOverFlow => row(400, "ApplyTokenOverFlow", "You have applied for tokens too many times. Please try again later.", Documented, PER_ACTION),
+            Self::QueryTokenOverFlow => row(400, "QueryTokenOverFlow", "You have queried tokens too many times. Please try again later.", Documented, PER_ACTION),
+            Self::RevokeTokenOverFlow => row(400, "RevokeTokenOverFlow", "You have revoked tokens too many times. Please try again later.", Documented, PER_ACTION),
+            Self::ParameterFieldCheckFailed => row(400, "ParameterFieldCheckFailed", "Failed to validate the parameters. The parameters may be missing or invalid.", Documented, PER_ACTION),
+            Self::InstanceNotFound => row(400, "InstanceNotFound", "Failed to find the instance. The instanceId may be invalid.", Documented, PER_ACTION),
+            Self::GroupIdAlreadyExsited => row(400, "GroupIdAlreadyExsited", "The specified GroupId already exists.", Documented, PER_ACTION),
+            Self::GroupIdAlreadyUsedByOtherUsers => row(400, "GroupIdAlreadyUsedByOtherUsers", "The current GroupId is used by another user. Please change to a different GroupId.", Documented, PER_ACTION),
+            Self::ResourcePermissionCheckFailed => row(400, "ResourcePermissionCheckFailed", "An error occurred while validating the resource permissions. Please check the account that created the instance, topic, and GroupId, and check their permission settings.", Documented, PER_ACTION),
+            Self::CreateGroupIdError => row(500, "CreateGroupIdError", "Failed to create GroupId. Try again later.", Documented, PER_ACTION),
+            Self::DeleteGroupIdError => row(500, "DeleteGroupIdError", "Failed to delete GroupId. Try again later.", Documented, PER_ACTION),
+            Self::DeviceCredentialNotFound => row(400, "DeviceCredentialNotFound", "Device Credential Not Found. Check if the device certificate is registered.", Documented, PER_ACTION),
+            Self::DeviceCredentialExsit => row(400, "DeviceCredentialExsit", "Device Credential Exsit", Documented, PER_ACTION),
+            Self::DeviceCredentialNumExceed => row(400, "DeviceCredentialNumExceed", "The number of device credentia exceeds the limit. Please revoke unused device certificates", Documented, PER_ACTION),
+            Self::CustomAuthOverCapacity => row(400, "Customauth.over.capacity", "Over custom auth capacity.", Documented, PER_ACTION),
+            Self::Shared(Refusal::TooManyRequests { operation: "ApplyToken", .. }) if overflow == Overflow::Product => Self::ApplyTokenOverFlow.row(overflow),
+            Self::Shared(Refusal::TooManyRequests { operation: "QueryToken", .. }) if overflow == Overflow::Product => Self::QueryTokenOverFlow.row(overflow),
+            Self::Shared(Refusal::TooManyRequests { operation: "RevokeToken", .. }) if overflow == Overflow::Product => Self::RevokeTokenOverFlow.row(overflow),
             Self::Shared(Refusal::TooManyRequests { .. }) => match overflow {
                 Overflow::Product => row(500, "SystemOverFlow", OVERFLOW, Assumed, PRODUCT),
                 Overflow::Gateway => row(400, "Throttling.User", FLOW, Assumed, GATEWAY),

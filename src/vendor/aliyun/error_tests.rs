@@ -67,7 +67,21 @@ fn name(error: &Error) -> String {
         | Error::ApiNotSupport
         | Error::InternalError
         | Error::SendMessageFailed
-        | Error::SystemOverFlow => debug,
+        | Error::SystemOverFlow
+        | Error::ApplyTokenOverFlow
+        | Error::QueryTokenOverFlow
+        | Error::RevokeTokenOverFlow
+        | Error::ParameterFieldCheckFailed
+        | Error::InstanceNotFound
+        | Error::GroupIdAlreadyExsited
+        | Error::GroupIdAlreadyUsedByOtherUsers
+        | Error::ResourcePermissionCheckFailed
+        | Error::CreateGroupIdError
+        | Error::DeleteGroupIdError
+        | Error::DeviceCredentialNotFound
+        | Error::DeviceCredentialExsit
+        | Error::DeviceCredentialNumExceed
+        | Error::CustomAuthOverCapacity => debug,
     };
     shown
         .split(|c: char| !c.is_alphanumeric())
@@ -145,6 +159,20 @@ fn every() -> Vec<Error> {
         Error::InternalError,
         Error::SendMessageFailed,
         Error::SystemOverFlow,
+        Error::ApplyTokenOverFlow,
+        Error::QueryTokenOverFlow,
+        Error::RevokeTokenOverFlow,
+        Error::ParameterFieldCheckFailed,
+        Error::InstanceNotFound,
+        Error::GroupIdAlreadyExsited,
+        Error::GroupIdAlreadyUsedByOtherUsers,
+        Error::ResourcePermissionCheckFailed,
+        Error::CreateGroupIdError,
+        Error::DeleteGroupIdError,
+        Error::DeviceCredentialNotFound,
+        Error::DeviceCredentialExsit,
+        Error::DeviceCredentialNumExceed,
+        Error::CustomAuthOverCapacity,
     ];
     errors.extend(refusals.map(Error::Shared));
     errors

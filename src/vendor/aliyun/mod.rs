@@ -1,21 +1,29 @@
 //! Aliyun ApsaraMQ for MQTT: the `OnsMqtt` OpenAPI, version 2020-04-20, as its SDKs call it.
 //!
 //! A request is read into `parameters.rs` and `envelope.rs`, its sender proven in `auth/`, its
-//! action found in `actions.rs` and performed in `api.rs`; answers are written by `wire.rs`,
-//! refusals by `error.rs`. The order of the checks is in [`Aliyun::admit`] below.
+//! action found in `actions.rs` and performed in `api/`; answers are written by `wire.rs`,
+//! refusals by `error.rs`. What is remembered is in `store/`; MQTT clients meet `mqtt/`. The order of the checks is in [`Aliyun::admit`] below.
 
 pub mod actions;
 mod api;
 mod auth;
+mod client_id;
 mod envelope;
 pub mod error;
 mod host;
+mod mqtt;
 mod parameters;
 pub mod settings;
 pub mod store;
 mod topic;
 mod wire;
 
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+
+use crate::app::App;
 use crate::broker::message::Qos;
 use crate::exchange::{Answer, BodyPolicy, Head, Receipt, Request, Scheme, Surface};
 use crate::pipeline::{Charge, Vendor, Walk};
@@ -25,8 +33,10 @@ use self::api::Call;
 use self::auth::{Authenticator, Caller};
 use self::envelope::Envelope;
 use self::error::Rendering;
+use self::mqtt::{ApsaraMqtt, Guard, Watch};
 use self::parameters::Parameters;
 use self::store::Store;
+use self::wire::Field;
 
 pub use self::error::Error;
 pub use self::settings::{Settings, SettingsError};
@@ -38,10 +48,11 @@ const VERSION: &str = "2020-04-20";
 /// The Aliyun surface.
 #[derive(Debug)]
 pub struct Aliyun {
-    settings: Settings,
+    settings: Arc<Settings>,
     qos: Qos,
-    authenticator: Authenticator,
-    store: Store,
+    authenticator: Arc<Authenticator>,
+    store: Arc<Store>,
+    watching: Mutex<Option<Guard>>,
 }
 
 /// A call that was let in.
@@ -70,10 +81,29 @@ impl Aliyun {
         }
         Ok(Self {
             qos,
-            authenticator: Authenticator::new(&settings)?,
-            store: Store::new(&settings)?,
-            settings,
+            authenticator: Arc::new(Authenticator::new(&settings)?),
+            store: Arc::new(Store::new(&settings)?),
+            settings: Arc::new(settings),
+            watching: Mutex::new(None),
         })
+    }
+
+    /// Opens the MQTT side. Must be called inside a tokio runtime.
+    pub fn started(&self, app: &App) {
+        let (orders, ordered) = mpsc::unbounded_channel();
+        app.broker.add_dialect(Arc::new(ApsaraMqtt {
+            settings: self.settings.clone(),
+            authenticator: self.authenticator.clone(),
+            store: self.store.clone(),
+            clock: app.clock.clone(),
+            ids: app.ids.clone(),
+            orders,
+        }));
+        *self.watching.lock() = Some(mqtt::start(self.watch(app), ordered));
+    }
+
+    fn watch(&self, app: &App) -> Watch {
+        Watch::new(self.store.clone(), app)
     }
 
     /// Back to the seeded state: resources and nonces.
@@ -193,9 +223,10 @@ impl Vendor for Aliyun {
     }
 
     async fn perform(&self, admitted: Admitted, walk: &mut Walk<'_>) -> Result<Answer, Error> {
-        match admitted.call {
-            Call::SendMessage(call) => self.send_message(call, admitted.format, walk).await,
-        }
+        let mut fields = vec![Field::new("RequestId", walk.receipt.id.clone())];
+        fields.extend(admitted.call.perform(self, walk).await?);
+        let root = format!("{}Response", admitted.action.name);
+        Ok(wire::success(admitted.format, &root, &fields, walk.receipt))
     }
 
     fn error_code(&self, error: &Error) -> String {

@@ -95,6 +95,7 @@ impl Default for Settings {
                 region: "cn-hangzhou".to_owned(),
                 groups: vec!["GID_test".to_owned()],
                 topics: Vec::new(),
+                device_credentials: Vec::new(),
             }],
         }
     }
@@ -195,6 +196,21 @@ pub struct Instance {
     /// Its parent topics.
     #[serde(default)]
     pub topics: Vec<String>,
+    /// Its registered devices.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub device_credentials: Vec<DeviceCredential>,
+}
+
+/// One registered device.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeviceCredential {
+    /// The client id that the credential is for.
+    pub client_id: String,
+    /// The device's access key id.
+    pub access_key_id: String,
+    /// The device's access key secret.
+    pub access_key_secret: Secret,
 }
 
 pub(super) fn default_region() -> String {

@@ -1,7 +1,7 @@
 //! The product's rules for topics: the first level is the parent topic, made in the console;
 //! lower levels are free. `{parent}/p2p/{client id}` reaches one client without a subscription.
 
-use crate::broker::message::TopicName;
+use crate::broker::message::{TopicFilter, TopicName};
 
 use super::settings::Settings;
 
@@ -64,6 +64,53 @@ impl Topic {
     }
 }
 
+/// The parent topic of a filter if it may be one: its first level must be plain.
+pub(super) fn parent_of_filter<'f>(
+    filter: &'f str,
+    settings: &Settings,
+) -> Result<&'f str, String> {
+    TopicFilter::parse(filter).map_err(|problem| problem.to_string())?;
+    let parent = filter.split('/').next().unwrap_or_default();
+    Topic::parse(parent, settings)
+        .map_err(|_| "its first level must be a parent topic, without a wildcard".to_owned())?;
+    let chars = filter.chars().count();
+    if chars > settings.max_topic_chars {
+        return Err(format!(
+            "it has {chars} characters, {} are allowed",
+            settings.max_topic_chars
+        ));
+    }
+    Ok(parent)
+}
+
+/// Whether every topic name that `narrow` matches is matched by `wide`. Either may be a name or
+/// a filter.
+pub(super) fn covers(wide: &str, narrow: &str) -> bool {
+    let mut narrow = narrow.split('/');
+    for level in wide.split('/') {
+        match (level, narrow.next()) {
+            ("#", _) => return true,
+            (_, None | Some("#")) => return false,
+            ("+", Some(_)) => {}
+            (level, Some(other)) if level == other => {}
+            _ => return false,
+        }
+    }
+    narrow.next().is_none()
+}
+
+/// Whether there is a topic name that both match.
+pub(super) fn meet(one: &str, other: &str) -> bool {
+    let (mut one, mut other) = (one.split('/'), other.split('/'));
+    loop {
+        match (one.next(), other.next()) {
+            (Some("#"), _) | (_, Some("#")) | (None, None) => return true,
+            (Some(a), Some(b)) if a == "+" || b == "+" || a == b => {}
+            _ => return false,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,5 +148,30 @@ mod tests {
         for text in ["a/p2p", "a/p2p/", "a/p2p/x/y", "a/b/x", "p2p/x", "a/P2P/x"] {
             assert_eq!(target(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn a_filter_covers_what_it_matches_and_no_wider_filter() {
+        for (wide, narrow) in [
+            ("a/#", "a"),
+            ("a/#", "a/b/+"),
+            ("a/+", "a/b"),
+            ("a/+", "a/+"),
+            ("a/b", "a/b"),
+        ] {
+            assert!(covers(wide, narrow), "{wide} {narrow}");
+            assert!(meet(wide, narrow), "{wide} {narrow}");
+        }
+        for (wide, narrow) in [
+            ("a/+", "a/#"),
+            ("a/b", "a/+"),
+            ("a/+", "a/b/c"),
+            ("a", "a/#"),
+        ] {
+            assert!(!covers(wide, narrow), "{wide} {narrow}");
+        }
+        assert!(meet("a/b", "a/+"));
+        assert!(!meet("a/b", "a/c"));
+        assert!(!meet("a/b/c", "a/+"));
     }
 }

@@ -71,7 +71,7 @@ impl Format {
         }
     }
 
-    /// A flat document: `root` names the XML element, JSON has no root.
+    /// A document: `root` names the XML element, JSON has no root.
     pub(super) fn document(self, root: &str, fields: &[Field<'_>]) -> String {
         match self {
             Self::Xml => {
@@ -79,7 +79,7 @@ impl Format {
                 xml.push_str(XML_DECLARATION);
                 element(&mut xml, root, |xml| {
                     for field in fields {
-                        element(xml, field.name, |xml| field.write_xml(xml));
+                        field.write_xml(xml);
                     }
                 });
                 xml
@@ -96,37 +96,134 @@ fn element(xml: &mut String, name: &str, content: impl FnOnce(&mut String)) {
     xml.extend(["</", name, ">"]);
 }
 
-/// One field of a flat document.
+/// One field of a document.
 #[derive(Debug, Clone)]
 pub(super) struct Field<'a> {
     name: &'static str,
-    value: Cow<'a, str>,
-    cdata: bool,
+    value: Value<'a>,
+}
+
+/// What a field holds.
+#[derive(Debug, Clone)]
+pub(super) enum Value<'a> {
+    /// Text; escaped in XML.
+    Text(Cow<'a, str>),
+    /// Text that stands in a CDATA section in XML, as the gateway writes `Recommend`.
+    Cdata(Cow<'a, str>),
+    /// A number; JSON writes it as one.
+    Number(i64),
+    /// A truth value; JSON writes it as one.
+    Bool(bool),
+    /// Fields of its own.
+    Object(Vec<Field<'a>>),
+    /// Any number of values. XML repeats the field for each, without an element around them.
+    List(Vec<Value<'a>>),
+}
+
+impl<'a> From<&'a str> for Value<'a> {
+    fn from(text: &'a str) -> Self {
+        Self::Text(text.into())
+    }
+}
+
+impl From<String> for Value<'_> {
+    fn from(text: String) -> Self {
+        Self::Text(text.into())
+    }
+}
+
+impl<'a> From<Cow<'a, str>> for Value<'a> {
+    fn from(text: Cow<'a, str>) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl From<i64> for Value<'_> {
+    fn from(number: i64) -> Self {
+        Self::Number(number)
+    }
+}
+
+impl From<bool> for Value<'_> {
+    fn from(value: bool) -> Self {
+        Self::Bool(value)
+    }
+}
+
+impl<'a> From<Vec<Field<'a>>> for Value<'a> {
+    fn from(fields: Vec<Field<'a>>) -> Self {
+        Self::Object(fields)
+    }
 }
 
 impl<'a> Field<'a> {
-    /// A field whose text is escaped in XML.
-    pub(super) fn new(name: &'static str, value: impl Into<Cow<'a, str>>) -> Self {
+    /// A field.
+    pub(super) fn new(name: &'static str, value: impl Into<Value<'a>>) -> Self {
         Self {
             name,
             value: value.into(),
-            cdata: false,
         }
     }
 
-    /// A field that stands in a CDATA section in XML, as the gateway writes `Recommend`.
+    /// A field that stands in a CDATA section in XML.
     pub(super) fn cdata(name: &'static str, value: impl Into<Cow<'a, str>>) -> Self {
-        Self {
-            cdata: true,
-            ..Self::new(name, value)
-        }
+        Self::new(name, Value::Cdata(value.into()))
+    }
+
+    /// A list, one value for each item.
+    pub(super) fn list<V: Into<Value<'a>>>(
+        name: &'static str,
+        items: impl IntoIterator<Item = V>,
+    ) -> Self {
+        Self::new(
+            name,
+            Value::List(items.into_iter().map(Into::into).collect()),
+        )
     }
 
     fn write_xml(&self, xml: &mut String) {
-        if self.cdata && !self.value.contains("]]>") {
-            xml.extend(["<![CDATA[", &*self.value, "]]>"]);
+        if let Value::List(values) = &self.value {
+            for value in values {
+                element(xml, self.name, |xml| value.write_xml(xml));
+            }
         } else {
-            xml.push_str(&partial_escape(&*self.value));
+            element(xml, self.name, |xml| self.value.write_xml(xml));
+        }
+    }
+}
+
+impl Value<'_> {
+    fn write_xml(&self, xml: &mut String) {
+        match self {
+            Self::Cdata(text) if !text.contains("]]>") => {
+                xml.extend(["<![CDATA[", text, "]]>"]);
+            }
+            Self::Text(text) | Self::Cdata(text) => xml.push_str(&partial_escape(&**text)),
+            Self::Number(number) => xml.push_str(&number.to_string()),
+            Self::Bool(value) => xml.push_str(if *value { "true" } else { "false" }),
+            Self::Object(fields) => {
+                for field in fields {
+                    field.write_xml(xml);
+                }
+            }
+            // No list of the vendor holds lists.
+            Self::List(values) => {
+                for value in values {
+                    value.write_xml(xml);
+                }
+            }
+        }
+    }
+}
+
+impl Serialize for Value<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Text(text) | Self::Cdata(text) => serializer.serialize_str(text),
+            Self::Number(number) => serializer.serialize_i64(*number),
+            Self::Bool(value) => serializer.serialize_bool(*value),
+            Self::Object(fields) => Fields(fields).serialize(serializer),
+            Self::List(values) => serializer.collect_seq(values),
         }
     }
 }
@@ -135,7 +232,7 @@ struct Fields<'a>(&'a [Field<'a>]);
 
 impl Serialize for Fields<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().map(|field| (field.name, &*field.value)))
+        serializer.collect_map(self.0.iter().map(|field| (field.name, &field.value)))
     }
 }
 
@@ -193,6 +290,24 @@ mod tests {
         assert_eq!(
             Format::Json.document("Error", &fields),
             r#"{"Message":"a<b&\"c\" don't","Recommend":"https://x/?q=1&r=2"}"#
+        );
+    }
+
+    #[test]
+    fn xml_repeats_the_items_of_a_list_and_json_keeps_their_types() {
+        let fields = [
+            Field::list("Data", [vec![Field::new("N", 1)], vec![Field::new("N", 2)]]),
+            Field::list("None", Vec::<&str>::new()),
+            Field::new("Online", true),
+        ];
+        assert_eq!(
+            Format::Xml.document("R", &fields),
+            "<?xml version='1.0' encoding='UTF-8'?><R><Data><N>1</N></Data><Data><N>2</N></Data>\
+             <Online>true</Online></R>"
+        );
+        assert_eq!(
+            Format::Json.document("R", &fields),
+            r#"{"Data":[{"N":1},{"N":2}],"None":[],"Online":true}"#
         );
     }
 }

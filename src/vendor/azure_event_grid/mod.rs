@@ -1,1 +1,213 @@
 //! Azure Event Grid: the MQTT broker's HTTP publish, Entra tokens, routing and pull delivery.
+//!
+//! A request's path is read in `api/mod.rs`; `auth.rs` says who calls, `access.rs` what the
+//! caller may do; `api/` has one file per noun. Tokens are made in `entra.rs`, refusals written
+//! in `error.rs`, messages turned into events in `routing.rs`, events kept in `store.rs`. What
+//! is configured is in `settings.rs` and `resources.rs`; what no document says, in `choices.rs`.
+
+mod access;
+mod api;
+mod auth;
+mod certificate;
+pub mod choices;
+mod delivery;
+mod entra;
+pub mod error;
+pub mod filter;
+mod jwt;
+mod life_cycle;
+mod limits;
+mod mqtt;
+mod outbound;
+mod query;
+mod queue;
+pub mod resources;
+pub mod routing;
+pub mod settings;
+mod store;
+mod template;
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio_util::task::AbortOnDropHandle;
+
+use self::api::Route;
+use self::api::identity::Identity;
+use self::api::publish::Publish;
+use self::api::resources::ResourceCall;
+use self::api::retained::Read;
+use self::api::topics::TopicCall;
+use self::auth::Authenticator;
+use self::entra::Keys;
+pub use self::error::{Error, Standing};
+use self::mqtt::AzureDialect;
+use self::outbound::Outbound;
+use self::routing::Router;
+pub use self::settings::{Settings, SettingsError};
+use self::store::Store;
+use crate::app::App;
+use crate::broker::dialect::Dialect;
+use crate::exchange::{Answer, BodyPolicy, Head, Receipt, Request, Surface};
+use crate::pipeline::{Charge, Vendor, Walk};
+
+/// The Azure surface.
+#[derive(Debug)]
+pub struct AzureEventGrid {
+    settings: Arc<Settings>,
+    authenticator: Authenticator,
+    store: Arc<Store>,
+    router: Router,
+    follower: Mutex<Option<AbortOnDropHandle<()>>>,
+}
+
+/// An understood and allowed request.
+#[derive(Debug)]
+pub struct Call {
+    operation: &'static str,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Publish(Box<Publish>),
+    Retained(Read),
+    Topic(TopicCall),
+    Identity(Identity),
+    Resource(ResourceCall),
+}
+
+impl AzureEventGrid {
+    /// A surface with these settings. Makes no key and opens no connection.
+    pub fn new(settings: Settings) -> Result<Self, SettingsError> {
+        settings.check()?;
+        let settings = Arc::new(settings);
+        let outbound = Arc::new(Outbound::new(settings.trusted_ca.clone()));
+        let store = Arc::new(Store::new(&settings));
+        Ok(Self {
+            authenticator: Authenticator {
+                keys: Arc::new(Keys::new(&settings)?),
+                outbound: outbound.clone(),
+                settings: settings.clone(),
+            },
+            router: Router {
+                store: store.clone(),
+                deliveries: Arc::default(),
+                outbound,
+            },
+            store,
+            settings,
+            follower: Mutex::default(),
+        })
+    }
+
+    /// Registers the MQTT side and begins to follow the broker's messages, until this is
+    /// dropped. Must be called inside a tokio runtime, once.
+    pub fn started(&self, app: &App) {
+        app.broker.add_dialect(self.dialect(app));
+        let (router, app) = (self.router.clone(), app.clone());
+        let task = tokio::spawn(async move { router.follow(&app).await });
+        *self.follower.lock() = Some(AbortOnDropHandle::new(task));
+    }
+
+    /// The MQTT side over the rooms of an emulator.
+    pub fn dialect(&self, app: &App) -> Arc<dyn Dialect> {
+        Arc::new(AzureDialect::new(
+            self.authenticator.clone(),
+            self.store.clone(),
+            app.clone(),
+        ))
+    }
+
+    /// Back to the configured state. The signing key stays, so tokens stay good.
+    pub fn reset(&self) {
+        self.store.reset();
+        self.router.deliveries.clear();
+    }
+
+    /// Whether a path belongs to this surface.
+    pub fn knows_path(path: &str) -> bool {
+        Route::knows(path)
+    }
+}
+
+impl Vendor for AzureEventGrid {
+    const SURFACE: Surface = Surface::Azure;
+    type Call = Call;
+    type Error = Error;
+
+    fn body_policy(&self, head: &Head) -> BodyPolicy {
+        let max_body = match head.path() {
+            "/mqtt/messages" if self.settings.limits => limits::MESSAGE,
+            path if path.starts_with("/topics/") && self.settings.limits => limits::EVENTS,
+            path if path.starts_with("/topics/") || path.starts_with("/mqtt/") => 16 << 20,
+            _ => 64 << 10,
+        };
+        BodyPolicy {
+            max_body,
+            ..BodyPolicy::default()
+        }
+    }
+
+    async fn admit(&self, walk: &mut Walk<'_>) -> Result<Call, Error> {
+        let route = Route::of(&walk.request.head)?;
+        let operation = route.operation();
+        walk.draft.operation = Some(operation.to_owned());
+        let kind = match route {
+            Route::Publish => Kind::Publish(Box::new(self.admit_publish(walk).await?)),
+            Route::GetRetained => Kind::Retained(self.admit_retained(true, walk).await?),
+            Route::ListRetained => Kind::Retained(self.admit_retained(false, walk).await?),
+            Route::PublishEvents { topic } => Kind::Topic(self.admit_events(topic, walk).await?),
+            Route::Subscription {
+                topic,
+                subscription,
+                action,
+            } => Kind::Topic(
+                self.admit_subscription(topic, subscription, action, walk)
+                    .await?,
+            ),
+            Route::ManagedIdentity => Kind::Identity(self.admit_managed(walk)?),
+            Route::Token { tenant } => Kind::Identity(self.admit_token(&tenant, walk)?),
+            Route::OpenIdConfiguration { tenant, version } => {
+                Kind::Identity(self.admit_configuration(tenant, version)?)
+            }
+            Route::Keys { tenant } => Kind::Identity(self.admit_keys(&tenant)?),
+            Route::Resource(id) => Kind::Resource(ResourceCall::read(id, walk.request)?),
+            Route::Instance => Kind::Identity(Self::admit_instance(walk.request)?),
+        };
+        Ok(Call { operation, kind })
+    }
+
+    fn charge(&self, call: &Call) -> Option<Charge> {
+        let per_second = *self.settings.quotas.get(call.operation)?;
+        let key = match &call.kind {
+            Kind::Publish(publish) => &publish.caller,
+            Kind::Retained(read) => &read.caller,
+            Kind::Topic(topic) => &topic.caller,
+            Kind::Identity(_) | Kind::Resource(_) => "",
+        };
+        Some(Charge {
+            operation: call.operation,
+            key: key.to_owned(),
+            per_second,
+        })
+    }
+
+    async fn perform(&self, call: Call, walk: &mut Walk<'_>) -> Result<Answer, Error> {
+        match call.kind {
+            Kind::Publish(publish) => self.perform_publish(*publish, walk).await,
+            Kind::Retained(read) => Self::perform_retained(read, walk),
+            Kind::Topic(topic) => self.perform_topic(topic, walk).await,
+            Kind::Identity(identity) => self.perform_identity(identity, walk).await,
+            Kind::Resource(call) => self.perform_resource(call, walk),
+        }
+    }
+
+    fn error_code(&self, error: &Error) -> String {
+        error.row().code.to_owned()
+    }
+
+    fn render(&self, error: &Error, request: &Request, receipt: &Receipt) -> Answer {
+        error::render(error, request, receipt)
+    }
+}

@@ -1,1 +1,168 @@
-//! Tencent TDMQ for MQTT: the HTTP data plane and the `mqtt` cloud API.
+//! Tencent TDMQ for MQTT: the HTTP data plane, the `mqtt` cloud API and the MQTT side, all over
+//! the same users, policies and topics.
+//!
+//! | file | what it answers |
+//! |---|---|
+//! | `api.rs`, `query.rs` | `POST /topics/{topic}`, `GET /client-id/{id}/status` |
+//! | `cloud/` | the cloud API at `/` with `X-TC-Action`, version 2024-05-16 |
+//! | `auth.rs`, `certificate.rs`, `jwt.rs` | who calls |
+//! | `mqtt.rs` | the MQTT side: users, tokens, certificates, policies, events |
+//! | `policy.rs`, `pattern.rs` | who may connect, publish, subscribe |
+//! | `settings.rs` | what can be configured |
+//! | `store.rs` | instances, users, policies, topics |
+//! | `error/` | how it refuses |
+
+mod api;
+mod auth;
+mod certificate;
+mod cloud;
+pub mod error;
+mod jwt;
+mod mqtt;
+mod pattern;
+mod policy;
+mod query;
+pub mod settings;
+mod store;
+
+use std::sync::Arc;
+
+pub use self::certificate::Authority;
+pub use self::cloud::Action as CloudAction;
+pub use self::error::{Error, Plane, Row};
+pub use self::jwt::Authenticator;
+pub use self::policy::{Action, Effect, Policy};
+pub use self::settings::{Auth, Settings, SettingsError};
+pub use self::store::User;
+use self::store::{Seed, Store};
+use crate::exchange::{Answer, BodyPolicy, Head, Receipt, Request, Surface};
+use crate::pipeline::{Charge, Vendor, Walk};
+use crate::vendor::tencent_tc3;
+
+/// The service's name in cloud API signatures.
+pub const SERVICE: &str = "mqtt";
+/// The one version of its cloud API.
+pub const VERSION: &str = "2024-05-16";
+/// How often a cloud API action may be called, per second (documented on every action's page).
+const CLOUD_RATE: u32 = 20;
+
+/// The actions of its cloud API that are emulated.
+pub const ACTIONS: &[CloudAction] = CloudAction::ALL;
+
+/// A shared handle on TDMQ for MQTT.
+#[derive(Debug, Clone)]
+pub struct TencentTdmq {
+    settings: Arc<Settings>,
+    cloud: Arc<tencent_tc3::Settings>,
+    store: Arc<Store>,
+}
+
+/// A request that was understood and allowed.
+#[derive(Debug)]
+pub enum Call {
+    /// On the data plane.
+    Data(api::DataCall),
+    /// Through the cloud API.
+    Cloud(Box<cloud::CloudCall>),
+}
+
+impl TencentTdmq {
+    /// The service with its seeded resources; `cloud` are the cloud API's key pairs.
+    pub fn new(settings: Settings, cloud: tencent_tc3::Settings) -> Result<Self, SettingsError> {
+        settings.check()?;
+        let seed = Seed {
+            users: settings.users.clone(),
+            policies: settings.policies.clone(),
+            topics: settings.topics.clone(),
+        };
+        let store = Store::new(&settings.instance.id, seed, settings.auto_create);
+        Ok(Self {
+            settings: Arc::new(settings),
+            cloud: Arc::new(cloud),
+            store: Arc::new(store),
+        })
+    }
+
+    /// Back to the seeded resources.
+    pub fn reset(&self) {
+        self.store.reset();
+    }
+
+    fn rate(&self, operation: &'static str, documented: u32) -> u32 {
+        self.settings
+            .quotas
+            .get(operation)
+            .copied()
+            .unwrap_or(documented)
+    }
+}
+
+/// The cloud API is at the root, where the data plane has nothing.
+fn plane(request: &Request) -> Plane {
+    match request.head.path() {
+        "" | "/" => Plane::Cloud,
+        _ => Plane::Data,
+    }
+}
+
+impl Vendor for TencentTdmq {
+    const SURFACE: Surface = Surface::TencentTdmq;
+    type Call = Call;
+    type Error = Error;
+
+    fn body_policy(&self, _head: &Head) -> BodyPolicy {
+        BodyPolicy {
+            // Base64 in JSON takes more room than the payload itself.
+            max_body: self.settings.max_payload_bytes.saturating_mul(2) + 4_096,
+            ..BodyPolicy::default()
+        }
+    }
+
+    async fn admit(&self, walk: &mut Walk<'_>) -> Result<Call, Error> {
+        match plane(walk.request) {
+            Plane::Data => api::admit(self, walk).map(Call::Data),
+            Plane::Cloud => cloud::admit(self, walk).map(|call| Call::Cloud(Box::new(call))),
+        }
+    }
+
+    fn charge(&self, call: &Call) -> Option<Charge> {
+        let (operation, key, documented) = match call {
+            Call::Data(api::DataCall::Publish(call)) => {
+                (api::PUBLISH, call.instance().id.clone(), 0)
+            }
+            Call::Data(api::DataCall::ClientStatus(call)) => {
+                (api::CLIENT_STATUS, call.instance.id.clone(), 0)
+            }
+            Call::Cloud(call) => (call.action.name(), call.secret_id.clone(), CLOUD_RATE),
+        };
+        Some(Charge {
+            operation,
+            key,
+            per_second: self.rate(operation, documented),
+        })
+    }
+
+    async fn perform(&self, call: Call, walk: &mut Walk<'_>) -> Result<Answer, Error> {
+        match call {
+            Call::Data(api::DataCall::Publish(call)) => {
+                api::perform_publish(self, *call, walk).await
+            }
+            Call::Data(api::DataCall::ClientStatus(call)) => api::perform_status(call, walk).await,
+            Call::Cloud(call) => cloud::perform(self, *call, walk).await,
+        }
+    }
+
+    fn error_code(&self, error: &Error) -> String {
+        // The same error has one name on both ways but for the shared ones, whose cloud code is
+        // the better known.
+        match error {
+            Error::Shared(_) => error.row(Plane::Cloud).code,
+            _ => error.row(Plane::Data).code,
+        }
+        .to_owned()
+    }
+
+    fn render(&self, error: &Error, request: &Request, receipt: &Receipt) -> Answer {
+        error::render(error, plane(request), receipt)
+    }
+}

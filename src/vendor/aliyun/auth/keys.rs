@@ -83,6 +83,17 @@ impl Keys {
         others
     }
 
+    /// Every key that has a secret, by id.
+    pub(super) fn secrets(&self) -> Vec<(String, Secret)> {
+        let mut all: Vec<_> = self
+            .by_id
+            .values()
+            .filter_map(|key| Some((key.id.clone(), key.secret.clone()?)))
+            .collect();
+        all.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        all
+    }
+
     /// The active key of this id.
     pub(super) fn find(&self, id: &str, draft: &mut Draft) -> Result<&Key, Error> {
         let Some(key) = self.by_id.get(id) else {

@@ -22,6 +22,7 @@ use super::settings::{AuthMode, Settings, SettingsError};
 use crate::exchange::Request;
 use crate::journal::Draft;
 use crate::pipeline::Walk;
+use crate::secret::Secret;
 
 /// Who calls, proven.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,7 +44,7 @@ enum Proof<'a> {
 }
 
 /// Whether two texts are the same, in a time that does not depend on where they differ.
-fn same(a: &[u8], b: &[u8]) -> bool {
+pub(super) fn same(a: &[u8], b: &[u8]) -> bool {
     a.ct_eq(b).into()
 }
 
@@ -70,6 +71,28 @@ impl Authenticator {
     /// Forgets every nonce.
     pub(super) fn reset(&self) {
         self.nonces.clear();
+    }
+
+    /// The secret with which an access key signs its CONNECT; the error says why there is none.
+    pub(super) fn mqtt_secret(&self, id: &str) -> Result<Secret, String> {
+        let mut draft = Draft::default();
+        match self.keys.find(id, &mut draft) {
+            Ok(key) => key
+                .secret
+                .clone()
+                .ok_or_else(|| format!("access key {id:?} has no secret, only a public key")),
+            Err(_) => Err(draft.reasons.concat()),
+        }
+    }
+
+    /// Every access key's id and secret, to find out whose was used by mistake.
+    pub(super) fn mqtt_secrets(&self) -> Vec<(String, Secret)> {
+        self.keys.secrets()
+    }
+
+    /// Whether there is such an access key.
+    pub(super) fn knows(&self, id: &str) -> bool {
+        self.keys.find(id, &mut Draft::default()).is_ok()
     }
 
     /// Proves who calls, or refuses as the gateway does.

@@ -1,0 +1,251 @@
+//! Handing messages to sessions, without losing any while a new connection takes a session over.
+//! The engine moves what waits from the old session to the new one and loses whatever is sent
+//! in between; so from before the old one is asked to go until the new one has taken over,
+//! messages for that client wait here ([`Takeover`]).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use async_trait::async_trait;
+use parking_lot::{Mutex, RwLock};
+use rmqtt::session::Session;
+use rmqtt::shared::{DefaultShared, Entry};
+use rmqtt::types::{
+    ClientId, From as Sender, Id, IsAdmin, Message as SessionMessage, OfflineSession, Publish,
+    Reason, SubRelation, SubsSearchResult, Subscribe, SubscribeReturn, Tx, Unsubscribe,
+};
+
+use super::super::message::DeliveryOutcome;
+use super::Core;
+
+type Result<T> = rmqtt::Result<T>;
+
+/// What waits for one client whose session is being taken over.
+#[derive(Default)]
+struct Waiting {
+    /// How many take over at once: a connection and an administrator can.
+    takeovers: usize,
+    /// Whether the old session ends here, so that nothing of it is for the new one.
+    clean: bool,
+    messages: Mutex<Vec<(Sender, Publish)>>,
+}
+
+/// The way from routing to the sessions.
+pub(super) struct Crossing {
+    engine: DefaultShared,
+    /// Read for every delivery, written when a takeover begins and ends: while it is held for
+    /// writing nothing is on its way.
+    waiting: RwLock<HashMap<ClientId, Waiting>>,
+}
+
+impl Crossing {
+    pub(super) fn new(engine: DefaultShared) -> Self {
+        Self {
+            engine,
+            waiting: RwLock::default(),
+        }
+    }
+
+    /// Hands one subscriber its copy of a message.
+    pub(super) fn deliver(
+        &self,
+        sender: &Sender,
+        packet: &Publish,
+        relation: SubRelation,
+    ) -> std::result::Result<(), &'static str> {
+        let (_, client_id, options, identifiers, _) = relation;
+        let mut copy = packet.clone();
+        copy.dup = false;
+        copy.retain = packet.retain && options.retain_as_published().unwrap_or(false);
+        copy.qos = packet.qos.less_value(options.qos());
+        copy.packet_id = None;
+        if let (Some(properties), Some(identifiers)) = (&mut copy.properties, identifiers) {
+            properties.subscription_ids = identifiers;
+        }
+        let waiting = self.waiting.read();
+        if let Some(waiting) = waiting.get(&client_id) {
+            waiting.messages.lock().push((sender.clone(), copy));
+            return Ok(());
+        }
+        self.send(&client_id, sender.clone(), copy)
+    }
+
+    fn send(
+        &self,
+        client_id: &ClientId,
+        sender: Sender,
+        packet: Publish,
+    ) -> std::result::Result<(), &'static str> {
+        let Some((session, _)) = self.engine.tx(client_id) else {
+            return Err("the client has no session");
+        };
+        session
+            .unbounded_send(SessionMessage::Forward(sender, packet))
+            .map_err(|_| "the client's session has ended")
+    }
+
+    fn begin(&self, client_id: &ClientId, clean: bool) {
+        let mut waiting = self.waiting.write();
+        let entry = waiting.entry(client_id.clone()).or_default();
+        entry.takeovers += 1;
+        entry.clean |= clean;
+    }
+
+    /// Sends on what has waited, to the session that is there now.
+    fn end(&self, core: &Core, client_id: &ClientId) {
+        let mut waiting = self.waiting.write();
+        let Some(entry) = waiting.get_mut(client_id) else {
+            return;
+        };
+        entry.takeovers -= 1;
+        if entry.takeovers > 0 {
+            return;
+        }
+        let Some(entry) = waiting.remove(client_id) else {
+            return;
+        };
+        for (sender, packet) in entry.messages.into_inner() {
+            let tag = packet.delay_interval;
+            let sent = if entry.clean {
+                Err("the client's session has ended")
+            } else {
+                self.send(client_id, sender, packet)
+            };
+            if let Err(reason) = sent {
+                core.totals.messages_dropped.fetch_add(1, Ordering::Relaxed);
+                if let (Some(tag), Some(outbox)) = (tag, core.outboxes.find(client_id)) {
+                    outbox.dropped(tag, DeliveryOutcome::Dropped, reason);
+                }
+            }
+        }
+    }
+}
+
+/// The engine's entry of a session, through which a connection takes it over. The engine keeps
+/// it from before it asks the old session to go until the new one has got what the old one left.
+pub(super) struct Takeover {
+    core: Arc<Core>,
+    entry: Box<dyn Entry>,
+    client_id: ClientId,
+    begun: bool,
+}
+
+impl Takeover {
+    pub(super) fn new(core: Arc<Core>, entry: Box<dyn Entry>) -> Self {
+        Self {
+            client_id: entry.id().client_id.clone(),
+            core,
+            entry,
+            begun: false,
+        }
+    }
+}
+
+impl Drop for Takeover {
+    fn drop(&mut self) {
+        if self.begun
+            && let Some(crossing) = self.core.crossing.get()
+        {
+            crossing.end(&self.core, &self.client_id);
+        }
+    }
+}
+
+#[async_trait]
+impl Entry for Takeover {
+    async fn kick(
+        &mut self,
+        clean_start: bool,
+        clear_subscriptions: bool,
+        is_admin: IsAdmin,
+    ) -> Result<OfflineSession> {
+        if !self.begun
+            && let Some(crossing) = self.core.crossing.get()
+        {
+            crossing.begin(&self.client_id, clean_start);
+            self.begun = true;
+        }
+        let entry = &mut self.entry;
+        let mut left = match entry.kick(clean_start, clear_subscriptions, is_admin).await {
+            Ok(left) => left,
+            // The old session ended before it could answer, so now there is nobody to ask.
+            Err(_) => {
+                entry
+                    .kick(clean_start, clear_subscriptions, is_admin)
+                    .await?
+            }
+        };
+        if let OfflineSession::Exist(Some(left)) = &mut left {
+            // The engine sends these from the last to the first; MQTT 5.0 section 4.6 demands
+            // the order in which they were sent.
+            left.inflight_messages.reverse();
+        }
+        Ok(left)
+    }
+
+    async fn try_lock(&self) -> Result<Box<dyn Entry>> {
+        let locked = self.entry.try_lock().await?;
+        Ok(Box::new(Self::new(self.core.clone(), locked)))
+    }
+
+    fn id(&self) -> Id {
+        self.entry.id()
+    }
+
+    fn id_same(&self) -> Option<bool> {
+        self.entry.id_same()
+    }
+
+    async fn set(&mut self, session: Session, tx: Tx) -> Result<()> {
+        self.entry.set(session, tx).await
+    }
+
+    async fn remove(&mut self) -> Result<Option<(Session, Tx)>> {
+        self.entry.remove().await
+    }
+
+    async fn remove_with(&mut self, id: &Id) -> Result<Option<(Session, Tx)>> {
+        self.entry.remove_with(id).await
+    }
+
+    async fn online(&self) -> bool {
+        self.entry.online().await
+    }
+
+    async fn is_connected(&self) -> bool {
+        self.entry.is_connected().await
+    }
+
+    fn session(&self) -> Option<Session> {
+        self.entry.session()
+    }
+
+    fn exist(&self) -> bool {
+        self.entry.exist()
+    }
+
+    fn tx(&self) -> Option<Tx> {
+        self.entry.tx()
+    }
+
+    async fn subscribe(&self, subscribe: &Subscribe) -> Result<SubscribeReturn> {
+        self.entry.subscribe(subscribe).await
+    }
+
+    async fn unsubscribe(&self, unsubscribe: &Unsubscribe) -> Result<bool> {
+        self.entry.unsubscribe(unsubscribe).await
+    }
+
+    async fn publish(
+        &self,
+        sender: Sender,
+        packet: Publish,
+    ) -> std::result::Result<(), (Sender, Publish, Reason)> {
+        self.entry.publish(sender, packet).await
+    }
+
+    async fn subscriptions(&self) -> Option<Vec<SubsSearchResult>> {
+        self.entry.subscriptions().await
+    }
+}

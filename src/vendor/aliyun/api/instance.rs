@@ -1,0 +1,65 @@
+//! `ListInstances`.
+
+use super::Fields;
+use crate::pipeline::Walk;
+use crate::vendor::aliyun::Aliyun;
+use crate::vendor::aliyun::error::Error;
+use crate::vendor::aliyun::parameters::Parameters;
+use crate::vendor::aliyun::store::Instance;
+use crate::vendor::aliyun::wire::{Field, Value};
+
+/// `InstanceStatus` of one that runs (assumed: the figure of the vendor's sibling product).
+const RUNNING: i64 = 5;
+
+/// `InstanceType` (assumed; its figures are not documented).
+const PROFESSIONAL: i64 = 2;
+
+/// The oldest kernel that takes `SendMessage` (documented).
+const KERNEL: &str = "3.3.0";
+
+/// 100 years, which is how long an instance here is paid for, in milliseconds.
+const PAID_MS: i64 = 100 * 365 * 24 * 3_600 * 1_000;
+
+/// `ListInstances`. No instance has tags.
+#[derive(Debug)]
+pub(in crate::vendor::aliyun) struct ListInstances {
+    tagged: bool,
+}
+
+impl ListInstances {
+    #[expect(clippy::unnecessary_wraps, reason = "every action is parsed alike")]
+    pub(super) fn parse(parameters: &Parameters<'_>) -> Result<Self, Error> {
+        Ok(Self {
+            tagged: !matches!(parameters.get("Tags"), "" | "[]"),
+        })
+    }
+
+    #[expect(clippy::unnecessary_wraps, reason = "every action is performed alike")]
+    pub(super) fn perform(self, aliyun: &Aliyun, walk: &mut Walk<'_>) -> Result<Fields, Error> {
+        if self.tagged {
+            walk.draft.note("hint: no instance here has tags");
+        }
+        let instances = aliyun.store.instances().into_iter();
+        let wanted = instances.filter(|_| !self.tagged);
+        let items = wanted.map(|(id, instance)| item(id, instance));
+        let mut fields = super::done();
+        fields.push(Field::list("Instances", items));
+        Ok(fields)
+    }
+}
+
+fn item(id: String, instance: Instance) -> Value<'static> {
+    Value::Object(vec![
+        Field::new("InstanceId", id.clone()),
+        Field::new("InstanceName", id),
+        Field::new("InstanceStatus", RUNNING),
+        Field::new("InstanceType", PROFESSIONAL),
+        Field::new("RegionId", instance.region),
+        Field::new("KernelVersion", KERNEL),
+        Field::new("OrderId", ""),
+        Field::new("Specific", ""),
+        Field::new("CreateTime", instance.created_ms),
+        Field::new("ExpireTime", instance.created_ms + PAID_MS),
+        Field::list("MqttTags", Vec::<&str>::new()),
+    ])
+}

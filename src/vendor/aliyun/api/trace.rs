@@ -1,0 +1,294 @@
+//! Traces: where a message went, what a client sent and received, how its connections went.
+//! Messages are read from the journal, connections from `store/session.rs`.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::Fields;
+use crate::broker::message::{Delivery, DeliveryOutcome, Message, OriginKind};
+use crate::pipeline::Walk;
+use crate::vendor::aliyun::Aliyun;
+use crate::vendor::aliyun::error::Error;
+use crate::vendor::aliyun::parameters::Parameters;
+use crate::vendor::aliyun::wire::{Field, Value};
+
+/// What happened, in the vendor's three words: `Action`, `ActionCode`, `ActionInfo`.
+type Words = (&'static str, &'static str, &'static str);
+
+const FROM_CLIENT: Words = (
+    "pub_mqtt",
+    "mqtt.trace.action.msg.pub.mqtt",
+    "Pub From Mqtt Client",
+);
+/// Also of what `SendMessage` published (assumed: the vendor has no third word).
+const FROM_SERVER: Words = ("pub_mq", "mqtt.trace.action.msg.pub.mq", "Pub From MQ");
+const TO_CLIENT: Words = ("sub", "mqtt.trace.action.msg.sub", "Push To Mqtt Client");
+
+/// `YYYY-MM-DD hh:mm:ss.mmm` (documented), in UTC (assumed).
+fn written(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%d %H:%M:%S.%3f").to_string()
+}
+
+/// Instance and span of time, which all four queries take.
+#[derive(Debug)]
+struct Span {
+    region: String,
+    instance_id: String,
+    begin: String,
+    end: String,
+}
+
+/// A span that was read.
+struct Window {
+    begin: i64,
+    end: i64,
+}
+
+impl Span {
+    fn parse(parameters: &Parameters<'_>) -> Result<Self, Error> {
+        Ok(Self {
+            region: parameters.required("MqttRegionId")?.to_owned(),
+            instance_id: parameters.required("InstanceId")?.to_owned(),
+            begin: parameters.required("BeginTime")?.to_owned(),
+            end: parameters.required("EndTime")?.to_owned(),
+        })
+    }
+
+    fn read(&self, aliyun: &Aliyun, walk: &mut Walk<'_>) -> Result<Window, Error> {
+        let begin = super::number("BeginTime", &self.begin, 0..=i64::MAX, walk.draft)?;
+        let end = super::number("EndTime", &self.end, 0..=i64::MAX, walk.draft)?;
+        let missing = Error::InstancePermissionCheckFailed;
+        super::use_instance(aliyun, &self.instance_id, missing, walk)?;
+        let instance = aliyun.store.instance(&self.instance_id);
+        if let Some(instance) = instance.filter(|known| known.region != self.region) {
+            walk.draft.note(format!(
+                "hint: MqttRegionId is {:?}, the instance is in {:?}",
+                self.region, instance.region
+            ));
+        }
+        Ok(Window { begin, end })
+    }
+}
+
+impl Window {
+    fn holds(&self, time: Timestamp) -> bool {
+        (self.begin..=self.end).contains(&time.as_millisecond())
+    }
+}
+
+/// Which page of the result is wanted, and in which order.
+#[derive(Debug)]
+struct Page {
+    current: String,
+    size: String,
+    reverse: bool,
+}
+
+impl Page {
+    fn parse(parameters: &Parameters<'_>) -> Result<Self, Error> {
+        Ok(Self {
+            current: parameters.required("CurrentPage")?.to_owned(),
+            size: parameters.required("PageSize")?.to_owned(),
+            reverse: parameters.get("Reverse").eq_ignore_ascii_case("true"),
+        })
+    }
+
+    /// The page of these rows, which are in order of time, as an answer.
+    fn answer(
+        &self,
+        name: &'static str,
+        mut rows: Vec<Value<'static>>,
+        walk: &mut Walk<'_>,
+    ) -> Result<Fields, Error> {
+        let pages = 1..=i64::from(u32::MAX);
+        let current = super::number("CurrentPage", &self.current, pages, walk.draft)?;
+        let size = super::number("PageSize", &self.size, 1..=100, walk.draft)?;
+        let total = i64::try_from(rows.len()).unwrap_or(i64::MAX);
+        if self.reverse {
+            rows.reverse();
+        }
+        let skipped = usize::try_from((current - 1) * size).unwrap_or(usize::MAX);
+        let taken = usize::try_from(size).unwrap_or(usize::MAX);
+        Ok(vec![
+            Field::list(name, rows.into_iter().skip(skipped).take(taken)),
+            Field::new("CurrentPage", current),
+            Field::new("PageSize", size),
+            Field::new("Total", total),
+        ])
+    }
+}
+
+fn row(message: &Message, client_id: &str, words: Words, time: Timestamp) -> Value<'static> {
+    Value::Object(vec![
+        Field::new("MsgId", message.id.clone()),
+        Field::new("ClientId", client_id.to_owned()),
+        Field::new("Action", words.0),
+        Field::new("ActionCode", words.1),
+        Field::new("ActionInfo", words.2),
+        Field::new("Time", written(time)),
+    ])
+}
+
+fn published(message: &Message) -> Value<'static> {
+    let client_id = message.origin.client_id.as_deref().unwrap_or_default();
+    let words = match message.origin.kind {
+        OriginKind::Mqtt | OriginKind::Will => FROM_CLIENT,
+        OriginKind::Http | OriginKind::System => FROM_SERVER,
+    };
+    row(message, client_id, words, message.time)
+}
+
+/// The deliveries that were written to their clients.
+fn deliveries(message: &Message) -> Vec<Delivery> {
+    let rows = message.deliveries.lock();
+    rows.iter()
+        .filter(|row| {
+            matches!(
+                row.outcome,
+                DeliveryOutcome::Sent | DeliveryOutcome::Acknowledged
+            )
+        })
+        .cloned()
+        .collect()
+}
+
+fn messages(walk: &Walk<'_>) -> impl Iterator<Item = Arc<Message>> + use<> {
+    let kept = walk.app.journal.messages().since(0);
+    kept.into_iter().map(|(_, message)| message)
+}
+
+/// `QueryMqttTraceMessagePublish`: who published a message, and when.
+#[derive(Debug)]
+pub(in crate::vendor::aliyun) struct QueryMqttTraceMessagePublish {
+    span: Span,
+    message_id: String,
+}
+
+impl QueryMqttTraceMessagePublish {
+    pub(super) fn parse(parameters: &Parameters<'_>) -> Result<Self, Error> {
+        Ok(Self {
+            span: Span::parse(parameters)?,
+            message_id: parameters.required("MsgId")?.to_owned(),
+        })
+    }
+
+    pub(super) fn perform(self, aliyun: &Aliyun, walk: &mut Walk<'_>) -> Result<Fields, Error> {
+        let window = self.span.read(aliyun, walk)?;
+        let found = messages(walk)
+            .filter(|message| message.id == self.message_id && window.holds(message.time));
+        let rows = found.map(|message| published(&message));
+        Ok(vec![Field::list("MessageTraceLists", rows)])
+    }
+}
+
+/// `QueryMqttTraceMessageSubscribe`: whom a message was delivered to.
+#[derive(Debug)]
+pub(in crate::vendor::aliyun) struct QueryMqttTraceMessageSubscribe {
+    span: Span,
+    message_id: String,
+    client_id: String,
+    page: Page,
+}
+
+impl QueryMqttTraceMessageSubscribe {
+    pub(super) fn parse(parameters: &Parameters<'_>) -> Result<Self, Error> {
+        Ok(Self {
+            span: Span::parse(parameters)?,
+            message_id: parameters.required("MsgId")?.to_owned(),
+            client_id: parameters.get("ClientId").to_owned(),
+            page: Page::parse(parameters)?,
+        })
+    }
+
+    pub(super) fn perform(self, aliyun: &Aliyun, walk: &mut Walk<'_>) -> Result<Fields, Error> {
+        let window = self.span.read(aliyun, walk)?;
+        let mut rows = Vec::new();
+        for message in messages(walk).filter(|message| message.id == self.message_id) {
+            let mut delivered = deliveries(&message);
+            delivered.retain(|delivery| {
+                window.holds(delivery.time)
+                    && (self.client_id.is_empty() || delivery.client_id == self.client_id)
+            });
+            delivered.sort_by_key(|delivery| delivery.time);
+            let lines = delivered
+                .iter()
+                .map(|delivery| row(&message, &delivery.client_id, TO_CLIENT, delivery.time));
+            rows.extend(lines);
+        }
+        self.page.answer("MessageTraceLists", rows, walk)
+    }
+}
+
+/// `QueryMqttTraceMessageOfClient`: what a client published and received.
+#[derive(Debug)]
+pub(in crate::vendor::aliyun) struct QueryMqttTraceMessageOfClient {
+    span: Span,
+    client_id: String,
+    page: Page,
+}
+
+impl QueryMqttTraceMessageOfClient {
+    pub(super) fn parse(parameters: &Parameters<'_>) -> Result<Self, Error> {
+        Ok(Self {
+            span: Span::parse(parameters)?,
+            client_id: parameters.required("ClientId")?.to_owned(),
+            page: Page::parse(parameters)?,
+        })
+    }
+
+    pub(super) fn perform(self, aliyun: &Aliyun, walk: &mut Walk<'_>) -> Result<Fields, Error> {
+        let window = self.span.read(aliyun, walk)?;
+        let mut rows = Vec::new();
+        for message in messages(walk) {
+            let own = message.origin.client_id.as_ref() == Some(&self.client_id);
+            if own && window.holds(message.time) {
+                rows.push((message.time, published(&message)));
+            }
+            for delivery in deliveries(&message) {
+                if delivery.client_id == self.client_id && window.holds(delivery.time) {
+                    let line = row(&message, &self.client_id, TO_CLIENT, delivery.time);
+                    rows.push((delivery.time, line));
+                }
+            }
+        }
+        rows.sort_by_key(|(time, _)| *time);
+        let rows = rows.into_iter().map(|(_, row)| row).collect();
+        self.page.answer("MessageOfClientList", rows, walk)
+    }
+}
+
+/// `QueryMqttTraceDevice`: how a client's connections went.
+#[derive(Debug)]
+pub(in crate::vendor::aliyun) struct QueryMqttTraceDevice {
+    span: Span,
+    client_id: String,
+    page: Page,
+}
+
+impl QueryMqttTraceDevice {
+    pub(super) fn parse(parameters: &Parameters<'_>) -> Result<Self, Error> {
+        Ok(Self {
+            span: Span::parse(parameters)?,
+            client_id: parameters.required("ClientId")?.to_owned(),
+            page: Page::parse(parameters)?,
+        })
+    }
+
+    pub(super) fn perform(self, aliyun: &Aliyun, walk: &mut Walk<'_>) -> Result<Fields, Error> {
+        let window = self.span.read(aliyun, walk)?;
+        let sessions = &aliyun.store.sessions;
+        let events = sessions.events(&self.span.instance_id, &self.client_id);
+        let rows = events.into_iter().filter(|event| window.holds(event.time));
+        let rows = rows.map(|event| {
+            Value::Object(vec![
+                Field::new("Action", event.action),
+                Field::new("ActionCode", format!("mqtt.trace.action.{}", event.action)),
+                Field::new("ActionInfo", event.info),
+                Field::new("ChannelId", event.channel),
+                Field::new("Time", written(event.time)),
+            ])
+        });
+        self.page.answer("DeviceInfoList", rows.collect(), walk)
+    }
+}

@@ -1,0 +1,363 @@
+//! The credentials of a CONNECT: `Signature|<ak>|<instance>`, `Token|<ak>|<instance>`,
+//! `DeviceCredential|<ak>|<instance>` with their passwords, and custom authentication with a
+//! user name of any form. Formulas as documented; checked with recorded values.
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use hmac::{Hmac, KeyInit, Mac};
+use sha1::Sha1;
+
+use super::{ApsaraMqtt, diagnosis, not_authorized};
+use crate::broker::dialect::{Connect, ConnectCode, ConnectRefusal};
+use crate::secret::Secret;
+use crate::vendor::aliyun::auth::same;
+use crate::vendor::aliyun::client_id::SEPARATOR;
+use crate::vendor::aliyun::settings::AuthMode;
+use crate::vendor::aliyun::store::custom::{IdentityKey, Proof, SignMode};
+use crate::vendor::aliyun::store::session::{Held, Mode};
+use crate::vendor::aliyun::store::token::Rights;
+
+/// The three modes whose user name says that it is one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Signature,
+    Token,
+    DeviceCredential,
+}
+
+const KINDS: [(&str, Kind); 3] = [
+    ("Signature", Kind::Signature),
+    ("Token", Kind::Token),
+    ("DeviceCredential", Kind::DeviceCredential),
+];
+
+/// Who a CONNECT says it is from.
+#[derive(Debug)]
+pub(super) enum Claimed<'a> {
+    /// One of the three modes.
+    Named {
+        kind: Kind,
+        key_id: &'a str,
+        instance: &'a str,
+    },
+    /// Custom authentication, with the identity that is known for it.
+    Custom {
+        username: &'a str,
+        key: IdentityKey,
+        proof: Proof,
+    },
+}
+
+impl Claimed<'_> {
+    /// The instance it is for.
+    pub(super) fn instance(&self) -> &str {
+        match self {
+            Self::Named { instance, .. } => instance,
+            Self::Custom { key, .. } => &key.instance,
+        }
+    }
+
+    /// Who it is, in one word.
+    pub(super) fn identity(&self) -> &str {
+        match self {
+            Self::Named { key_id, .. } => key_id,
+            Self::Custom { username, .. } => username,
+        }
+    }
+}
+
+/// Base64(HMAC-SHA1(secret, text)); the key is the secret alone, without an ampersand.
+pub(super) fn signature(secret: &[u8], text: &str) -> Option<String> {
+    let mut mac = Hmac::<Sha1>::new_from_slice(secret).ok()?;
+    mac.update(text.as_bytes());
+    Some(BASE64_STANDARD.encode(mac.finalize().into_bytes()))
+}
+
+/// The instance of a TLS server name, `<instance>.mqtt.aliyuncs.com`, also of the private
+/// network's name.
+pub(super) fn instance_of_server_name(connect: &Connect) -> Option<&str> {
+    let name = connect.tls.server_name.as_deref()?;
+    let instance = name.strip_suffix(".mqtt.aliyuncs.com")?;
+    Some(instance.strip_suffix("-internal-vpc").unwrap_or(instance))
+}
+
+/// The pairs of a token password: `R|t1|W|t2`, in any order.
+pub(super) fn tokens(password: &str) -> Result<Vec<Held>, String> {
+    let pieces: Vec<_> = password.split('|').collect();
+    if pieces.len() % 2 != 0 {
+        return Err("the password is not pairs of type and token joined by |".to_owned());
+    }
+    pieces
+        .chunks(2)
+        .map(|pair| {
+            let rights = Rights::from_type(pair[0])
+                .ok_or_else(|| format!("token type {:?} is none of R, W and RW", pair[0]))?;
+            Ok(Held {
+                rights,
+                text: Secret::new(pair[1]),
+                told: false,
+            })
+        })
+        .collect()
+}
+
+fn bad(reason: impl Into<String>) -> ConnectRefusal {
+    ConnectRefusal {
+        code: ConnectCode::BadUserNameOrPassword,
+        reason: reason.into(),
+    }
+}
+
+fn mode_of(username: &str) -> Option<(&str, &str)> {
+    let (mode, rest) = username.split_once('|')?;
+    let known = KINDS
+        .iter()
+        .any(|(name, _)| name.eq_ignore_ascii_case(mode));
+    known.then_some((mode, rest))
+}
+
+impl ApsaraMqtt {
+    /// By a user name that begins with a mode, by the server name of an instance, or by a client
+    /// id of the product's form with a known custom identity.
+    pub(super) fn claims_connect(&self, connect: &Connect) -> bool {
+        let username = connect.username.as_deref().unwrap_or_default();
+        mode_of(username).is_some()
+            || instance_of_server_name(connect).is_some()
+            || (connect.client_id.contains(SEPARATOR)
+                && self
+                    .store
+                    .custom
+                    .identity(None, username, &connect.client_id)
+                    .is_some())
+    }
+
+    /// Reads the user name.
+    pub(super) fn read_claim<'c>(
+        &self,
+        connect: &'c Connect,
+    ) -> Result<Claimed<'c>, ConnectRefusal> {
+        let username = connect.username.as_deref().unwrap_or_default();
+        let Some((mode, rest)) = mode_of(username) else {
+            let instance = instance_of_server_name(connect);
+            let custom = &self.store.custom;
+            let found = custom.identity(instance, username, &connect.client_id);
+            return found
+                .map(|(key, proof)| Claimed::Custom {
+                    username,
+                    key,
+                    proof,
+                })
+                .ok_or_else(|| {
+                    let known = custom.usernames(instance.unwrap_or_default());
+                    bad(format!(
+                        "user name {username:?} is neither Mode|AccessKeyId|InstanceId nor an \
+                         identity of custom authentication; known identities are {known:?}"
+                    ))
+                });
+        };
+        let Some((_, kind)) = KINDS.iter().find(|(name, _)| *name == mode) else {
+            return Err(bad(format!(
+                "mode {mode:?} must be written Signature, Token or DeviceCredential"
+            )));
+        };
+        match rest.split('|').collect::<Vec<_>>()[..] {
+            [key_id, instance] if !key_id.is_empty() && !instance.is_empty() => {
+                Ok(Claimed::Named {
+                    kind: *kind,
+                    key_id,
+                    instance,
+                })
+            }
+            _ => Err(bad(format!(
+                "user name {username:?} is not {mode}|AccessKeyId|InstanceId"
+            ))),
+        }
+    }
+
+    /// Checks the password.
+    pub(super) fn prove(
+        &self,
+        connect: &Connect,
+        claimed: &Claimed<'_>,
+    ) -> Result<Mode, ConnectRefusal> {
+        let password = connect.password.as_deref().unwrap_or_default();
+        let lenient = self.settings.auth == AuthMode::Off;
+        match claimed {
+            Claimed::Named {
+                kind: Kind::Token,
+                key_id,
+                instance,
+            } => self.prove_tokens(key_id, instance, password, lenient),
+            Claimed::Custom {
+                username, proof, ..
+            } => {
+                let mode = Mode::Custom((*username).to_owned());
+                if lenient {
+                    return Ok(mode);
+                }
+                self.prove_custom(connect, proof, password).map(|()| mode)
+            }
+            Claimed::Named { .. } if lenient => Ok(Mode::Owner),
+            Claimed::Named {
+                kind: Kind::Signature,
+                key_id,
+                ..
+            } => {
+                let secret = self.secret_of(key_id)?;
+                self.compare(connect, &secret, password)
+                    .map(|()| Mode::Owner)
+            }
+            Claimed::Named {
+                kind: Kind::DeviceCredential,
+                key_id,
+                instance,
+            } => self
+                .prove_device(connect, key_id, instance, password)
+                .map(|()| Mode::Owner),
+        }
+    }
+
+    fn secret_of(&self, key_id: &str) -> Result<Secret, ConnectRefusal> {
+        self.authenticator.mqtt_secret(key_id).map_err(bad)
+    }
+
+    fn compare(
+        &self,
+        connect: &Connect,
+        secret: &Secret,
+        password: &[u8],
+    ) -> Result<(), ConnectRefusal> {
+        let expected = signature(secret.expose().as_bytes(), &connect.client_id);
+        if expected.is_some_and(|expected| same(expected.as_bytes(), password)) {
+            return Ok(());
+        }
+        let others = self.authenticator.mqtt_secrets();
+        let mistake = diagnosis::mistake(connect, secret, password, &others);
+        Err(bad(format!(
+            "password is not the HMAC of the client id: {mistake}"
+        )))
+    }
+
+    fn prove_device(
+        &self,
+        connect: &Connect,
+        key_id: &str,
+        instance: &str,
+        password: &[u8],
+    ) -> Result<(), ConnectRefusal> {
+        let credentials = &self.store.credentials;
+        let own = credentials.get(instance, &connect.client_id);
+        match own {
+            Some(own) if own.key_id == key_id => self.compare(connect, &own.key_secret, password),
+            Some(_) => Err(bad(format!(
+                "{key_id:?} is not the DeviceAccessKeyId of client {:?}; it may have been \
+                 refreshed",
+                connect.client_id
+            ))),
+            None => Err(bad(match credentials.owner_of(instance, key_id) {
+                Some(owner) => format!("DeviceAccessKeyId {key_id:?} is that of client {owner:?}"),
+                None => format!(
+                    "client {:?} has no device credential in instance {instance:?}; \
+                     RegisterDeviceCredential makes one",
+                    connect.client_id
+                ),
+            })),
+        }
+    }
+
+    fn prove_custom(
+        &self,
+        connect: &Connect,
+        proof: &Proof,
+        password: &[u8],
+    ) -> Result<(), ConnectRefusal> {
+        match proof.mode {
+            SignMode::Signed => self.compare(connect, &proof.secret, password),
+            SignMode::Origin if same(proof.secret.expose().as_bytes(), password) => Ok(()),
+            SignMode::Origin => {
+                let signed = signature(proof.secret.expose().as_bytes(), &connect.client_id);
+                let is_signed = signed.is_some_and(|text| same(text.as_bytes(), password));
+                Err(bad(if is_signed {
+                    "the identity's SignMode is ORIGIN: the password is its secret itself, not \
+                     an HMAC"
+                } else {
+                    "the password is not the identity's secret"
+                }))
+            }
+        }
+    }
+
+    fn prove_tokens(
+        &self,
+        key_id: &str,
+        instance: &str,
+        password: &[u8],
+        lenient: bool,
+    ) -> Result<Mode, ConnectRefusal> {
+        let text = std::str::from_utf8(password).map_err(|_| bad("the password is not UTF-8"))?;
+        let held = tokens(text).map_err(bad)?;
+        if lenient {
+            return Ok(Mode::Owner);
+        }
+        self.secret_of(key_id)?;
+        let now = self.clock.now();
+        for held in &held {
+            let kind = held.rights.as_str();
+            let token = self
+                .store
+                .tokens
+                .check(held.text.expose(), instance, held.rights, now)
+                .map_err(|fault| bad(format!("the {kind} token is not good: {fault}")))?;
+            if token.owner != key_id && self.authenticator.knows(&token.owner) {
+                return Err(not_authorized(format!(
+                    "the {kind} token was applied for by {:?}, the user name says {key_id:?}",
+                    token.owner
+                )));
+            }
+        }
+        Ok(Mode::Token(held))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+
+    #[test]
+    fn every_recorded_password_is_the_signature_of_its_client_id() {
+        let file = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/fixtures/aliyun/mqtt-connect-auth.json"
+        );
+        let vectors: Value = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
+        let mut signed = 0;
+        for vector in vectors["examples"].as_array().unwrap() {
+            let text = |key: &str| vector[key].as_str().unwrap();
+            if text("mode") == "Token" {
+                assert!(tokens(text("password")).is_ok(), "{vector}");
+                continue;
+            }
+            signed += 1;
+            let made = signature(text("key").as_bytes(), text("client_id"));
+            assert_eq!(made.as_deref(), Some(text("password")), "{vector}");
+        }
+        assert!(signed >= 4);
+    }
+
+    #[test]
+    fn a_token_password_is_pairs_in_any_order() {
+        let kinds = |text| {
+            tokens(text)
+                .unwrap()
+                .iter()
+                .map(|held| held.rights.as_str())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(kinds("R|123|W|abcd"), ["R", "W"]);
+        assert_eq!(kinds("RW|tok+en/=="), ["RW"]);
+        for broken in ["", "R", "R|1|W", "X|1", "r|1"] {
+            assert!(tokens(broken).is_err(), "{broken}");
+        }
+    }
+}

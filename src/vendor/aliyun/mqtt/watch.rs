@@ -1,0 +1,181 @@
+//! Tokens run out and are revoked while clients are connected with them: a client is told about
+//! five minutes before (`$SYS/tokenExpireNotice`), and when it is so (`$SYS/tokenInvalidNotice`),
+//! and then its connection is closed. [`Watch::tick`] looks once; the task that [`start`] starts
+//! looks every second, since nobody tells when the emulator's clock is moved.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::app::App;
+use crate::broker::Broker;
+use crate::broker::message::{
+    DeliveryOutcome, Message, Origin, OriginKind, Properties, Publication, Qos, TopicName,
+};
+use crate::clock::Clock;
+use crate::exchange::Surface;
+use crate::vendor::aliyun::store::Store;
+use crate::vendor::aliyun::store::session::Mode;
+
+/// How long before its end a client is told of it (documented: about five minutes).
+const NOTICE: SignedDuration = SignedDuration::from_mins(5);
+
+const EXPIRE_NOTICE: &str = "$SYS/tokenExpireNotice";
+const INVALID_NOTICE: &str = "$SYS/tokenInvalidNotice";
+
+/// How often the clock is looked at, in real time.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// A client that is to be told that its token is not good, and to be disconnected.
+#[derive(Debug)]
+pub(in crate::vendor::aliyun) struct Order {
+    pub(super) client_id: String,
+    pub(super) code: i8,
+    pub(super) kind: &'static str,
+}
+
+/// Ends the task when it is dropped: the task holds the broker, so nothing that the broker holds
+/// may hold this.
+#[derive(Debug)]
+pub(in crate::vendor::aliyun) struct Guard(JoinHandle<()>);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Looks after tokens from now on. Must be called inside a tokio runtime.
+pub(in crate::vendor::aliyun) fn start(
+    watch: Watch,
+    mut orders: mpsc::UnboundedReceiver<Order>,
+) -> Guard {
+    Guard(tokio::spawn(async move {
+        let mut interval = tokio::time::interval(INTERVAL);
+        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = interval.tick() => watch.tick().await,
+                order = orders.recv() => match order {
+                    Some(order) => watch.invalid(&order).await,
+                    None => return,
+                },
+            }
+        }
+    }))
+}
+
+/// What looks after the tokens of connected clients.
+#[derive(Debug)]
+pub(in crate::vendor::aliyun) struct Watch {
+    store: Arc<Store>,
+    clock: Clock,
+    broker: Broker,
+}
+
+impl Watch {
+    pub(in crate::vendor::aliyun) fn new(store: Arc<Store>, app: &App) -> Self {
+        Self {
+            store,
+            clock: app.clock.clone(),
+            broker: app.broker.clone(),
+        }
+    }
+
+    /// Looks at every token of every connected client once.
+    pub(in crate::vendor::aliyun) async fn tick(&self) {
+        let now = self.clock.now();
+        for (client_id, session) in self.store.sessions.with_tokens() {
+            let Mode::Token(held) = &session.mode else {
+                continue;
+            };
+            for held in held {
+                let text = held.text.expose();
+                let checked = self
+                    .store
+                    .tokens
+                    .check(text, &session.instance, held.rights, now);
+                let kind = held.rights.as_str();
+                match checked {
+                    Err(fault) => {
+                        let order = Order {
+                            client_id: client_id.clone(),
+                            code: fault.code(),
+                            kind,
+                        };
+                        self.invalid(&order).await;
+                        break;
+                    }
+                    Ok(token)
+                        if token.expires.duration_since(now) <= NOTICE
+                            && self.store.sessions.tell(&client_id, &held.text) =>
+                    {
+                        let told = json!({
+                            "expireTime": token.expires.as_millisecond(),
+                            "type": kind,
+                        });
+                        self.send(&client_id, EXPIRE_NOTICE, &told).await;
+                    }
+                    Ok(_) => {}
+                }
+            }
+        }
+    }
+
+    /// Takes the client's rights, tells it, and closes its connection once it was told.
+    async fn invalid(&self, order: &Order) {
+        if !self.store.sessions.take_tokens(&order.client_id) {
+            return;
+        }
+        let told = json!({ "code": order.code, "type": order.kind });
+        if let Some(message) = self.send(&order.client_id, INVALID_NOTICE, &told).await {
+            written(&message).await;
+        }
+        let reason = format!("its {} token is not good (code {})", order.kind, order.code);
+        self.broker.close(&order.client_id, &reason).await;
+    }
+
+    async fn send(&self, client_id: &str, topic: &str, told: &Value) -> Option<Arc<Message>> {
+        let notice = Publication {
+            topic: TopicName::parse(topic).ok()?,
+            payload: told.to_string().into(),
+            // Assumed.
+            qos: Qos::AtLeastOnce,
+            retain: false,
+            properties: Properties::default(),
+            origin: Origin {
+                kind: OriginKind::System,
+                vendor: Some(Surface::Aliyun),
+                client_id: None,
+                request: None,
+            },
+        };
+        match self.broker.send_to_client(client_id, notice).await {
+            Ok(published) => Some(published.message),
+            Err(refusal) => {
+                tracing::warn!(client_id, %refusal, "could not tell a client of its token");
+                None
+            }
+        }
+    }
+}
+
+/// Waits until a message was written to its client, a second at most: a close overtakes what
+/// still waits to be written.
+async fn written(message: &Message) {
+    for _ in 0..200 {
+        let waits = message
+            .deliveries
+            .lock()
+            .iter()
+            .any(|delivery| delivery.outcome == DeliveryOutcome::Queued);
+        if !waits {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}

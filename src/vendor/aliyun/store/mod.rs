@@ -1,0 +1,352 @@
+//! The resources of the product: instances with their groups and parent topics. Seeded from the
+//! settings; with `auto_create` what is missing comes into being on first use. What belongs to
+//! them has files of its own: `token.rs`, `credential.rs`, `custom.rs`; `session.rs` knows who is
+//! connected and what connections went through.
+
+pub mod credential;
+pub mod custom;
+pub mod session;
+pub mod token;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use jiff::Timestamp;
+use parking_lot::RwLock;
+
+use self::credential::Credentials;
+use self::custom::CustomAuth;
+use self::session::Sessions;
+use self::token::Tokens;
+use super::settings::{Instance as InstanceSettings, Settings, SettingsError, default_region};
+
+/// How many instances, and groups and parent topics of an instance, are remembered. Beyond it
+/// `auto_create` still lets calls through and remembers nothing, so that memory stays bounded.
+const MAX_REMEMBERED: usize = 10_000;
+
+/// When seeded resources were created, in milliseconds since 1970: the date of the API version,
+/// so that answers do not depend on when the program was started.
+pub(super) const SEEDED_MS: i64 = 1_587_340_800_000;
+
+/// One group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    /// When it was made, in milliseconds since 1970.
+    pub created_ms: i64,
+    /// Its tags, key and value.
+    pub tags: Vec<(String, String)>,
+}
+
+impl Group {
+    fn seeded() -> Self {
+        Self {
+            created_ms: SEEDED_MS,
+            tags: Vec::new(),
+        }
+    }
+}
+
+/// One instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Instance {
+    /// Its region.
+    pub region: String,
+    /// When it was made, in milliseconds since 1970.
+    pub created_ms: i64,
+    /// Its groups by id.
+    pub groups: BTreeMap<String, Group>,
+    /// Groups that were deleted: these do not come into being on first use.
+    deleted_groups: HashSet<String>,
+    /// Its parent topics.
+    pub topics: BTreeSet<String>,
+}
+
+impl Instance {
+    fn seeded(settings: &InstanceSettings) -> Self {
+        Self {
+            region: settings.region.clone(),
+            created_ms: SEEDED_MS,
+            groups: settings
+                .groups
+                .iter()
+                .map(|id| (id.clone(), Group::seeded()))
+                .collect(),
+            deleted_groups: HashSet::new(),
+            topics: settings.topics.iter().cloned().collect(),
+        }
+    }
+
+    fn made(now: Timestamp) -> Self {
+        Self {
+            region: default_region(),
+            created_ms: now.as_millisecond(),
+            groups: BTreeMap::new(),
+            deleted_groups: HashSet::new(),
+            topics: BTreeSet::new(),
+        }
+    }
+}
+
+/// What is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unknown {
+    Instance,
+    Topic,
+    Group,
+    DeletedGroup,
+}
+
+/// Why a group was not made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum GroupProblem {
+    Exists,
+    TooMany,
+}
+
+/// All instances by id, and what belongs to them.
+#[derive(Debug)]
+pub struct Store {
+    auto_create: bool,
+    seeds: HashMap<String, Instance>,
+    instances: RwLock<HashMap<String, Instance>>,
+    pub(super) tokens: Tokens,
+    pub(super) credentials: Credentials,
+    pub(super) custom: CustomAuth,
+    pub(super) sessions: Sessions,
+}
+
+impl Store {
+    /// The seeded state.
+    pub fn new(settings: &Settings) -> Result<Self, SettingsError> {
+        let mut seeds = HashMap::new();
+        for (index, instance) in settings.instances.iter().enumerate() {
+            let problem = if instance.id.is_empty() {
+                "it is empty"
+            } else if seeds
+                .insert(instance.id.clone(), Instance::seeded(instance))
+                .is_some()
+            {
+                "it is there twice"
+            } else {
+                continue;
+            };
+            return Err(SettingsError::new(
+                format!("aliyun.instances[{index}].id"),
+                problem,
+            ));
+        }
+        Ok(Self {
+            auto_create: settings.auto_create,
+            instances: RwLock::new(seeds.clone()),
+            seeds,
+            tokens: Tokens::default(),
+            credentials: Credentials::new(settings),
+            custom: CustomAuth::default(),
+            sessions: Sessions::default(),
+        })
+    }
+
+    /// Back to the seeded state. Who is connected stays connected.
+    pub fn reset(&self) {
+        self.instances.write().clone_from(&self.seeds);
+        self.tokens.clear();
+        self.credentials.reset();
+        self.custom.clear();
+        self.sessions.forget_events();
+    }
+
+    /// The instance of this id as it is now.
+    pub fn instance(&self, id: &str) -> Option<Instance> {
+        self.instances.read().get(id).cloned()
+    }
+
+    /// Every instance, by id.
+    pub fn instances(&self) -> Vec<(String, Instance)> {
+        let instances = self.instances.read();
+        let mut all: Vec<_> = instances
+            .iter()
+            .map(|(id, instance)| (id.clone(), instance.clone()))
+            .collect();
+        all.sort_by(|a, b| a.0.cmp(&b.0));
+        all
+    }
+
+    /// Whether an instance may be used; makes it where `auto_create` is on.
+    pub(super) fn use_instance(&self, id: &str, now: Timestamp) -> Result<(), Unknown> {
+        if self.instances.read().contains_key(id) {
+            return Ok(());
+        }
+        if !self.auto_create {
+            return Err(Unknown::Instance);
+        }
+        self.change(id, now, |_| ());
+        Ok(())
+    }
+
+    /// Whether a parent topic may be used; makes it where `auto_create` is on.
+    pub(super) fn use_topic(
+        &self,
+        instance: &str,
+        parent: &str,
+        now: Timestamp,
+    ) -> Result<(), Unknown> {
+        let missing = match self.instances.read().get(instance) {
+            None => Unknown::Instance,
+            Some(known) if known.topics.contains(parent) => return Ok(()),
+            Some(_) => Unknown::Topic,
+        };
+        if !self.auto_create {
+            return Err(missing);
+        }
+        self.change(instance, now, |instance| {
+            if instance.topics.len() < MAX_REMEMBERED {
+                instance.topics.insert(parent.to_owned());
+            }
+        });
+        Ok(())
+    }
+
+    /// Whether a client of this group may connect; makes the group where `auto_create` is on and
+    /// it was not deleted.
+    pub(super) fn use_group(
+        &self,
+        instance: &str,
+        group: &str,
+        now: Timestamp,
+    ) -> Result<(), Unknown> {
+        let missing = match self.instances.read().get(instance) {
+            None => Unknown::Instance,
+            Some(known) if known.groups.contains_key(group) => return Ok(()),
+            Some(known) if known.deleted_groups.contains(group) => {
+                return Err(Unknown::DeletedGroup);
+            }
+            Some(_) => Unknown::Group,
+        };
+        if !self.auto_create {
+            return Err(missing);
+        }
+        self.change(instance, now, |instance| {
+            if instance.groups.len() < MAX_REMEMBERED {
+                let made = Group {
+                    created_ms: now.as_millisecond(),
+                    tags: Vec::new(),
+                };
+                instance.groups.insert(group.to_owned(), made);
+            }
+        });
+        Ok(())
+    }
+
+    /// Makes a group in an instance that is there.
+    pub(super) fn create_group(
+        &self,
+        instance: &str,
+        id: &str,
+        group: Group,
+    ) -> Result<(), GroupProblem> {
+        let mut instances = self.instances.write();
+        let Some(instance) = instances.get_mut(instance) else {
+            return Err(GroupProblem::TooMany);
+        };
+        if instance.groups.contains_key(id) {
+            return Err(GroupProblem::Exists);
+        }
+        if instance.groups.len() >= MAX_REMEMBERED {
+            return Err(GroupProblem::TooMany);
+        }
+        instance.deleted_groups.remove(id);
+        instance.groups.insert(id.to_owned(), group);
+        Ok(())
+    }
+
+    /// Deletes a group; false if there is none.
+    pub(super) fn delete_group(&self, instance: &str, id: &str) -> bool {
+        let mut instances = self.instances.write();
+        let Some(instance) = instances.get_mut(instance) else {
+            return false;
+        };
+        if instance.groups.remove(id).is_none() {
+            return false;
+        }
+        if instance.deleted_groups.len() < MAX_REMEMBERED {
+            instance.deleted_groups.insert(id.to_owned());
+        }
+        true
+    }
+
+    fn change(&self, id: &str, now: Timestamp, change: impl FnOnce(&mut Instance)) {
+        let mut instances = self.instances.write();
+        if instances.len() >= MAX_REMEMBERED && !instances.contains_key(id) {
+            return;
+        }
+        change(
+            instances
+                .entry(id.to_owned())
+                .or_insert_with(|| Instance::made(now)),
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+    fn store(auto_create: bool) -> Store {
+        let mut settings = Settings {
+            auto_create,
+            ..Settings::default()
+        };
+        settings.instances[0].topics = vec!["TopicA".to_owned()];
+        Store::new(&settings).unwrap()
+    }
+
+    #[test]
+    fn without_auto_create_unknown_instances_and_topics_are_refused() {
+        let store = store(false);
+        assert_eq!(store.use_topic("post-cn-test0001", "TopicA", NOW), Ok(()));
+        assert_eq!(
+            store.use_topic("post-cn-test0001", "TopicB", NOW),
+            Err(Unknown::Topic)
+        );
+        assert_eq!(
+            store.use_topic("nosuch", "TopicA", NOW),
+            Err(Unknown::Instance)
+        );
+    }
+
+    #[test]
+    fn with_auto_create_they_come_into_being_until_the_next_reset() {
+        let store = store(true);
+        assert_eq!(store.use_topic("new", "TopicA", NOW), Ok(()));
+        assert!(store.instance("new").unwrap().topics.contains("TopicA"));
+        store.reset();
+        assert_eq!(store.instance("new"), None);
+        assert!(store.instance("post-cn-test0001").is_some());
+    }
+
+    #[test]
+    fn an_instance_may_not_be_configured_twice() {
+        let mut settings = Settings::default();
+        settings.instances.push(settings.instances[0].clone());
+        assert_eq!(
+            Store::new(&settings).unwrap_err().to_string(),
+            "aliyun.instances[1].id: it is there twice"
+        );
+    }
+
+    #[test]
+    fn a_deleted_group_does_not_come_back_by_being_used() {
+        let store = store(true);
+        let use_group = |group| store.use_group("post-cn-test0001", group, NOW);
+        assert_eq!(use_group("GID_new"), Ok(()));
+        assert!(store.delete_group("post-cn-test0001", "GID_new"));
+        assert_eq!(use_group("GID_new"), Err(Unknown::DeletedGroup));
+        let group = Group::seeded();
+        assert_eq!(
+            store.create_group("post-cn-test0001", "GID_new", group),
+            Ok(())
+        );
+        assert_eq!(use_group("GID_new"), Ok(()));
+    }
+}

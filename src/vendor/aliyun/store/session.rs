@@ -1,0 +1,154 @@
+//! Who is connected with which rights, and what connections went through: `QueryMqttTraceDevice`
+//! answers from the latter.
+
+use std::collections::{HashMap, VecDeque};
+
+use jiff::Timestamp;
+use parking_lot::Mutex;
+
+use super::token::Rights;
+use crate::secret::Secret;
+
+/// How many events of connections are remembered.
+const MAX_EVENTS: usize = 10_000;
+
+/// A token that a connected client presented.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::vendor::aliyun) struct Held {
+    pub rights: Rights,
+    pub text: Secret,
+    /// Whether the client was told that it expires soon.
+    pub told: bool,
+}
+
+/// By what right a client is connected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::vendor::aliyun) enum Mode {
+    /// An access key or a device credential: everything in the instance.
+    Owner,
+    /// Tokens.
+    Token(Vec<Held>),
+    /// Custom authentication, under this user name.
+    Custom(String),
+}
+
+/// One connected client.
+#[derive(Debug, Clone)]
+pub(in crate::vendor::aliyun) struct Session {
+    pub instance: String,
+    pub mode: Mode,
+    /// Names the connection in traces: 32 hexadecimal digits.
+    pub channel: String,
+}
+
+/// What happened to a connection.
+#[derive(Debug, Clone)]
+pub(in crate::vendor::aliyun) struct Event {
+    pub time: Timestamp,
+    pub instance: String,
+    pub client_id: String,
+    /// `connect`, `close` or `disconnect`.
+    pub action: &'static str,
+    /// The vendor's words for it.
+    pub info: &'static str,
+    pub channel: String,
+}
+
+/// All connected clients, and the latest events.
+#[derive(Debug, Default)]
+pub(in crate::vendor::aliyun) struct Sessions {
+    connected: Mutex<HashMap<String, Session>>,
+    events: Mutex<VecDeque<Event>>,
+}
+
+impl Sessions {
+    /// A client connects; returns the session whose place it takes.
+    pub(in crate::vendor::aliyun) fn open(
+        &self,
+        client_id: &str,
+        session: Session,
+    ) -> Option<Session> {
+        self.connected.lock().insert(client_id.to_owned(), session)
+    }
+
+    /// A client's connection has ended.
+    pub(in crate::vendor::aliyun) fn end(&self, client_id: &str) -> Option<Session> {
+        self.connected.lock().remove(client_id)
+    }
+
+    /// The client as it is connected now.
+    pub(in crate::vendor::aliyun) fn get(&self, client_id: &str) -> Option<Session> {
+        self.connected.lock().get(client_id).cloned()
+    }
+
+    /// Those that are connected with tokens.
+    pub(in crate::vendor::aliyun) fn with_tokens(&self) -> Vec<(String, Session)> {
+        let connected = self.connected.lock();
+        connected
+            .iter()
+            .filter(|(_, session)| matches!(session.mode, Mode::Token(_)))
+            .map(|(client_id, session)| (client_id.clone(), session.clone()))
+            .collect()
+    }
+
+    /// Puts an uploaded token in the place of those of its type.
+    pub(in crate::vendor::aliyun) fn replace_token(&self, client_id: &str, new: Held) {
+        if let Some(session) = self.connected.lock().get_mut(client_id)
+            && let Mode::Token(held) = &mut session.mode
+        {
+            held.retain(|old| old.rights != new.rights);
+            held.push(new);
+        }
+    }
+
+    /// Notes that a client was told of a token's coming end; false if it had been.
+    pub(in crate::vendor::aliyun) fn tell(&self, client_id: &str, text: &Secret) -> bool {
+        let mut connected = self.connected.lock();
+        let Some(Session {
+            mode: Mode::Token(held),
+            ..
+        }) = connected.get_mut(client_id)
+        else {
+            return false;
+        };
+        held.iter_mut()
+            .find(|held| held.text == *text && !held.told)
+            .map(|held| held.told = true)
+            .is_some()
+    }
+
+    /// Takes a client's tokens from it; false if it had none.
+    pub(in crate::vendor::aliyun) fn take_tokens(&self, client_id: &str) -> bool {
+        let mut connected = self.connected.lock();
+        match connected.get_mut(client_id) {
+            Some(Session {
+                mode: Mode::Token(held),
+                ..
+            }) => !std::mem::take(held).is_empty(),
+            _ => false,
+        }
+    }
+
+    /// Remembers an event.
+    pub(in crate::vendor::aliyun) fn record(&self, event: Event) {
+        let mut events = self.events.lock();
+        if events.len() >= MAX_EVENTS {
+            events.pop_front();
+        }
+        events.push_back(event);
+    }
+
+    /// The events of a client, oldest first.
+    pub(in crate::vendor::aliyun) fn events(&self, instance: &str, client_id: &str) -> Vec<Event> {
+        let events = self.events.lock();
+        events
+            .iter()
+            .filter(|event| event.instance == instance && event.client_id == client_id)
+            .cloned()
+            .collect()
+    }
+
+    pub(super) fn forget_events(&self) {
+        self.events.lock().clear();
+    }
+}

@@ -1,0 +1,180 @@
+//! Tokens: what `ApplyToken` gave out, until when, for which topics, and whether it was revoked.
+
+use std::collections::HashMap;
+
+use jiff::Timestamp;
+use parking_lot::RwLock;
+
+use crate::broker::message::TopicFilter;
+use crate::vendor::aliyun::topic;
+
+/// How many tokens are remembered at a time; expired ones make room.
+const MAX_TOKENS: usize = 100_000;
+
+/// What a token allows, and as what it is presented: `R`, `W` or `RW`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::vendor::aliyun) struct Rights {
+    pub read: bool,
+    pub write: bool,
+}
+
+impl Rights {
+    /// The type of a token in a password or an upload.
+    pub(in crate::vendor::aliyun) fn from_type(text: &str) -> Option<Self> {
+        let (read, write) = match text {
+            "R" => (true, false),
+            "W" => (false, true),
+            "RW" => (true, true),
+            _ => return None,
+        };
+        Some(Self { read, write })
+    }
+
+    /// The `Actions` of `ApplyToken`: `R`, `W` or both with a comma between.
+    pub(in crate::vendor::aliyun) fn from_actions(text: &str) -> Option<Self> {
+        match text {
+            "R,W" | "W,R" => Self::from_type("RW"),
+            "RW" => None,
+            other => Self::from_type(other),
+        }
+    }
+
+    /// The spelling of a password and a notice.
+    pub(in crate::vendor::aliyun) const fn as_str(self) -> &'static str {
+        match (self.read, self.write) {
+            (true, false) => "R",
+            (false, true) => "W",
+            _ => "RW",
+        }
+    }
+
+    fn includes(self, other: Self) -> bool {
+        (self.read || !other.read) && (self.write || !other.write)
+    }
+}
+
+/// One token.
+#[derive(Debug, Clone)]
+pub(in crate::vendor::aliyun) struct Token {
+    pub instance: String,
+    /// The access key id, or what else the caller of `ApplyToken` was.
+    pub owner: String,
+    pub resources: Vec<TopicFilter>,
+    pub rights: Rights,
+    pub expires: Timestamp,
+    pub revoked: bool,
+}
+
+impl Token {
+    /// Whether one of its resources covers a topic name or a filter.
+    pub(in crate::vendor::aliyun) fn covers(&self, filter: &str) -> bool {
+        let mut resources = self.resources.iter();
+        resources.any(|resource| topic::covers(resource.as_str(), filter))
+    }
+}
+
+/// Why a token is not good, with the code of `$SYS/tokenInvalidNotice` (documented on an older
+/// English copy of the vendor's page on token client operations).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::vendor::aliyun) enum Fault {
+    Unknown,
+    Expired(Timestamp),
+    Revoked,
+    Instance(String),
+    Rights { has: Rights, asked: Rights },
+}
+
+impl Fault {
+    /// The code in a notice.
+    pub(in crate::vendor::aliyun) const fn code(&self) -> i8 {
+        match self {
+            Self::Unknown => 1,
+            Self::Expired(_) => 2,
+            Self::Revoked => 3,
+            Self::Instance(_) => 4,
+            Self::Rights { .. } => 5,
+        }
+    }
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Unknown => write!(f, "it is none that ApplyToken gave out here"),
+            Self::Expired(at) => write!(f, "it expired at {at}"),
+            Self::Revoked => write!(f, "it was revoked"),
+            Self::Instance(id) => write!(f, "it was applied for with instance {id:?}"),
+            Self::Rights { has, asked } => write!(
+                f,
+                "it is presented as {} and allows {}",
+                asked.as_str(),
+                has.as_str()
+            ),
+        }
+    }
+}
+
+/// All tokens.
+#[derive(Debug, Default)]
+pub(in crate::vendor::aliyun) struct Tokens(RwLock<HashMap<String, Token>>);
+
+impl Tokens {
+    /// Remembers a token; false if there are too many.
+    pub(in crate::vendor::aliyun) fn add(&self, text: &str, token: Token, now: Timestamp) -> bool {
+        let mut tokens = self.0.write();
+        if tokens.len() >= MAX_TOKENS {
+            tokens.retain(|_, token| token.expires > now);
+        }
+        if tokens.len() >= MAX_TOKENS {
+            return false;
+        }
+        tokens.insert(text.to_owned(), token);
+        true
+    }
+
+    /// The token if it is good for an instance and a type.
+    pub(in crate::vendor::aliyun) fn check(
+        &self,
+        text: &str,
+        instance: &str,
+        asked: Rights,
+        now: Timestamp,
+    ) -> Result<Token, Fault> {
+        let tokens = self.0.read();
+        let token = tokens.get(text).ok_or(Fault::Unknown)?;
+        if token.revoked {
+            return Err(Fault::Revoked);
+        }
+        if token.expires <= now {
+            return Err(Fault::Expired(token.expires));
+        }
+        if token.instance != instance {
+            return Err(Fault::Instance(token.instance.clone()));
+        }
+        if !token.rights.includes(asked) {
+            return Err(Fault::Rights {
+                has: token.rights,
+                asked,
+            });
+        }
+        Ok(token.clone())
+    }
+
+    /// Revokes a token; false if the instance has no such token.
+    pub(in crate::vendor::aliyun) fn revoke(&self, text: &str, instance: &str) -> bool {
+        let mut tokens = self.0.write();
+        let found = tokens
+            .get_mut(text)
+            .filter(|token| token.instance == instance);
+        found.map(|token| token.revoked = true).is_some()
+    }
+
+    /// The token as it is; `None` if there is no such token.
+    pub(in crate::vendor::aliyun) fn get(&self, text: &str) -> Option<Token> {
+        self.0.read().get(text).cloned()
+    }
+
+    pub(super) fn clear(&self) {
+        self.0.write().clear();
+    }
+}

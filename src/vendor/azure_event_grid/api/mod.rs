@@ -1,0 +1,250 @@
+//! What can be asked: paths and methods, and the operation that each is. One file per noun:
+//! `identity` (tokens), `publish` and `retained` (MQTT over HTTP), `topics` (pull delivery).
+
+pub(super) mod identity;
+pub(super) mod parameters;
+pub(super) mod publish;
+pub(super) mod resources;
+pub(super) mod retained;
+pub(super) mod topics;
+
+use self::resources::{ResourceId, ResourceKind};
+use super::error::Error;
+use crate::exchange::{Answer, Head};
+use crate::pipeline::Walk;
+
+/// Every operation, as the journal and the configured rates name it.
+pub(super) const OPERATIONS: [&str; 15] = [
+    "HttpPublish",
+    "GetRetainedMessage",
+    "ListRetainedMessages",
+    "PublishCloudEvents",
+    "ReceiveCloudEvents",
+    "AcknowledgeCloudEvents",
+    "ReleaseCloudEvents",
+    "RejectCloudEvents",
+    "RenewCloudEventLocks",
+    "GetManagedIdentityToken",
+    "GetOpenIdConfiguration",
+    "GetToken",
+    "GetSigningKeys",
+    "DiscoverInstance",
+    "ManageResource",
+];
+
+/// A path of the surface.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Route {
+    /// `/mqtt/messages`
+    Publish,
+    /// `/mqtt/retainedMessages/message`
+    GetRetained,
+    /// `/mqtt/retainedMessages`
+    ListRetained,
+    /// `/topics/{topic}:publish`
+    PublishEvents {
+        /// The namespace topic.
+        topic: String,
+    },
+    /// `/topics/{topic}/eventsubscriptions/{subscription}:{action}`
+    Subscription {
+        /// The namespace topic.
+        topic: String,
+        /// The event subscription.
+        subscription: String,
+        /// What is done.
+        action: Action,
+    },
+    /// `/metadata/identity/oauth2/token`, `/msi/token`
+    ManagedIdentity,
+    /// `/{tenant}[/v2.0]/.well-known/openid-configuration`
+    OpenIdConfiguration {
+        /// The tenant.
+        tenant: String,
+        /// 1 or 2.
+        version: u8,
+    },
+    /// `/{tenant}/oauth2[/v2.0]/token`
+    Token {
+        /// The tenant.
+        tenant: String,
+    },
+    /// `/{tenant}/discovery[/v2.0]/keys`
+    Keys {
+        /// The tenant.
+        tenant: String,
+    },
+    /// `/{tenant}/discovery/instance`
+    Instance,
+    /// `/subscriptions/.../namespaces/{namespace}/{kind}/{name}`
+    Resource(ResourceId),
+}
+
+/// What is done with an event subscription.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names are the vendor's and say it all")]
+pub(super) enum Action {
+    Receive,
+    Acknowledge,
+    Release,
+    Reject,
+    RenewLock,
+}
+
+impl Route {
+    /// Reads the path and checks the method.
+    pub(super) fn of(head: &Head) -> Result<Self, Error> {
+        let path = head.path();
+        let route = Self::parse(path)?.ok_or_else(|| Error::NotFound(format!(
+            "There is nothing at {path:?}: known are /mqtt/messages, /mqtt/retainedMessages, /topics/{{topic}}:publish, /topics/{{topic}}/eventsubscriptions/{{name}}:receive and the token endpoints"
+        )))?;
+        let allowed = route.methods();
+        if allowed.split(", ").any(|method| head.method == method) {
+            Ok(route)
+        } else {
+            Err(Error::Method(allowed))
+        }
+    }
+
+    fn parse(path: &str) -> Result<Option<Self>, Error> {
+        let trimmed = path.trim_start_matches('/').trim_end_matches('/');
+        let segments: Vec<&str> = trimmed.split('/').collect();
+        Ok(Some(match segments.as_slice() {
+            ["mqtt", "messages"] => Self::Publish,
+            ["mqtt", "retainedMessages"] => Self::ListRetained,
+            ["mqtt", "retainedMessages", "message"] => Self::GetRetained,
+            ["topics", last] => match last.rsplit_once(':') {
+                Some((topic, "publish")) => Self::PublishEvents {
+                    topic: parameters::decode(topic, "topicName")?,
+                },
+                _ => return Ok(None),
+            },
+            ["topics", topic, "eventsubscriptions", last] => match last.rsplit_once(':') {
+                Some((subscription, action)) => {
+                    let Some(action) = Action::find(action) else {
+                        return Ok(None);
+                    };
+                    Self::Subscription {
+                        topic: parameters::decode(topic, "topicName")?,
+                        subscription: parameters::decode(subscription, "eventSubscriptionName")?,
+                        action,
+                    }
+                }
+                None => return Ok(None),
+            },
+            ["metadata", "identity", "oauth2", "token"] | ["msi", "token"] => Self::ManagedIdentity,
+            [
+                "subscriptions",
+                _,
+                _,
+                _,
+                "providers",
+                _,
+                "namespaces",
+                namespace,
+                kind,
+                name,
+            ] => {
+                let Some(kind) = ResourceKind::find(kind) else {
+                    return Ok(None);
+                };
+                Self::Resource(ResourceId {
+                    namespace: parameters::decode(namespace, "namespaceName")?,
+                    kind,
+                    name: parameters::decode(name, "resourceName")?,
+                })
+            }
+            _ => return Self::parse_entra(&segments),
+        }))
+    }
+
+    /// The identity platform's paths, which begin with a tenant.
+    fn parse_entra(segments: &[&str]) -> Result<Option<Self>, Error> {
+        let tenant = || parameters::decode(segments[0], "tenant");
+        Ok(Some(match segments {
+            [_, ".well-known", "openid-configuration"] => Self::OpenIdConfiguration {
+                tenant: tenant()?,
+                version: 1,
+            },
+            [_, "v2.0", ".well-known", "openid-configuration"] => Self::OpenIdConfiguration {
+                tenant: tenant()?,
+                version: 2,
+            },
+            [_, "oauth2", "token"] | [_, "oauth2", "v2.0", "token"] => {
+                Self::Token { tenant: tenant()? }
+            }
+            [_, "discovery", "keys"] | [_, "discovery", "v2.0", "keys"] => {
+                Self::Keys { tenant: tenant()? }
+            }
+            [_, "discovery", "instance"] => Self::Instance,
+            _ => return Ok(None),
+        }))
+    }
+
+    /// Whether a path belongs to this surface, for the edge.
+    pub(super) fn knows(path: &str) -> bool {
+        !matches!(Self::parse(path), Ok(None))
+    }
+
+    fn methods(&self) -> &'static str {
+        match self {
+            Self::Publish
+            | Self::PublishEvents { .. }
+            | Self::Subscription { .. }
+            | Self::Token { .. } => "POST",
+            Self::GetRetained
+            | Self::ListRetained
+            | Self::OpenIdConfiguration { .. }
+            | Self::Keys { .. }
+            | Self::Instance => "GET",
+            Self::ManagedIdentity => "GET, POST",
+            Self::Resource(_) => "GET, PUT, DELETE",
+        }
+    }
+
+    /// The operation's name.
+    pub(super) fn operation(&self) -> &'static str {
+        match self {
+            Self::Publish => "HttpPublish",
+            Self::GetRetained => "GetRetainedMessage",
+            Self::ListRetained => "ListRetainedMessages",
+            Self::PublishEvents { .. } => "PublishCloudEvents",
+            Self::Subscription { action, .. } => match action {
+                Action::Receive => "ReceiveCloudEvents",
+                Action::Acknowledge => "AcknowledgeCloudEvents",
+                Action::Release => "ReleaseCloudEvents",
+                Action::Reject => "RejectCloudEvents",
+                Action::RenewLock => "RenewCloudEventLocks",
+            },
+            Self::ManagedIdentity => "GetManagedIdentityToken",
+            Self::OpenIdConfiguration { .. } => "GetOpenIdConfiguration",
+            Self::Token { .. } => "GetToken",
+            Self::Keys { .. } => "GetSigningKeys",
+            Self::Instance => "DiscoverInstance",
+            Self::Resource(_) => "ManageResource",
+        }
+    }
+}
+
+/// An answer with the headers that all of the data plane carry.
+pub(super) fn answer(status: u16, walk: &Walk<'_>) -> Answer {
+    let id = walk.receipt.id.to_ascii_lowercase();
+    let answer = Answer::new(status).header("x-ms-request-id", id);
+    match walk.request.head.headers.text("x-ms-client-request-id") {
+        Some(id) => answer.header("x-ms-client-request-id", id),
+        None => answer,
+    }
+}
+
+impl Action {
+    fn find(name: &str) -> Option<Self> {
+        Some(match name {
+            "receive" => Self::Receive,
+            "acknowledge" => Self::Acknowledge,
+            "release" => Self::Release,
+            "reject" => Self::Reject,
+            "renewLock" => Self::RenewLock,
+            _ => return None,
+        })
+    }
+}

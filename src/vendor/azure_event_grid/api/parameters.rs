@@ -1,0 +1,109 @@
+//! Reading what the vendor percent-encodes and base64-encodes, with errors that name the
+//! parameter and the broken place.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::vendor::azure_event_grid::error::Error;
+
+/// Percent-decodes a text; the error names the first broken escape.
+pub(in crate::vendor::azure_event_grid) fn decode(text: &str, name: &str) -> Result<String, Error> {
+    let bytes = text.as_bytes();
+    let mut at = 0;
+    while let Some(found) = bytes[at..].iter().position(|byte| *byte == b'%') {
+        let escape = &bytes[at + found..bytes.len().min(at + found + 3)];
+        if escape.len() < 3 || !escape[1..].iter().all(u8::is_ascii_hexdigit) {
+            return Err(invalid(
+                name,
+                format!(
+                    "{:?} is not a percent escape",
+                    String::from_utf8_lossy(escape)
+                ),
+            ));
+        }
+        at += found + 3;
+    }
+    percent_encoding::percent_decode(bytes)
+        .decode_utf8()
+        .map(std::borrow::Cow::into_owned)
+        .map_err(|_| invalid(name, "its percent escapes are not UTF-8".to_owned()))
+}
+
+/// The decoded parameters of a query or form, in order; `+` is a space.
+#[derive(Debug)]
+pub(in crate::vendor::azure_event_grid) struct Parameters(Vec<(String, String)>);
+
+impl Parameters {
+    /// Reads `name=value&name=value`.
+    pub(in crate::vendor::azure_event_grid) fn parse(text: &str) -> Result<Self, Error> {
+        let mut parameters = Vec::new();
+        for pair in text.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let name = decode(&name.replace('+', " "), "query")?;
+            let value = decode(&value.replace('+', " "), &name)?;
+            parameters.push((name, value));
+        }
+        Ok(Self(parameters))
+    }
+
+    /// The value of a parameter; given twice it is refused.
+    pub(in crate::vendor::azure_event_grid) fn get(
+        &self,
+        name: &str,
+    ) -> Result<Option<&str>, Error> {
+        let mut values = self.0.iter().filter(|(key, _)| key == name);
+        let first = values.next();
+        if values.next().is_some() {
+            return Err(invalid(name, "it is given more than once".to_owned()));
+        }
+        Ok(first.map(|(_, value)| value.as_str()))
+    }
+
+    /// The names, in order.
+    pub(in crate::vendor::azure_event_grid) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(name, _)| name.as_str())
+    }
+}
+
+/// Decodes standard base64.
+pub(in crate::vendor::azure_event_grid) fn base64(
+    text: &str,
+    name: &str,
+) -> Result<Vec<u8>, Error> {
+    STANDARD
+        .decode(text)
+        .map_err(|error| invalid(name, format!("it is not base64: {error}")))
+}
+
+/// A parameter that cannot be read.
+pub(in crate::vendor::azure_event_grid) fn invalid(name: &str, why: impl Into<String>) -> Error {
+    Error::InvalidParameter {
+        name: name.to_owned(),
+        why: why.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broken_escape_is_named() {
+        let error = decode("devices%2XXXX-0000%2Fprompt", "topic").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "The parameter 'topic' is invalid: \"%2X\" is not a percent escape."
+        );
+        assert!(decode("a%2", "topic").is_err() && decode("a%ff", "topic").is_err());
+        assert_eq!(decode("a%2Fb+%E5%AD%90", "topic").unwrap(), "a/b+子");
+    }
+
+    #[test]
+    fn plus_is_a_space_in_a_query_and_slashes_may_stay_raw() {
+        let query = Parameters::parse("topic=a/b+c%2B&x&topic2=").unwrap();
+        assert_eq!(query.get("topic").unwrap(), Some("a/b c+"));
+        assert_eq!(query.get("x").unwrap(), Some(""));
+        assert_eq!(query.get("none").unwrap(), None);
+        assert!(Parameters::parse("a=1&a=2").unwrap().get("a").is_err());
+    }
+}

@@ -1,0 +1,373 @@
+//! Namespace topics: publish, receive, acknowledge, release, reject, renewLock, as the vendor's
+//! SDKs of api-version 2024-06-01 call them (recorded; data-plane specification).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::Action;
+use super::parameters::{Parameters, invalid};
+use crate::exchange::Answer;
+use crate::pipeline::Walk;
+use crate::vendor::azure_event_grid::AzureEventGrid;
+use crate::vendor::azure_event_grid::access;
+use crate::vendor::azure_event_grid::auth::Accept;
+use crate::vendor::azure_event_grid::error::Error;
+use crate::vendor::azure_event_grid::limits;
+use crate::vendor::azure_event_grid::queue::{Received, Settlement};
+use crate::vendor::azure_event_grid::store::{Missing, NamespaceState};
+
+/// The api-versions of the namespace topics' data plane.
+const VERSIONS: [&str; 3] = ["2023-11-01", "2024-06-01", "2023-10-01-preview"];
+/// Delays that `release` takes, in seconds.
+const DELAYS: [u32; 5] = [0, 10, 60, 600, 3600];
+/// How often a waiting receiver looks at the emulator's clock while events are locked.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// An allowed request about a namespace topic.
+#[derive(Debug)]
+pub(in crate::vendor::azure_event_grid) struct TopicCall {
+    namespace: Arc<NamespaceState>,
+    /// Whose rate it counts against.
+    pub caller: String,
+    topic: String,
+    what: What,
+}
+
+#[derive(Debug)]
+enum What {
+    Publish(Vec<Value>),
+    Receive {
+        subscription: String,
+        max: usize,
+        wait: Duration,
+    },
+    Settle {
+        subscription: String,
+        tokens: Vec<String>,
+        settlement: Settlement,
+    },
+}
+
+impl AzureEventGrid {
+    /// Authenticates and reads a publish of events.
+    pub(in crate::vendor::azure_event_grid) async fn admit_events(
+        &self,
+        topic: String,
+        walk: &mut Walk<'_>,
+    ) -> Result<TopicCall, Error> {
+        let call = self.admit_topic(topic, access::DATA_SENDER, walk).await?;
+        let query = Parameters::parse(walk.request.head.raw_query())?;
+        self.check_version(&query, &VERSIONS)?;
+        let events = self.read_events(walk)?;
+        Ok(TopicCall {
+            what: What::Publish(events),
+            ..call
+        })
+    }
+
+    /// Authenticates and reads what is asked of an event subscription.
+    pub(in crate::vendor::azure_event_grid) async fn admit_subscription(
+        &self,
+        topic: String,
+        subscription: String,
+        action: Action,
+        walk: &mut Walk<'_>,
+    ) -> Result<TopicCall, Error> {
+        let call = self.admit_topic(topic, access::DATA_RECEIVER, walk).await?;
+        let query = Parameters::parse(walk.request.head.raw_query())?;
+        self.check_version(&query, &VERSIONS)?;
+        let settlement = match action {
+            Action::Receive => {
+                let what = What::Receive {
+                    subscription,
+                    max: number(&query, "maxEvents", 1, 1, 100)?,
+                    wait: Duration::from_secs(number(&query, "maxWaitTime", 60, 10, 120)? as u64),
+                };
+                return Ok(TopicCall { what, ..call });
+            }
+            Action::Acknowledge => Settlement::Acknowledge,
+            Action::Release => Settlement::Release(delay(&query)?),
+            Action::Reject => Settlement::Reject,
+            Action::RenewLock => Settlement::RenewLock,
+        };
+        Ok(TopicCall {
+            what: What::Settle {
+                subscription,
+                tokens: lock_tokens(&walk.request.body)?,
+                settlement,
+            },
+            ..call
+        })
+    }
+
+    async fn admit_topic(
+        &self,
+        topic: String,
+        role: &str,
+        walk: &mut Walk<'_>,
+    ) -> Result<TopicCall, Error> {
+        let request = walk.request;
+        let namespace = self.store.namespace(request.head.host());
+        let resources = namespace.resources();
+        let caller = self
+            .authenticator
+            .authenticate(request, &resources, Accept::TokenOrKey, walk.receipt.now)
+            .await?;
+        walk.draft.caller = Some(caller.name.clone());
+        access::identity_may_use_topics(&caller.object_id, caller.roles.as_deref(), role)
+            .map_err(Error::Forbidden)?;
+        Ok(TopicCall {
+            namespace,
+            caller: caller.name,
+            topic,
+            what: What::Publish(Vec::new()),
+        })
+    }
+
+    /// Answers.
+    pub(in crate::vendor::azure_event_grid) async fn perform_topic(
+        &self,
+        call: TopicCall,
+        walk: &mut Walk<'_>,
+    ) -> Result<Answer, Error> {
+        let TopicCall {
+            namespace,
+            topic,
+            what,
+            ..
+        } = call;
+        let missing = |subscription: &str, missing| not_found(&topic, subscription, missing);
+        let body = match what {
+            What::Publish(events) => {
+                namespace
+                    .publish(&topic, events, walk.receipt.now)
+                    .map_err(|which| missing("", which))?;
+                json!({})
+            }
+            What::Receive {
+                subscription,
+                max,
+                wait,
+            } => {
+                let received = receive(&namespace, &topic, &subscription, max, wait, walk)
+                    .await
+                    .map_err(|which| missing(&subscription, which))?;
+                json!({"value": received.iter().map(detail).collect::<Vec<_>>()})
+            }
+            What::Settle {
+                subscription,
+                tokens,
+                settlement,
+            } => {
+                let results = namespace
+                    .settle(&topic, &subscription, &tokens, settlement, walk.receipt.now)
+                    .map_err(|which| missing(&subscription, which))?;
+                let mut good = Vec::new();
+                let mut failed = Vec::new();
+                for (token, result) in tokens.iter().zip(results) {
+                    match result {
+                        Ok(()) => good.push(token),
+                        Err(error) => {
+                            let (code, message) = error.code();
+                            failed.push(json!({
+                                "lockToken": token,
+                                "error": {"code": code, "message": message},
+                            }));
+                        }
+                    }
+                }
+                json!({"succeededLockTokens": good, "failedLockTokens": failed})
+            }
+        };
+        Ok(super::answer(200, walk)
+            .header("Content-Type", "application/json; charset=utf-8")
+            .body(body.to_string()))
+    }
+
+    fn read_events(&self, walk: &Walk<'_>) -> Result<Vec<Value>, Error> {
+        let request = walk.request;
+        let kind = request.head.headers.text("content-type").unwrap_or("");
+        let essence = kind
+            .split(';')
+            .next()
+            .unwrap_or("")
+            .trim()
+            .to_ascii_lowercase();
+        let size = request.body.len();
+        if self.settings.limits && size > limits::EVENTS {
+            return Err(Error::TooLarge {
+                what: "request",
+                got: size,
+                limit: limits::EVENTS,
+            });
+        }
+        let parsed = || {
+            serde_json::from_slice::<Value>(&request.body)
+                .map_err(|error| Error::InvalidBody(format!("it is not JSON: {error}")))
+        };
+        let events = match essence.as_str() {
+            "application/cloudevents+json" => vec![parsed()?],
+            "application/cloudevents-batch+json" => match parsed()? {
+                Value::Array(events) => events,
+                _ => {
+                    return Err(Error::InvalidBody(
+                        "a batch must be a JSON array".to_owned(),
+                    ));
+                }
+            },
+            _ => return Err(Error::MediaType(kind.to_owned())),
+        };
+        if self.settings.limits && events.len() > limits::EVENTS_PER_REQUEST {
+            return Err(Error::InvalidBody(format!(
+                "it has {} events, the limit is {}",
+                events.len(),
+                limits::EVENTS_PER_REQUEST
+            )));
+        }
+        for (place, event) in events.iter().enumerate() {
+            check_event(event)
+                .map_err(|why| Error::InvalidBody(format!("the event at {place} {why}")))?;
+        }
+        Ok(events)
+    }
+}
+
+/// Waits until there is an event, at most `wait` of real time.
+async fn receive(
+    namespace: &NamespaceState,
+    topic: &str,
+    subscription: &str,
+    max: usize,
+    wait: Duration,
+    walk: &Walk<'_>,
+) -> Result<Vec<Received>, Missing> {
+    let app = walk.app;
+    let deadline = tokio::time::Instant::now() + wait;
+    loop {
+        let news = namespace.news().notified();
+        tokio::pin!(news);
+        // Registered before looking, so that nothing slips in between.
+        news.as_mut().enable();
+        let received = namespace.receive(topic, subscription, max, app.clock.now(), &app.ids)?;
+        if !received.is_empty() || tokio::time::Instant::now() >= deadline {
+            return Ok(received);
+        }
+        let look = if namespace.is_pending(topic, subscription) {
+            deadline.min(tokio::time::Instant::now() + LOOK)
+        } else {
+            deadline
+        };
+        tokio::select! {
+            () = news => {}
+            () = tokio::time::sleep_until(look) => {}
+        }
+    }
+}
+
+fn detail(received: &Received) -> Value {
+    json!({
+        "brokerProperties": {
+            "lockToken": received.lock_token,
+            "deliveryCount": received.delivery_count,
+        },
+        "event": *received.event,
+    })
+}
+
+fn not_found(topic: &str, subscription: &str, missing: Missing) -> Error {
+    Error::NotFound(match missing {
+        Missing::Topic => format!("The namespace topic '{topic}' was not found."),
+        Missing::Subscription => {
+            format!("The event subscription '{subscription}' of the topic '{topic}' was not found.")
+        }
+    })
+}
+
+/// The attributes that every `CloudEvent` needs (`CloudEvents` 1.0).
+fn check_event(event: &Value) -> Result<(), String> {
+    let Value::Object(members) = event else {
+        return Err("is not a JSON object".to_owned());
+    };
+    for name in ["id", "source", "type", "specversion"] {
+        match members.get(name) {
+            Some(Value::String(text)) if !text.is_empty() => {}
+            _ => return Err(format!("has no attribute {name:?}")),
+        }
+    }
+    if members.get("specversion") != Some(&json!("1.0")) {
+        return Err("has a specversion other than 1.0".to_owned());
+    }
+    if members.contains_key("data") && members.contains_key("data_base64") {
+        return Err("has both data and data_base64".to_owned());
+    }
+    let fits = |name: &str| {
+        name.len() <= 20
+            && name
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+    };
+    match members
+        .keys()
+        .find(|name| *name != "data_base64" && !fits(name))
+    {
+        Some(name) => Err(format!(
+            "has the attribute {name:?}: at most 20 lower-case letters and digits are allowed"
+        )),
+        None => Ok(()),
+    }
+}
+
+fn number(
+    query: &Parameters,
+    name: &str,
+    default: usize,
+    least: usize,
+    most: usize,
+) -> Result<usize, Error> {
+    let Some(text) = query.get(name)? else {
+        return Ok(default);
+    };
+    text.parse()
+        .ok()
+        .filter(|number| (least..=most).contains(number))
+        .ok_or_else(|| {
+            invalid(
+                name,
+                format!("it is {text:?}, it must be {least} to {most}"),
+            )
+        })
+}
+
+fn delay(query: &Parameters) -> Result<u32, Error> {
+    let name = "releaseDelayInSeconds";
+    let Some(text) = query.get(name)? else {
+        return Ok(0);
+    };
+    text.parse()
+        .ok()
+        .filter(|delay| DELAYS.contains(delay))
+        .ok_or_else(|| {
+            invalid(
+                name,
+                format!("it is {text:?}, it must be one of {DELAYS:?}"),
+            )
+        })
+}
+
+fn lock_tokens(body: &[u8]) -> Result<Vec<String>, Error> {
+    let shape = || {
+        Error::InvalidBody("it must be {\"lockTokens\":[...]} with at least one token".to_owned())
+    };
+    let body: Value = serde_json::from_slice(body).map_err(|_| shape())?;
+    let tokens = body
+        .get("lockTokens")
+        .and_then(Value::as_array)
+        .ok_or_else(shape)?;
+    let tokens: Option<Vec<_>> = tokens
+        .iter()
+        .map(|token| token.as_str().map(str::to_owned))
+        .collect();
+    tokens.filter(|tokens| !tokens.is_empty()).ok_or_else(shape)
+}

@@ -1,0 +1,179 @@
+//! What a client's certificate says: the names it can authenticate by, its thumbprints, and
+//! whether a registered authority signed it (mqtt-client-authentication, mqtt-clients pages).
+
+use std::fmt::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::server::WebPkiClientVerifier;
+use sha1::{Digest, Sha1};
+use sha2::Sha256;
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use super::resources::{ClientProperties, Namespace};
+
+/// The names of a leaf certificate.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Names {
+    /// The common name, and the whole subject as text.
+    pub subject: Vec<String>,
+    /// DNS names.
+    pub dns: Vec<String>,
+    /// URIs.
+    pub uri: Vec<String>,
+    /// IP addresses as text.
+    pub ip: Vec<String>,
+    /// E-mail addresses.
+    pub email: Vec<String>,
+}
+
+impl Names {
+    /// Reads a leaf in DER; `None` if it is no certificate.
+    pub(super) fn read(der: &[u8]) -> Option<Self> {
+        let (_, certificate) = X509Certificate::from_der(der).ok()?;
+        let mut names = Self::default();
+        let subject = certificate.subject();
+        let common = subject
+            .iter_common_name()
+            .filter_map(|name| name.as_str().ok());
+        names.subject.extend(common.map(str::to_owned));
+        names.subject.push(subject.to_string());
+        let alternatives = certificate.subject_alternative_name().ok().flatten();
+        for name in alternatives.iter().flat_map(|all| &all.value.general_names) {
+            match name {
+                GeneralName::DNSName(name) => names.dns.push((*name).to_owned()),
+                GeneralName::URI(name) => names.uri.push((*name).to_owned()),
+                GeneralName::RFC822Name(name) => names.email.push((*name).to_owned()),
+                GeneralName::IPAddress(bytes) => names.ip.extend(address(bytes)),
+                _ => {}
+            }
+        }
+        Some(names)
+    }
+
+    /// The names of one kind: `Subject`, `Dns`, `Uri`, `Ip` or `Email`.
+    fn of_kind(&self, kind: &str) -> &[String] {
+        match kind {
+            "Subject" => &self.subject,
+            "Dns" => &self.dns,
+            "Uri" => &self.uri,
+            "Ip" => &self.ip,
+            "Email" => &self.email,
+            _ => &[],
+        }
+    }
+
+    /// The name that one of `alternativeAuthenticationNameSources` gives.
+    pub(super) fn by_source(&self, source: &str) -> Option<&str> {
+        let kind = source.strip_prefix("ClientCertificate")?;
+        self.of_kind(kind).first().map(String::as_str)
+    }
+}
+
+fn address(bytes: &[u8]) -> Option<String> {
+    let four: Result<[u8; 4], _> = bytes.try_into();
+    let six: Result<[u8; 16], _> = bytes.try_into();
+    match (four, six) {
+        (Ok(four), _) => Some(std::net::Ipv4Addr::from(four).to_string()),
+        (_, Ok(six)) => Some(std::net::Ipv6Addr::from(six).to_string()),
+        _ => None,
+    }
+}
+
+/// Checks a client's certificate by the scheme of its resource; the error is for the journal.
+pub(super) fn check(
+    client: &ClientProperties,
+    authentication_name: &str,
+    chain: &[Bytes],
+    namespace: &Namespace,
+    now: Timestamp,
+) -> Result<(), String> {
+    let leaf = chain.first().ok_or("the client showed no certificate")?;
+    let names = Names::read(leaf).ok_or("the client's certificate cannot be read")?;
+    let rules = &client.client_certificate_authentication;
+    let scheme = match rules.validation_scheme.as_str() {
+        "" => "SubjectMatchesAuthenticationName",
+        scheme => scheme,
+    };
+    if scheme == "ThumbprintMatch" {
+        let found = thumbprints(leaf);
+        let plain = |text: &str| text.replace([':', ' '], "").to_ascii_lowercase();
+        let allowed = rules
+            .allowed_thumbprints
+            .iter()
+            .any(|one| found.contains(&plain(one)));
+        return if allowed {
+            Ok(())
+        } else {
+            Err(format!(
+                "the certificate's thumbprint {} is not allowed",
+                found[0]
+            ))
+        };
+    }
+    let kind = scheme
+        .strip_suffix("MatchesAuthenticationName")
+        .ok_or_else(|| format!("the validation scheme {scheme:?} is not known"))?;
+    let given = names.of_kind(kind);
+    if !given
+        .iter()
+        .any(|name| name.eq_ignore_ascii_case(authentication_name))
+    {
+        return Err(format!(
+            "the certificate's {kind} names are {given:?}, expected is {authentication_name:?}"
+        ));
+    }
+    check_chain(chain, namespace, now)
+}
+
+/// SHA-1 and SHA-256 of the leaf in lower-case hexadecimal.
+fn thumbprints(leaf: &[u8]) -> [String; 2] {
+    [hex(&Sha1::digest(leaf)), hex(&Sha256::digest(leaf))]
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// Whether a registered authority signed the chain. Without any registered, every chain is
+/// taken: the emulator has no list to refuse it by.
+fn check_chain(chain: &[Bytes], namespace: &Namespace, now: Timestamp) -> Result<(), String> {
+    if namespace.ca_certificates.is_empty() {
+        return Ok(());
+    }
+    let mut roots = rustls::RootCertStore::empty();
+    for authority in &namespace.ca_certificates {
+        let pem = authority.properties.encoded_certificate.as_bytes();
+        for certificate in CertificateDer::pem_slice_iter(pem).flatten() {
+            roots.add(certificate).map_err(|error| {
+                format!(
+                    "the CA certificate {:?} is invalid: {error}",
+                    authority.name
+                )
+            })?;
+        }
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+        .build()
+        .map_err(|error| error.to_string())?;
+    let chain: Vec<_> = chain
+        .iter()
+        .map(|der| CertificateDer::from(der.to_vec()))
+        .collect();
+    let since_epoch = u64::try_from(now.as_second()).unwrap_or(0);
+    let now = UnixTime::since_unix_epoch(Duration::from_secs(since_epoch));
+    verifier
+        .verify_client_cert(&chain[0], &chain[1..], now)
+        .map(|_| ())
+        .map_err(|error| format!("no registered CA certificate signed it: {error}"))
+}

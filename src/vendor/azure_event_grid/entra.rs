@@ -1,0 +1,192 @@
+//! The identity platform: the signing key, the tokens made with it, and the key sets of issuers
+//! outside. The endpoints that hand tokens out are in `api/identity.rs`, the check of a token
+//! that comes back in `auth.rs`.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use rsa::RsaPublicKey;
+use serde_json::{Map, Value, json};
+use tokio::sync::OnceCell;
+
+use super::jwt::{self, SigningKey};
+use super::settings::{Principal, Settings, SettingsError};
+use crate::exchange::Refusal;
+use crate::ids::Ids;
+
+/// What the vendor's MQTT broker and namespace topics are called as a resource.
+pub(super) const RESOURCE: &str = "https://eventgrid.azure.net";
+
+/// How long an outside issuer may take to answer with its keys.
+const KEY_SET_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Key ids and keys of one issuer.
+type KeySet = Vec<(String, RsaPublicKey)>;
+
+/// The keys of the emulator's own issuer, and those of others once they were fetched.
+#[derive(Debug)]
+pub(super) struct Keys {
+    own: OnceCell<Arc<SigningKey>>,
+    outside: Mutex<HashMap<String, Arc<KeySet>>>,
+}
+
+impl Keys {
+    /// With the configured key, or one that is made when it is first needed.
+    pub(super) fn new(settings: &Settings) -> Result<Self, SettingsError> {
+        let own = match &settings.signing_key {
+            None => OnceCell::new(),
+            Some(pem) => {
+                let key = SigningKey::from_pem(pem.expose())
+                    .map_err(|why| SettingsError::new("azure.signing_key", why))?;
+                OnceCell::new_with(Some(Arc::new(key)))
+            }
+        };
+        Ok(Self {
+            own,
+            outside: Mutex::default(),
+        })
+    }
+
+    /// The own signing key; the first caller makes it, off the async threads.
+    pub(super) async fn own(&self, ids: &Ids) -> Result<Arc<SigningKey>, Refusal> {
+        let make = || async {
+            let seed = ids.bytes();
+            tokio::task::spawn_blocking(move || SigningKey::generate(seed))
+                .await
+                .map_err(|error| Refusal::Internal(error.to_string()))?
+                .map(Arc::new)
+                .map_err(|error| Refusal::Internal(format!("no signing key: {error}")))
+        };
+        self.own.get_or_try_init(make).await.cloned()
+    }
+
+    /// The own key if it exists by now.
+    pub(super) fn own_if_made(&self) -> Option<&Arc<SigningKey>> {
+        self.own.get()
+    }
+
+    /// The key `id` of the set at `url`. A set is fetched again when it lacks the key.
+    pub(super) async fn outside(
+        &self,
+        client: &reqwest::Client,
+        url: &str,
+        id: Option<&str>,
+    ) -> Result<RsaPublicKey, String> {
+        let known = self.outside.lock().get(url).cloned();
+        if let Some(key) = known.and_then(|set| pick(&set, id)) {
+            return Ok(key);
+        }
+        let set = Arc::new(fetch(client, url).await?);
+        self.outside.lock().insert(url.to_owned(), set.clone());
+        pick(&set, id).ok_or_else(|| format!("the key set at {url} has no RSA key {id:?}"))
+    }
+}
+
+fn pick(set: &[(String, RsaPublicKey)], id: Option<&str>) -> Option<RsaPublicKey> {
+    match id {
+        Some(id) => set.iter().find(|(known, _)| known == id),
+        None => set.first(),
+    }
+    .map(|(_, key)| key.clone())
+}
+
+async fn fetch(client: &reqwest::Client, url: &str) -> Result<KeySet, String> {
+    let failed = |error: reqwest::Error| format!("the key set at {url} cannot be read: {error}");
+    let response = client
+        .get(url)
+        .timeout(KEY_SET_PATIENCE)
+        .send()
+        .await
+        .and_then(reqwest::Response::error_for_status)
+        .map_err(failed)?;
+    let bytes = response.bytes().await.map_err(failed)?;
+    let set: Value = serde_json::from_slice(&bytes)
+        .map_err(|error| format!("the key set at {url} is not JSON: {error}"))?;
+    let keys = set.get("keys").and_then(Value::as_array);
+    Ok(keys
+        .into_iter()
+        .flatten()
+        .filter_map(|jwk| {
+            let id = jwk.get("kid").and_then(Value::as_str).unwrap_or_default();
+            Some((id.to_owned(), jwt::key_from_jwk(jwk)?))
+        })
+        .collect())
+}
+
+/// `iss` of tokens of this version.
+pub(super) fn issuer(tenant: &str, version: u8) -> String {
+    if version == 1 {
+        format!("https://sts.windows.net/{tenant}/")
+    } else {
+        format!("https://login.microsoftonline.com/{tenant}/v2.0")
+    }
+}
+
+/// The tenant that an own issuer names.
+pub(super) fn tenant_of(issuer: &str) -> Option<&str> {
+    issuer
+        .strip_prefix("https://sts.windows.net/")
+        .and_then(|rest| rest.strip_suffix('/'))
+        .or_else(|| {
+            issuer
+                .strip_prefix("https://login.microsoftonline.com/")
+                .and_then(|rest| rest.strip_suffix("/v2.0"))
+        })
+}
+
+/// What a token is for.
+#[derive(Debug, Clone)]
+pub(super) struct Grant<'a> {
+    /// Who gets it.
+    pub principal: &'a Principal,
+    /// The tenant, a UUID.
+    pub tenant: &'a str,
+    /// The resource that was asked for.
+    pub audience: &'a str,
+}
+
+/// The claims of an application's token, in the order of the vendor's.
+pub(super) fn claims(grant: &Grant<'_>, settings: &Settings, now: Timestamp, ids: &Ids) -> Value {
+    let seconds = now.as_second();
+    let principal = grant.principal;
+    let mut claims = Map::new();
+    let mut put = |name: &str, value: Value| claims.insert(name.to_owned(), value);
+    put("aud", json!(grant.audience));
+    put("iss", json!(issuer(grant.tenant, settings.token_version)));
+    put("iat", json!(seconds));
+    put("nbf", json!(seconds));
+    put("exp", json!(seconds + i64::from(settings.token_seconds)));
+    if settings.token_version == 1 {
+        put("appid", json!(principal.client_id));
+        put("appidacr", json!("1"));
+        put("idp", json!(issuer(grant.tenant, 1)));
+    } else {
+        put("azp", json!(principal.client_id));
+        put("azpacr", json!("1"));
+    }
+    put("idtyp", json!("app"));
+    put("oid", json!(principal.object_id));
+    let roles: Vec<_> = principal
+        .roles
+        .iter()
+        .map(super::settings::RoleAssignment::role)
+        .collect();
+    if !roles.is_empty() {
+        put("roles", json!(roles));
+    }
+    put("sub", json!(principal.object_id));
+    put("tid", json!(grant.tenant));
+    put("uti", json!(ids.uuid().simple().to_string()));
+    put(
+        "ver",
+        json!(if settings.token_version == 1 {
+            "1.0"
+        } else {
+            "2.0"
+        }),
+    );
+    Value::Object(claims)
+}

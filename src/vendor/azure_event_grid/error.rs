@@ -1,0 +1,317 @@
+//! How Azure refuses: one enum, one table, one function that writes an answer. Three shapes:
+//! the data plane's `{"error":{"code","message"}}`, Entra's `{"error","error_description",...}`
+//! and the metadata service's `{"error","error_description"}`.
+
+use serde_json::{Value, json};
+
+use crate::exchange::{Answer, Malformed, Receipt, Refusal, Request};
+
+/// How sure a fact is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Standing {
+    /// A page of the vendor says so.
+    Documented,
+    /// Seen in an answer of the live service.
+    Captured,
+    /// A choice of the emulator.
+    Assumed,
+}
+
+/// Everything that Azure refuses.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    /// What shared rooms refuse.
+    #[error("{0}")]
+    Refused(Refusal),
+    /// No `Authorization`, or none of a kind that is taken here.
+    #[error("The request carries no usable credentials: {0}.")]
+    MissingCredentials(String),
+    /// A token that is not taken.
+    #[error("The token is not valid: {0}.")]
+    InvalidToken(String),
+    /// A wrong namespace key.
+    #[error("The SharedAccessKey is not the namespace's key.")]
+    InvalidKey,
+    /// The caller has no right to do it.
+    #[error("{0}")]
+    Forbidden(String),
+    /// A topic that cannot be published to.
+    #[error("The topic {topic:?} is invalid: {why}.")]
+    InvalidTopic {
+        /// The topic as it came, decoded.
+        topic: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A parameter that is not there.
+    #[error("The parameter '{0}' is missing.")]
+    MissingParameter(&'static str),
+    /// A parameter that cannot be read.
+    #[error("The parameter '{name}' is invalid: {why}.")]
+    InvalidParameter {
+        /// Its name on the wire.
+        name: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// An api-version that is not known (strict mode).
+    #[error("The api-version {got:?} is not supported; known are {known}.")]
+    ApiVersion {
+        /// What came.
+        got: String,
+        /// The versions that the vendor's pages name.
+        known: String,
+    },
+    /// A body or message over the limit.
+    #[error("The {what} has {got} bytes; the limit is {limit}.")]
+    TooLarge {
+        /// What is too large.
+        what: &'static str,
+        /// Its size in bytes.
+        got: usize,
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// A body that cannot be read.
+    #[error("The request body is invalid: {0}.")]
+    InvalidBody(String),
+    /// A content type that is not taken.
+    #[error("The content type {0:?} is not supported.")]
+    MediaType(String),
+    /// No retained message, topic, event subscription or path of this name.
+    #[error("{0}")]
+    NotFound(String),
+    /// The path takes other methods.
+    #[error("The method is not allowed here; allowed is {0}.")]
+    Method(&'static str),
+    /// The routing topic does not exist.
+    #[error("The message could not be routed: {0}.")]
+    Routing(String),
+    /// A metadata request without `Metadata: true`.
+    #[error("Required metadata header not specified")]
+    MetadataHeader,
+    /// A metadata request without `resource`.
+    #[error("The resource parameter is missing")]
+    MissingResource,
+    /// No managed identity of this name.
+    #[error("Identity not found: no principal has {0}")]
+    UnknownIdentity(String),
+    /// A form without a parameter.
+    #[error("AADSTS900144: The request body must contain the following parameter: '{0}'.")]
+    MissingForm(&'static str),
+    /// A grant that is not made here.
+    #[error("AADSTS70003: The app requested an unsupported grant type '{0}'.")]
+    UnsupportedGrant(String),
+    /// An unknown application.
+    #[error(
+        "AADSTS700016: Application with identifier '{client_id}' was not found in the directory '{tenant}'."
+    )]
+    UnknownApplication {
+        /// The client id.
+        client_id: String,
+        /// The tenant.
+        tenant: String,
+    },
+    /// An unknown tenant.
+    #[error("AADSTS90002: Tenant '{0}' not found.")]
+    UnknownTenant(String),
+    /// A wrong client secret.
+    #[error(
+        "AADSTS7000215: Invalid client secret provided. Ensure the secret being sent in the request is the client secret value, not the client secret ID, for a secret added to app '{0}'."
+    )]
+    ClientSecret(String),
+    /// Neither secret nor assertion.
+    #[error(
+        "AADSTS7000218: The request body must contain the following parameter: 'client_assertion' or 'client_secret'."
+    )]
+    NoClientProof,
+    /// An assertion that does not hold.
+    #[error("AADSTS700027: Client assertion failed signature validation: {0}.")]
+    Assertion(String),
+    /// A scope that names no resource.
+    #[error(
+        "AADSTS70011: The provided value for the input parameter 'scope' is not valid. The scope {0} is not valid."
+    )]
+    Scope(String),
+}
+
+/// One row of the table.
+#[derive(Debug, Clone, Copy)]
+pub struct Row {
+    /// The status code.
+    pub status: u16,
+    /// The vendor's code: `error.code` and `x-ms-error-code`, or Entra's `error`.
+    pub code: &'static str,
+    /// Entra's number, 0 for none.
+    pub aadsts: u32,
+    /// How sure status and code are.
+    pub standing: Standing,
+    /// Where they are from (keys of the fact sheet's source list).
+    pub source: &'static str,
+}
+
+const fn row(status: u16, code: &'static str, standing: Standing, source: &'static str) -> Row {
+    Row {
+        status,
+        code,
+        aadsts: 0,
+        standing,
+        source,
+    }
+}
+
+const fn entra(status: u16, code: &'static str, aadsts: u32) -> Row {
+    Row {
+        status,
+        code,
+        aadsts,
+        standing: Standing::Documented,
+        source: "Entra error code reference",
+    }
+}
+
+impl Error {
+    /// The table.
+    pub fn row(&self) -> Row {
+        use Standing::{Assumed, Documented};
+        match self {
+            Self::Refused(refusal) => refusal_row(refusal),
+            Self::MissingCredentials(_) | Self::InvalidToken(_) => {
+                row(401, "Unauthorized", Documented, "HOWTO, RETAIN")
+            }
+            Self::InvalidKey => row(401, "Unauthorized", Assumed, "SPEC"),
+            Self::Forbidden(_) => row(403, "Forbidden", Documented, "HOWTO, RETAIN"),
+            Self::InvalidTopic { .. } => row(403, "Forbidden", Documented, "HOWTO"),
+            Self::MissingParameter(_) | Self::InvalidParameter { .. } => {
+                row(400, "BadRequest", Documented, "RETAIN")
+            }
+            Self::ApiVersion { .. } => row(400, "UnsupportedApiVersion", Assumed, "none"),
+            Self::TooLarge { .. } => row(413, "RequestEntityTooLarge", Assumed, "QUOTA23"),
+            Self::InvalidBody(_) => row(400, "BadRequest", Assumed, "SPEC"),
+            Self::MediaType(_) => row(415, "UnsupportedMediaType", Assumed, "SPEC"),
+            Self::NotFound(_) => row(404, "NotFound", Documented, "RETAIN"),
+            Self::Method(_) => row(405, "MethodNotAllowed", Assumed, "none"),
+            Self::Routing(_) => row(500, "InternalServerError", Documented, "HOWTO"),
+            Self::MetadataHeader | Self::MissingResource | Self::UnknownIdentity(_) => {
+                row(400, "invalid_request", Documented, "IMDS token reference")
+            }
+            Self::MissingForm(_) => entra(400, "invalid_request", 900_144),
+            Self::UnsupportedGrant(_) => entra(400, "unsupported_grant_type", 70_003),
+            Self::UnknownApplication { .. } => entra(400, "unauthorized_client", 700_016),
+            Self::UnknownTenant(_) => entra(400, "invalid_request", 90_002),
+            Self::ClientSecret(_) => entra(401, "invalid_client", 7_000_215),
+            Self::NoClientProof => entra(401, "invalid_client", 7_000_218),
+            Self::Assertion(_) => entra(401, "invalid_client", 700_027),
+            Self::Scope(_) => entra(400, "invalid_scope", 70_011),
+        }
+    }
+}
+
+fn refusal_row(refusal: &Refusal) -> Row {
+    use Standing::{Assumed, Documented};
+    match refusal {
+        Refusal::Malformed(Malformed::BodyTooLarge { .. }) => {
+            row(413, "RequestEntityTooLarge", Assumed, "QUOTA23")
+        }
+        Refusal::Malformed(Malformed::TargetTooLong { .. }) => {
+            row(414, "UriTooLong", Assumed, "none")
+        }
+        Refusal::Malformed(Malformed::HeadTooLarge { .. }) => {
+            row(431, "RequestHeaderFieldsTooLarge", Assumed, "none")
+        }
+        Refusal::Malformed(Malformed::HeadTimeout | Malformed::BodyTimeout) => {
+            row(408, "RequestTimeout", Assumed, "none")
+        }
+        Refusal::Malformed(Malformed::Version) => {
+            row(505, "HttpVersionNotSupported", Assumed, "none")
+        }
+        Refusal::Malformed(_) => row(400, "BadRequest", Assumed, "none"),
+        Refusal::TooManyRequests { .. } => row(429, "TooManyRequests", Documented, "RETAIN"),
+        Refusal::Overloaded { .. } | Refusal::Unavailable(_) => {
+            row(503, "ServiceUnavailable", Documented, "RETAIN")
+        }
+        Refusal::Internal(_) => row(500, "InternalServerError", Documented, "HOWTO"),
+    }
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+/// Which of the vendor's services a path belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Plane {
+    /// MQTT over HTTP and namespace topics.
+    Data,
+    /// Entra ID.
+    Entra,
+    /// The managed identity endpoints.
+    Metadata,
+}
+
+impl Plane {
+    /// By the path of a request.
+    pub(super) fn of(path: &str) -> Self {
+        if path.starts_with("/metadata/") || path.starts_with("/msi/") {
+            Self::Metadata
+        } else if path.starts_with("/mqtt/") || path.starts_with("/topics/") {
+            Self::Data
+        } else if ["/oauth2/", "/.well-known/", "/discovery/"]
+            .iter()
+            .any(|part| path.contains(part))
+        {
+            Self::Entra
+        } else {
+            Self::Data
+        }
+    }
+}
+
+/// The answer to a refusal.
+pub(super) fn render(error: &Error, request: &Request, receipt: &Receipt) -> Answer {
+    let row = error.row();
+    let plane = Plane::of(request.head.path());
+    let id = receipt.id.to_ascii_lowercase();
+    let body = match plane {
+        Plane::Data => json!({"error": {"code": row.code, "message": error.to_string()}}),
+        Plane::Metadata => json!({"error": row.code, "error_description": error.to_string()}),
+        Plane::Entra => entra_body(row, error, request, receipt, &id),
+    };
+    let mut answer = Answer::new(row.status)
+        .header("Content-Type", "application/json; charset=utf-8")
+        .header("x-ms-request-id", id);
+    if plane == Plane::Data {
+        answer = answer.header("x-ms-error-code", row.code);
+    }
+    if let Some(given) = request.head.headers.text("x-ms-client-request-id") {
+        answer = answer.header("x-ms-client-request-id", given);
+    }
+    if let Error::Method(allowed) = error {
+        answer = answer.header("Allow", *allowed);
+    }
+    if matches!(row.status, 429 | 503) {
+        answer = answer.header("Retry-After", "1");
+    }
+    answer.body(body.to_string())
+}
+
+fn entra_body(row: Row, error: &Error, request: &Request, receipt: &Receipt, id: &str) -> Value {
+    let correlation = ["client-request-id", "x-ms-client-request-id"]
+        .iter()
+        .find_map(|name| request.head.headers.text(name))
+        .unwrap_or(id);
+    let timestamp = receipt.now.strftime("%Y-%m-%d %H:%M:%SZ").to_string();
+    json!({
+        "error": row.code,
+        "error_description": format!(
+            "{error} Trace ID: {id} Correlation ID: {correlation} Timestamp: {timestamp}"
+        ),
+        "error_codes": if row.aadsts == 0 { vec![] } else { vec![row.aadsts] },
+        "timestamp": timestamp,
+        "trace_id": id,
+        "correlation_id": correlation,
+    })
+}

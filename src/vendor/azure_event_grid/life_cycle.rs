@@ -1,0 +1,75 @@
+//! Events of a namespace about its clients' sessions (mqtt-client-life-cycle-events page). The
+//! vendor sends them through a system topic; here the namespace names a topic of its own.
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::resources::Namespace;
+use crate::ids::Ids;
+
+/// A session that began or ended.
+#[derive(Debug)]
+pub(super) struct SessionChange<'a> {
+    /// The client's authentication name.
+    pub authentication_name: &'a str,
+    /// The session's name: the MQTT client id.
+    pub session_name: &'a str,
+    /// The same for the pair of events of one connection, one more for the next.
+    pub sequence: u64,
+    /// Why it ended; `None` for a beginning.
+    pub ended: Option<&'static str>,
+}
+
+impl SessionChange<'_> {
+    /// The `CloudEvent`.
+    pub(super) fn event(&self, namespace: &Namespace, now: Timestamp, ids: &Ids) -> Value {
+        let kind = if self.ended.is_some() {
+            "Disconnected"
+        } else {
+            "Connected"
+        };
+        let mut data = json!({
+            "namespaceName": namespace.name,
+            "clientAuthenticationName": self.authentication_name,
+            "clientSessionName": self.session_name,
+            "sequenceNumber": self.sequence,
+        });
+        if let Some(reason) = self.ended {
+            data["disconnectionReason"] = json!(reason);
+        }
+        json!({
+            "specversion": "1.0",
+            "id": ids.uuid().to_string(),
+            "time": now.to_string(),
+            "type": format!("Microsoft.EventGrid.MQTTClientSession{kind}"),
+            "source": source(namespace),
+            "subject": format!("clients/{}/sessions/{}", self.authentication_name, self.session_name),
+            "data": data,
+        })
+    }
+}
+
+/// The resource id of the namespace, in a subscription and group of zeros.
+fn source(namespace: &Namespace) -> String {
+    format!(
+        "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/mqttstack/providers/Microsoft.EventGrid/namespaces/{}",
+        namespace.name
+    )
+}
+
+/// `disconnectionReason` for the engine's word.
+pub(super) fn reason(engine: &str) -> &'static str {
+    match engine {
+        "Kicked" => "SessionTakenOver",
+        "ByAdminKick" | "SessionExpiration" => "ServerInitiatedDisconnect",
+        "MessageQueueFull" => "SessionOverflow",
+        "ReadWriteTimeout" | "ReadWriteError" | "RemoteClose" | "KeepaliveTimeout" => {
+            "ConnectionLost"
+        }
+        other if other.starts_with("Disconnect") => "ClientInitiatedDisconnect",
+        other if other.starts_with("SubscribeFailed") || other == "SubscribeRefused" => {
+            "ClientAuthorizationError"
+        }
+        _ => "ClientError",
+    }
+}

@@ -1,0 +1,89 @@
+//! The limits of the MQTT broker and of namespace topics, as the vendor's quota pages give them
+//! (newest page after July 2025, else the table of November 2023). One line corrects one.
+
+use crate::broker::dialect::Publish;
+
+/// A message, in bytes. Whether the body or the whole packet is meant is not said.
+pub(super) const MESSAGE: usize = 512 * 1024;
+/// A retained message, in bytes.
+pub(super) const RETAINED_MESSAGE: usize = 64 * 1024;
+/// Levels of a topic name or filter (8 before May 2025).
+pub(super) const SEGMENTS: usize = 15;
+/// A topic, response topic, content type or correlation data, in bytes each.
+pub(super) const FIELD: usize = 256;
+/// All user properties of a message together, in bytes.
+pub(super) const USER_PROPERTIES: usize = 32 * 1024;
+/// Authentication data of a CONNECT or AUTH, in bytes.
+pub(super) const AUTHENTICATION_DATA: usize = 8 * 1024;
+/// A request that publishes events, and one event, in bytes.
+pub(super) const EVENTS: usize = 1024 * 1024;
+/// Events of one request.
+pub(super) const EVENTS_PER_REQUEST: usize = 1_000;
+
+/// What is wrong with a PUBLISH of a client, with the reason code that says so.
+pub(super) fn check_publish(publish: &Publish<'_>) -> Result<(), (u8, String)> {
+    let properties = publish.properties;
+    check_topic(publish.topic).map_err(|why| {
+        (
+            0x90,
+            format!("the topic '{}' is invalid: {why}", publish.topic),
+        )
+    })?;
+    let fields = [
+        (
+            "response topic",
+            properties.response_topic.as_ref().map_or(0, String::len),
+        ),
+        (
+            "content type",
+            properties.content_type.as_ref().map_or(0, String::len),
+        ),
+        (
+            "correlation data",
+            properties
+                .correlation_data
+                .as_ref()
+                .map_or(0, bytes::Bytes::len),
+        ),
+    ];
+    let sizes = fields.map(|(what, size)| (what, size, FIELD));
+    let user = properties.user_properties.iter();
+    let user = user.map(|(key, value)| key.len() + value.len()).sum();
+    let message = if publish.retain {
+        RETAINED_MESSAGE
+    } else {
+        MESSAGE
+    };
+    let rest = [
+        ("user properties", user, USER_PROPERTIES),
+        ("message", publish.payload.len(), message),
+    ];
+    match sizes
+        .into_iter()
+        .chain(rest)
+        .find(|(_, size, limit)| size > limit)
+    {
+        Some((what, size, limit)) => Err((
+            0x97,
+            format!("the {what} has {size} bytes, the limit is {limit}"),
+        )),
+        None => Ok(()),
+    }
+}
+
+/// What is wrong with a topic beyond MQTT's own rules.
+pub(super) fn check_topic(topic: &str) -> Result<(), String> {
+    if topic.len() > FIELD {
+        return Err(format!(
+            "it has {} bytes, the limit is {FIELD}",
+            topic.len()
+        ));
+    }
+    let segments = topic.split('/').count();
+    if segments > SEGMENTS {
+        return Err(format!(
+            "it has {segments} segments, the limit is {SEGMENTS}"
+        ));
+    }
+    Ok(())
+}

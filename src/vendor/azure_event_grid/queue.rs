@@ -1,0 +1,451 @@
+//! One event subscription's events: waiting, locked by a receiver, delayed, dead-lettered. All
+//! times are the emulator's; a lock runs out when somebody looks after its end.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+
+use super::resources::EventSubscription;
+use crate::ids::Ids;
+
+/// Events kept for one subscription; the oldest make room.
+const CAPACITY: usize = 100_000;
+/// How long after the first receipt a lock can be renewed (subscriber-operations page).
+const RENEWABLE: SignedDuration = SignedDuration::from_hours(1);
+/// How long an event is kept where the configured duration cannot be read.
+const DEFAULT_TIME_TO_LIVE: SignedDuration = SignedDuration::from_hours(7 * 24);
+
+/// Why an event was taken out without being acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum DeadLetterReason {
+    /// It was handed out too often.
+    MaxDeliveryCount,
+    /// A receiver rejected it.
+    Rejected,
+    /// It was kept too long.
+    Expired,
+}
+
+/// An event for the dead-letter topic.
+#[derive(Debug)]
+pub(super) struct DeadLetter {
+    /// The event with the metadata that the vendor puts beside it.
+    pub event: Value,
+}
+
+/// An event in the hands of a receiver.
+#[derive(Debug)]
+pub(super) struct Received {
+    /// What it is settled with.
+    pub lock_token: String,
+    /// How often it has been handed out, this time included.
+    pub delivery_count: u32,
+    /// The `CloudEvent`.
+    pub event: Arc<Value>,
+}
+
+/// Why a lock token was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TokenError {
+    /// It is not one of this service.
+    Bad,
+    /// The event is no longer locked with it.
+    Lost,
+    /// It was renewed for the longest time that is allowed.
+    NotRenewable,
+}
+
+impl TokenError {
+    /// Code and message as the vendor's samples give them.
+    pub(super) const fn code(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Bad => ("BadToken", "The lock token is not valid."),
+            Self::Lost => (
+                "TokenLost",
+                "The lock token has expired or the event was already settled.",
+            ),
+            Self::NotRenewable => (
+                "TokenLost",
+                "The lock cannot be renewed later than one hour after the event was first received.",
+            ),
+        }
+    }
+}
+
+/// What is done with a locked event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Settlement {
+    /// Done with.
+    Acknowledge,
+    /// Given back, to be handed out again after so many seconds.
+    Release(u32),
+    /// Never to be handed out again.
+    Reject,
+    /// Kept longer.
+    RenewLock,
+}
+
+#[derive(Debug)]
+struct Lock {
+    secret: [u8; 16],
+    until: Timestamp,
+}
+
+#[derive(Debug)]
+struct Slot {
+    event: Arc<Value>,
+    published: Timestamp,
+    available: Timestamp,
+    count: u32,
+    first_received: Option<Timestamp>,
+    last_received: Option<Timestamp>,
+    lock: Option<Lock>,
+}
+
+/// The events of one subscription.
+#[derive(Debug)]
+pub(super) struct Queue {
+    resource: EventSubscription,
+    time_to_live: SignedDuration,
+    slots: BTreeMap<u64, Slot>,
+    next: u64,
+    dead: Vec<DeadLetter>,
+}
+
+impl Queue {
+    /// An empty queue.
+    pub(super) fn new(resource: EventSubscription) -> Self {
+        let text = &resource
+            .properties
+            .delivery_configuration
+            .queue
+            .event_time_to_live;
+        let time_to_live = text
+            .parse::<jiff::Span>()
+            .ok()
+            .and_then(|span| {
+                span.to_duration(jiff::SpanRelativeTo::days_are_24_hours())
+                    .ok()
+            })
+            .unwrap_or(DEFAULT_TIME_TO_LIVE);
+        Self {
+            resource,
+            time_to_live,
+            slots: BTreeMap::new(),
+            next: 0,
+            dead: Vec::new(),
+        }
+    }
+
+    /// The topic that dead-lettered events go to.
+    pub(super) fn dead_letter_topic(&self) -> Option<&str> {
+        self.resource.dead_letter_topic.as_deref()
+    }
+
+    /// Takes an event if the filters let it through.
+    pub(super) fn offer(&mut self, event: &Arc<Value>, now: Timestamp) {
+        if !self.resource.properties.filters_configuration.takes(event) {
+            return;
+        }
+        if self.slots.len() >= CAPACITY {
+            self.slots.pop_first();
+        }
+        self.slots.insert(
+            self.next,
+            Slot {
+                event: event.clone(),
+                published: now,
+                available: now,
+                count: 0,
+                first_received: None,
+                last_received: None,
+                lock: None,
+            },
+        );
+        self.next += 1;
+    }
+
+    /// Hands out up to `max` events and locks them.
+    pub(super) fn receive(&mut self, max: usize, now: Timestamp, ids: &Ids) -> Vec<Received> {
+        self.sweep(now);
+        let lock_for = self.lock_duration();
+        let free = self
+            .slots
+            .iter_mut()
+            .filter(|(_, slot)| slot.lock.is_none() && slot.available <= now);
+        free.take(max)
+            .map(|(number, slot)| {
+                let secret = ids.bytes();
+                slot.count += 1;
+                slot.first_received.get_or_insert(now);
+                slot.last_received = Some(now);
+                slot.lock = Some(Lock {
+                    secret,
+                    until: later(now, lock_for),
+                });
+                Received {
+                    lock_token: token(*number, secret),
+                    delivery_count: slot.count,
+                    event: slot.event.clone(),
+                }
+            })
+            .collect()
+    }
+
+    /// Settles one event by its lock token.
+    pub(super) fn settle(
+        &mut self,
+        text: &str,
+        settlement: Settlement,
+        now: Timestamp,
+    ) -> Result<(), TokenError> {
+        let (number, secret) = read_token(text).ok_or(TokenError::Bad)?;
+        self.sweep(now);
+        let lock_for = self.lock_duration();
+        let slot = self.slots.get_mut(&number).ok_or(TokenError::Lost)?;
+        let first = slot.first_received.unwrap_or(now);
+        let lock = slot.lock.as_mut().ok_or(TokenError::Lost)?;
+        if lock.secret != secret {
+            return Err(TokenError::Lost);
+        }
+        match settlement {
+            Settlement::Acknowledge => {
+                self.slots.remove(&number);
+            }
+            Settlement::Reject => self.kill(number, DeadLetterReason::Rejected),
+            Settlement::RenewLock => {
+                if now.duration_since(first) > RENEWABLE {
+                    return Err(TokenError::NotRenewable);
+                }
+                lock.until = later(now, lock_for);
+            }
+            Settlement::Release(delay) => {
+                slot.lock = None;
+                slot.available = later(now, SignedDuration::from_secs(i64::from(delay)));
+                if slot.count >= self.max_count() {
+                    self.kill(number, DeadLetterReason::MaxDeliveryCount);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Events that were given up since the last call, where there is a topic for them.
+    pub(super) fn take_dead(&mut self) -> Vec<DeadLetter> {
+        std::mem::take(&mut self.dead)
+    }
+
+    /// Whether time alone can make an event available: one is locked or delayed.
+    pub(super) fn is_pending(&self) -> bool {
+        !self.slots.is_empty()
+    }
+
+    /// Ends locks and lives that have run out.
+    fn sweep(&mut self, now: Timestamp) {
+        let max_count = self.max_count();
+        let life = self.time_to_live;
+        let mut gone = Vec::new();
+        for (number, slot) in &mut self.slots {
+            if slot.lock.as_ref().is_some_and(|lock| lock.until <= now) {
+                slot.lock = None;
+                if slot.count >= max_count {
+                    gone.push((*number, DeadLetterReason::MaxDeliveryCount));
+                    continue;
+                }
+            }
+            if slot.lock.is_none() && later(slot.published, life) <= now {
+                gone.push((*number, DeadLetterReason::Expired));
+            }
+        }
+        for (number, reason) in gone {
+            self.kill(number, reason);
+        }
+    }
+
+    fn kill(&mut self, number: u64, reason: DeadLetterReason) {
+        let Some(slot) = self.slots.remove(&number) else {
+            return;
+        };
+        if self.resource.dead_letter_topic.is_some() {
+            self.dead.push(DeadLetter {
+                event: dead_letter(&slot, reason),
+            });
+        }
+    }
+
+    fn lock_duration(&self) -> SignedDuration {
+        let queue = &self.resource.properties.delivery_configuration.queue;
+        SignedDuration::from_secs(i64::from(queue.receive_lock_duration_in_seconds))
+    }
+
+    fn max_count(&self) -> u32 {
+        self.resource
+            .properties
+            .delivery_configuration
+            .queue
+            .max_delivery_count
+    }
+}
+
+/// The event with what the vendor's dead-letter page puts beside it, as extension attributes.
+fn dead_letter(slot: &Slot, reason: DeadLetterReason) -> Value {
+    let mut event = (*slot.event).clone();
+    let (why, result) = match reason {
+        DeadLetterReason::MaxDeliveryCount => (
+            "Maximum delivery attempts was exceeded.",
+            "Event was not acknowledged nor rejected.",
+        ),
+        DeadLetterReason::Rejected => ("Event was rejected.", "Event was rejected."),
+        DeadLetterReason::Expired => (
+            "Event time to live expired.",
+            "Event was not acknowledged nor rejected.",
+        ),
+    };
+    event["deadletterreason"] = json!(why);
+    event["deliveryattempts"] = json!(slot.count);
+    event["deliveryresult"] = json!(result);
+    event["publishutc"] = json!(slot.published.to_string());
+    if let Some(at) = slot.last_received {
+        event["deliveryattemptutc"] = json!(at.to_string());
+    }
+    event
+}
+
+fn later(at: Timestamp, by: SignedDuration) -> Timestamp {
+    at.checked_add(by).unwrap_or(Timestamp::MAX)
+}
+
+fn token(number: u64, secret: [u8; 16]) -> String {
+    let mut bytes = number.to_be_bytes().to_vec();
+    bytes.extend_from_slice(&secret);
+    STANDARD.encode(bytes)
+}
+
+fn read_token(text: &str) -> Option<(u64, [u8; 16])> {
+    let bytes = STANDARD.decode(text).ok()?;
+    let (number, secret) = bytes.split_at_checked(8)?;
+    Some((
+        u64::from_be_bytes(number.try_into().ok()?),
+        secret.try_into().ok()?,
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + seconds).unwrap()
+    }
+
+    fn queue(max: u32) -> (Queue, Ids) {
+        let mut resource = EventSubscription {
+            dead_letter_topic: Some("dead".to_owned()),
+            ..EventSubscription::default()
+        };
+        resource
+            .properties
+            .delivery_configuration
+            .queue
+            .max_delivery_count = max;
+        let mut queue = Queue::new(resource);
+        queue.offer(&Arc::new(json!({"id": "1"})), at(0));
+        (queue, Ids::new(Some(1)))
+    }
+
+    #[test]
+    fn a_locked_event_comes_back_when_its_lock_runs_out() {
+        let (mut queue, ids) = queue(10);
+        let first = queue.receive(5, at(0), &ids).pop().unwrap();
+        assert_eq!(first.delivery_count, 1);
+        assert!(queue.receive(5, at(59), &ids).is_empty());
+        let second = queue.receive(5, at(60), &ids).pop().unwrap();
+        assert_eq!(second.delivery_count, 2);
+        assert_eq!(
+            queue.settle(&first.lock_token, Settlement::Acknowledge, at(61)),
+            Err(TokenError::Lost)
+        );
+        assert_eq!(
+            queue.settle(&second.lock_token, Settlement::Acknowledge, at(61)),
+            Ok(())
+        );
+        assert!(!queue.is_pending());
+    }
+
+    #[test]
+    fn a_released_event_waits_for_its_delay() {
+        let (mut queue, ids) = queue(10);
+        let event = queue.receive(1, at(0), &ids).pop().unwrap();
+        queue
+            .settle(&event.lock_token, Settlement::Release(10), at(1))
+            .unwrap();
+        assert!(queue.receive(1, at(10), &ids).is_empty());
+        assert_eq!(queue.receive(1, at(11), &ids).len(), 1);
+    }
+
+    #[test]
+    fn an_event_handed_out_too_often_is_dead_lettered_with_its_history() {
+        let (mut queue, ids) = queue(2);
+        queue.receive(1, at(0), &ids);
+        queue.receive(1, at(60), &ids);
+        assert!(queue.receive(1, at(120), &ids).is_empty());
+        let dead = queue.take_dead().pop().unwrap().event;
+        assert_eq!(
+            dead["deadletterreason"],
+            "Maximum delivery attempts was exceeded."
+        );
+        assert_eq!(
+            (&dead["deliveryattempts"], &dead["id"]),
+            (&json!(2), &json!("1"))
+        );
+    }
+
+    #[test]
+    fn a_rejected_and_an_old_event_are_dead_lettered() {
+        let (mut queue, ids) = queue(10);
+        let event = queue.receive(1, at(0), &ids).pop().unwrap();
+        queue
+            .settle(&event.lock_token, Settlement::Reject, at(1))
+            .unwrap();
+        assert_eq!(queue.take_dead().len(), 1);
+        queue.offer(&Arc::new(json!({"id": "2"})), at(0));
+        assert!(queue.receive(1, at(7 * 86_400), &ids).is_empty());
+        assert_eq!(
+            queue.take_dead()[0].event["deadletterreason"],
+            "Event time to live expired."
+        );
+    }
+
+    #[test]
+    fn a_lock_is_renewed_for_at_most_an_hour() {
+        let (mut queue, ids) = queue(10);
+        let event = queue.receive(1, at(0), &ids).pop().unwrap();
+        for seconds in (50..=3600).step_by(50) {
+            queue
+                .settle(&event.lock_token, Settlement::RenewLock, at(seconds))
+                .unwrap();
+        }
+        assert_eq!(
+            queue.settle(&event.lock_token, Settlement::RenewLock, at(3601)),
+            Err(TokenError::NotRenewable)
+        );
+    }
+
+    #[test]
+    fn a_made_up_token_is_bad() {
+        let (mut queue, _) = queue(10);
+        for token in ["", "L1", "AAAA", "////////////////////////////////"] {
+            let error = queue
+                .settle(token, Settlement::Acknowledge, at(0))
+                .unwrap_err();
+            assert!(
+                matches!(error, TokenError::Bad | TokenError::Lost),
+                "{token}"
+            );
+        }
+    }
+}

@@ -1,0 +1,360 @@
+//! The resources of a namespace in the property shapes of the vendor's resource templates
+//! (`Microsoft.EventGrid/namespaces/...`, api-version 2025-02-15). Unknown properties of a pasted
+//! object are passed over; the emulator's own keys stand beside them in snake case.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::filter::AdvancedFilter;
+use super::query::Query;
+use super::settings::SettingsError;
+use super::template::Template;
+use crate::secret::Secret;
+
+/// A named child resource of a namespace.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Resource<P> {
+    /// Its name; of `namespace/clients/name` the last part.
+    pub name: String,
+    /// Its properties.
+    #[serde(default)]
+    pub properties: P,
+}
+
+impl<P> Resource<P> {
+    /// The last part of the name.
+    pub fn short_name(&self) -> &str {
+        self.name.rsplit('/').next().unwrap_or(&self.name)
+    }
+}
+
+/// A namespace.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Namespace {
+    /// Its name, the first label of its host names.
+    pub name: String,
+    /// Its region.
+    pub location: String,
+    /// Its access key, as `SharedAccessKey` takes it.
+    pub key: Secret,
+    /// Where accepted MQTT messages are routed to: a namespace topic by name, or a custom topic
+    /// by its `http` or `https` address.
+    pub route_topic: Option<String>,
+    /// The access key of that custom topic, sent as `aeg-sas-key`.
+    pub route_key: Option<Secret>,
+    /// The namespace topic that session events are put on; without it there are none.
+    pub life_cycle_topic: Option<String>,
+    /// Namespace topics.
+    pub topics: Vec<Topic>,
+    /// Authorities that clients' certificates may come from; without any, every one.
+    pub ca_certificates: Vec<Resource<CaCertificateProperties>>,
+    /// MQTT clients.
+    pub clients: Vec<Resource<ClientProperties>>,
+    /// Client groups; `$all` is built in.
+    pub client_groups: Vec<Resource<ClientGroupProperties>>,
+    /// Topic spaces. Without any, every topic is allowed.
+    pub topic_spaces: Vec<Resource<TopicSpaceProperties>>,
+    /// Which group may do what in which topic space.
+    pub permission_bindings: Vec<Resource<PermissionBindingProperties>>,
+    /// The MQTT broker's own configuration.
+    pub topic_spaces_configuration: TopicSpacesConfiguration,
+}
+
+impl Default for Namespace {
+    fn default() -> Self {
+        Self {
+            name: "nsname".to_owned(),
+            location: "westus3".to_owned(),
+            key: Secret::new("dGVzdGtleQ=="),
+            route_topic: None,
+            route_key: None,
+            life_cycle_topic: None,
+            topics: Vec::new(),
+            ca_certificates: Vec::new(),
+            clients: Vec::new(),
+            client_groups: Vec::new(),
+            topic_spaces: Vec::new(),
+            permission_bindings: Vec::new(),
+            topic_spaces_configuration: TopicSpacesConfiguration::default(),
+        }
+    }
+}
+
+impl Namespace {
+    /// The host name of the MQTT broker and of HTTP publish.
+    pub fn mqtt_host(&self) -> String {
+        format!("{}.{}-1.ts.eventgrid.azure.net", self.name, self.location)
+    }
+
+    /// The host name of the namespace topics.
+    pub fn topic_host(&self) -> String {
+        format!("{}.{}-1.eventgrid.azure.net", self.name, self.location)
+    }
+
+    /// Where messages are routed to: the emulator's own key, else the template's property.
+    pub fn route(&self) -> Option<&str> {
+        let resource_id = || {
+            let id = self
+                .topic_spaces_configuration
+                .route_topic_resource_id
+                .as_deref()?;
+            id.rsplit('/').next()
+        };
+        self.route_topic.as_deref().or_else(resource_id)
+    }
+
+    pub(super) fn check(&self) -> Result<(), SettingsError> {
+        let key = |rest: &str| format!("azure.namespaces.{}.{rest}", self.name);
+        for group in &self.client_groups {
+            Query::parse(&group.properties.query)
+                .map_err(|why| SettingsError::new(key("client_groups"), why))?;
+        }
+        for space in &self.topic_spaces {
+            for template in &space.properties.topic_templates {
+                Template::parse(template)
+                    .map_err(|why| SettingsError::new(key("topic_spaces"), why))?;
+            }
+        }
+        for binding in &self.permission_bindings {
+            let wanted = &binding.properties.topic_space_name;
+            if !self
+                .topic_spaces
+                .iter()
+                .any(|space| space.short_name() == wanted)
+            {
+                return Err(SettingsError::new(
+                    key("permission_bindings"),
+                    format!("there is no topic space {wanted:?}"),
+                ));
+            }
+        }
+        self.topic_spaces_configuration
+            .routing_enrichments
+            .check()
+            .map_err(|why| SettingsError::new(key("topic_spaces_configuration"), why))
+    }
+}
+
+/// A namespace topic.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Topic {
+    /// Its name.
+    pub name: String,
+    /// Its event subscriptions.
+    #[serde(default)]
+    pub subscriptions: Vec<EventSubscription>,
+}
+
+/// An event subscription with pull delivery.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EventSubscription {
+    /// Its name.
+    pub name: String,
+    /// The namespace topic that dead-lettered events are put on (the vendor writes them to a
+    /// blob container).
+    #[serde(default)]
+    pub dead_letter_topic: Option<String>,
+    /// Its template properties.
+    #[serde(default)]
+    pub properties: EventSubscriptionProperties,
+}
+
+/// `properties` of an event subscription.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct EventSubscriptionProperties {
+    /// How events are delivered.
+    pub delivery_configuration: DeliveryConfiguration,
+    /// Which events are taken.
+    pub filters_configuration: FiltersConfiguration,
+}
+
+/// `deliveryConfiguration`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct DeliveryConfiguration {
+    /// Pull delivery.
+    pub queue: QueueInfo,
+}
+
+/// `deliveryConfiguration.queue`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct QueueInfo {
+    /// How long a received event stays locked, 60 to 300 s (default 60).
+    pub receive_lock_duration_in_seconds: u32,
+    /// How often an event is handed out before it is dead-lettered, 1 to 10 (default 10).
+    pub max_delivery_count: u32,
+    /// How long an event is kept, an ISO 8601 duration (default `P7D`).
+    pub event_time_to_live: String,
+}
+
+impl Default for QueueInfo {
+    fn default() -> Self {
+        Self {
+            receive_lock_duration_in_seconds: 60,
+            max_delivery_count: 10,
+            event_time_to_live: "P7D".to_owned(),
+        }
+    }
+}
+
+/// `filtersConfiguration`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct FiltersConfiguration {
+    /// Event types that are taken; empty takes all.
+    pub included_event_types: Vec<String>,
+    /// Conditions that must all hold.
+    pub filters: Vec<AdvancedFilter>,
+    /// What `subject` must begin with.
+    pub subject_begins_with: String,
+    /// What `subject` must end with.
+    pub subject_ends_with: String,
+}
+
+/// A client attribute: a string, an integer or an array of strings.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Attribute {
+    /// An integer.
+    Integer(i64),
+    /// A string.
+    Text(String),
+    /// An array of strings.
+    List(Vec<String>),
+}
+
+/// `properties` of a client.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct ClientProperties {
+    /// The name it authenticates by, compared without case; empty: the resource's name.
+    pub authentication_name: String,
+    /// `Enabled` or `Disabled`; empty counts as enabled.
+    pub state: String,
+    /// How its certificate is checked.
+    pub client_certificate_authentication: CertificateAuthentication,
+    /// What client groups can ask about it.
+    pub attributes: BTreeMap<String, Attribute>,
+}
+
+/// `clientCertificateAuthentication`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct CertificateAuthentication {
+    /// `SubjectMatchesAuthenticationName`, `DnsMatches...`, `UriMatches...`, `IpMatches...`,
+    /// `EmailMatches...` or `ThumbprintMatch`.
+    pub validation_scheme: String,
+    /// SHA-1 or SHA-256 thumbprints in hexadecimal, one or two.
+    pub allowed_thumbprints: Vec<String>,
+}
+
+/// `properties` of a CA certificate.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct CaCertificateProperties {
+    /// The certificate in PEM.
+    pub encoded_certificate: String,
+}
+
+/// `properties` of a client group.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct ClientGroupProperties {
+    /// Who belongs to it.
+    pub query: String,
+}
+
+/// `properties` of a topic space.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct TopicSpaceProperties {
+    /// Topic filters with variables, at most ten.
+    pub topic_templates: Vec<String>,
+}
+
+/// What a permission binding permits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Permission {
+    /// To publish.
+    Publisher,
+    /// To subscribe.
+    Subscriber,
+}
+
+/// `properties` of a permission binding.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PermissionBindingProperties {
+    /// The group, or `$all`.
+    pub client_group_name: String,
+    /// The topic space.
+    pub topic_space_name: String,
+    /// What the group may do there.
+    pub permission: Permission,
+}
+
+impl Default for PermissionBindingProperties {
+    fn default() -> Self {
+        Self {
+            client_group_name: "$all".to_owned(),
+            topic_space_name: String::new(),
+            permission: Permission::Publisher,
+        }
+    }
+}
+
+/// `topicSpacesConfiguration` of a namespace.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct TopicSpacesConfiguration {
+    /// The resource id of the routing topic.
+    pub route_topic_resource_id: Option<String>,
+    /// What routed events carry in addition.
+    pub routing_enrichments: super::routing::Enrichments,
+    /// How clients authenticate.
+    pub client_authentication: ClientAuthentication,
+    /// The longest session expiry, 1 to 8 hours (default 1).
+    pub maximum_session_expiry_in_hours: u32,
+    /// Sessions of one authentication name (default 1).
+    pub maximum_client_sessions_per_authentication_name: u32,
+}
+
+impl Default for TopicSpacesConfiguration {
+    fn default() -> Self {
+        Self {
+            route_topic_resource_id: None,
+            routing_enrichments: super::routing::Enrichments::default(),
+            client_authentication: ClientAuthentication::default(),
+            maximum_session_expiry_in_hours: 1,
+            maximum_client_sessions_per_authentication_name: 1,
+        }
+    }
+}
+
+/// `clientAuthentication`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct ClientAuthentication {
+    /// `ClientCertificateSubject`, `...Dns`, `...Uri`, `...Ip`, `...Email`, tried in order where
+    /// CONNECT carries no user name.
+    pub alternative_authentication_name_sources: Vec<String>,
+    /// `CUSTOM-JWT`.
+    pub custom_jwt_authentication: Option<CustomJwtAuthentication>,
+}
+
+/// `customJwtAuthentication`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct CustomJwtAuthentication {
+    /// The `iss` that tokens must carry.
+    pub token_issuer: String,
+    /// PEM public keys or certificates of the issuer, at most two (the vendor names key vault
+    /// secrets here).
+    pub issuer_certificates: Vec<String>,
+}

@@ -1,0 +1,256 @@
+//! The namespaces with their topics and event subscriptions as they are now. `queue.rs` holds
+//! what a single subscription does with its events.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use parking_lot::{Mutex, RwLock};
+use serde_json::Value;
+use tokio::sync::Notify;
+
+use super::queue::{Queue, Received, Settlement, TokenError};
+use super::resources::{EventSubscription, Namespace};
+use super::settings::Settings;
+use crate::ids::Ids;
+
+/// Events kept for a topic that came into being without a subscription, for its first one.
+const UNCLAIMED: usize = 1_000;
+
+/// All namespaces.
+#[derive(Debug)]
+pub(super) struct Store {
+    namespaces: Vec<Arc<NamespaceState>>,
+}
+
+/// One namespace.
+#[derive(Debug)]
+pub(super) struct NamespaceState {
+    configured: Namespace,
+    auto_create: bool,
+    resources: RwLock<Arc<Namespace>>,
+    topics: Mutex<BTreeMap<String, Topic>>,
+    news: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Topic {
+    subscriptions: BTreeMap<String, Queue>,
+    /// Events from before the first subscription; only where topics come into being by use.
+    unclaimed: VecDeque<Arc<Value>>,
+}
+
+/// What does not exist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Missing {
+    /// The namespace topic.
+    Topic,
+    /// The event subscription.
+    Subscription,
+}
+
+impl Store {
+    /// The configured namespaces.
+    pub(super) fn new(settings: &Settings) -> Self {
+        let namespaces = settings.namespaces.iter().map(|configured| {
+            Arc::new(NamespaceState {
+                configured: configured.clone(),
+                auto_create: settings.auto_create,
+                resources: RwLock::new(Arc::new(configured.clone())),
+                topics: Mutex::new(topics(configured)),
+                news: Notify::new(),
+            })
+        });
+        Self {
+            namespaces: namespaces.collect(),
+        }
+    }
+
+    /// The namespace whose name is the first label of the host name, else the first one.
+    pub(super) fn namespace(&self, host: Option<&str>) -> Arc<NamespaceState> {
+        let label = host
+            .and_then(|host| host.split(['.', ':']).next())
+            .unwrap_or("");
+        self.find(label)
+            .unwrap_or_else(|| self.namespaces[0].clone())
+    }
+
+    /// The namespace of this name.
+    pub(super) fn find(&self, name: &str) -> Option<Arc<NamespaceState>> {
+        self.namespaces
+            .iter()
+            .find(|namespace| namespace.configured.name.eq_ignore_ascii_case(name))
+            .cloned()
+    }
+
+    /// Back to the configured state.
+    pub(super) fn reset(&self) {
+        for namespace in &self.namespaces {
+            *namespace.resources.write() = Arc::new(namespace.configured.clone());
+            *namespace.topics.lock() = topics(&namespace.configured);
+        }
+    }
+}
+
+fn topics(configured: &Namespace) -> BTreeMap<String, Topic> {
+    let queues = |subscriptions: &[EventSubscription]| {
+        subscriptions
+            .iter()
+            .map(|one| (one.name.clone(), Queue::new(one.clone())))
+            .collect()
+    };
+    configured
+        .topics
+        .iter()
+        .map(|topic| {
+            let topic_state = Topic {
+                subscriptions: queues(&topic.subscriptions),
+                unclaimed: VecDeque::new(),
+            };
+            (topic.name.clone(), topic_state)
+        })
+        .collect()
+}
+
+impl NamespaceState {
+    /// What is in the namespace now.
+    pub(super) fn resources(&self) -> Arc<Namespace> {
+        self.resources.read().clone()
+    }
+
+    /// Replaces what is in the namespace.
+    pub(super) fn replace(&self, resources: Namespace) {
+        *self.resources.write() = Arc::new(resources);
+    }
+
+    /// Puts events on a topic.
+    pub(super) fn publish(
+        &self,
+        topic: &str,
+        events: Vec<Value>,
+        now: Timestamp,
+    ) -> Result<(), Missing> {
+        {
+            let mut topics = self.topics.lock();
+            if !topics.contains_key(topic) && !self.auto_create {
+                return Err(Missing::Topic);
+            }
+            let topic = topics.entry(topic.to_owned()).or_default();
+            for event in events {
+                topic.offer(&Arc::new(event), now);
+            }
+        }
+        self.news.notify_waiters();
+        Ok(())
+    }
+
+    /// Hands out what is there now.
+    pub(super) fn receive(
+        &self,
+        topic: &str,
+        subscription: &str,
+        max: usize,
+        now: Timestamp,
+        ids: &Ids,
+    ) -> Result<Vec<Received>, Missing> {
+        self.with(topic, subscription, now, |queue| {
+            queue.receive(max, now, ids)
+        })
+    }
+
+    /// Settles events by their lock tokens, in order.
+    pub(super) fn settle(
+        &self,
+        topic: &str,
+        subscription: &str,
+        tokens: &[String],
+        settlement: Settlement,
+        now: Timestamp,
+    ) -> Result<Vec<Result<(), TokenError>>, Missing> {
+        let settled = self.with(topic, subscription, now, |queue| {
+            tokens
+                .iter()
+                .map(|token| queue.settle(token, settlement, now))
+                .collect()
+        });
+        self.news.notify_waiters();
+        settled
+    }
+
+    /// Whether locked or delayed events may become available by time alone.
+    pub(super) fn is_pending(&self, topic: &str, subscription: &str) -> bool {
+        self.topics
+            .lock()
+            .get(topic)
+            .and_then(|topic| topic.subscriptions.get(subscription))
+            .is_some_and(Queue::is_pending)
+    }
+
+    /// Tells when something was published or settled.
+    pub(super) fn news(&self) -> &Notify {
+        &self.news
+    }
+
+    fn with<T>(
+        &self,
+        topic: &str,
+        subscription: &str,
+        now: Timestamp,
+        act: impl FnOnce(&mut Queue) -> T,
+    ) -> Result<T, Missing> {
+        let mut topics = self.topics.lock();
+        if self.auto_create {
+            topics
+                .entry(topic.to_owned())
+                .or_default()
+                .subscribe(subscription, now);
+        }
+        let queue = topics
+            .get_mut(topic)
+            .ok_or(Missing::Topic)?
+            .subscriptions
+            .get_mut(subscription)
+            .ok_or(Missing::Subscription)?;
+        let result = act(queue);
+        let dead = queue.take_dead();
+        let target = queue.dead_letter_topic().map(str::to_owned);
+        if let (false, Some(target)) = (dead.is_empty(), target) {
+            let target = topics.entry(target).or_default();
+            for letter in dead {
+                target.offer(&Arc::new(letter.event), now);
+            }
+            drop(topics);
+            self.news.notify_waiters();
+        }
+        Ok(result)
+    }
+}
+
+impl Topic {
+    fn offer(&mut self, event: &Arc<Value>, now: Timestamp) {
+        if self.subscriptions.is_empty() {
+            if self.unclaimed.len() >= UNCLAIMED {
+                self.unclaimed.pop_front();
+            }
+            self.unclaimed.push_back(event.clone());
+        }
+        for queue in self.subscriptions.values_mut() {
+            queue.offer(event, now);
+        }
+    }
+
+    /// Creates a subscription that is not there; the first one gets what came before it.
+    fn subscribe(&mut self, name: &str, now: Timestamp) {
+        if self.subscriptions.contains_key(name) {
+            return;
+        }
+        let mut queue = Queue::new(EventSubscription {
+            name: name.to_owned(),
+            ..EventSubscription::default()
+        });
+        for event in self.unclaimed.drain(..) {
+            queue.offer(&event, now);
+        }
+        self.subscriptions.insert(name.to_owned(), queue);
+    }
+}

@@ -1,0 +1,327 @@
+//! The data plane: `POST /topics/{topic}` and `GET|POST /client-id/{id}/status`. Every call is a
+//! CONNECT and a PUBLISH of its own, so both are authorized. What the query may say is in
+//! `query.rs`; the cloud API is in `cloud/`.
+//!
+//! Sources: tencentcloud.com/document/product/1294/76451 (publish) and /76450 (status).
+
+use std::sync::Arc;
+
+use super::auth::{self, Credentials, Presented, Trusted};
+use super::error::Error;
+use super::policy::{self, Operation, Subject};
+use super::query::{self, Parameters, percent_decoded};
+use super::store::Instance;
+use super::{Auth, TencentTdmq};
+use crate::broker::message::{Origin, OriginKind, Publication, TopicName};
+use crate::exchange::{Answer, Request, Surface};
+use crate::pipeline::Walk;
+
+/// The operation's name in journal, quotas and faults.
+pub(super) const PUBLISH: &str = "Publish";
+/// The operation's name in journal, quotas and faults.
+pub(super) const CLIENT_STATUS: &str = "ClientStatus";
+
+/// A publish that was understood and allowed.
+#[derive(Debug)]
+pub struct Publish {
+    instance: Arc<Instance>,
+    publication: Publication,
+}
+
+/// A status query that was understood and allowed.
+#[derive(Debug)]
+pub struct ClientStatus {
+    /// Whose rate it counts against.
+    pub instance: Arc<Instance>,
+    client_id: String,
+}
+
+impl Publish {
+    /// Whose rate it counts against.
+    pub fn instance(&self) -> &Instance {
+        &self.instance
+    }
+}
+
+enum Route {
+    Topic(String),
+    Status(String),
+}
+
+/// What a request to the data plane asks for.
+#[derive(Debug)]
+pub enum DataCall {
+    /// `POST /topics/{topic}`.
+    Publish(Box<Publish>),
+    /// `GET|POST /client-id/{id}/status`.
+    ClientStatus(ClientStatus),
+}
+
+fn route(request: &Request) -> Result<Route, Error> {
+    let path = request.head.path();
+    let method = &*request.head.method;
+    let refused = |allow| Error::Method {
+        method: method.to_owned(),
+        allow,
+    };
+    if let Some(topic) = path.strip_prefix("/topics/") {
+        return match method {
+            "POST" => Ok(Route::Topic(topic.to_owned())),
+            _ => Err(refused("POST")),
+        };
+    }
+    let client = path
+        .strip_prefix("/client-id/")
+        .and_then(|rest| rest.strip_suffix("/status"))
+        .filter(|id| !id.is_empty());
+    match (client, method) {
+        (Some(id), "GET" | "POST") => Ok(Route::Status(id.to_owned())),
+        (Some(_), _) => Err(refused("GET, POST")),
+        (None, _) => Err(Error::Path(path.to_owned())),
+    }
+}
+
+/// Routes, authenticates, parses and authorizes: a wrong path is told before a wrong password
+/// (assumed).
+pub(super) fn admit(vendor: &TencentTdmq, walk: &mut Walk<'_>) -> Result<DataCall, Error> {
+    let route = route(walk.request)?;
+    walk.draft.operation = Some(
+        match route {
+            Route::Topic(_) => PUBLISH,
+            Route::Status(_) => CLIENT_STATUS,
+        }
+        .to_owned(),
+    );
+    let instance = vendor.store.by_host(walk.request.head.host());
+    let credentials = authenticate(vendor, &instance, walk)?;
+    match route {
+        Route::Topic(topic) => publish(vendor, walk, instance, &credentials, &topic)
+            .map(|call| DataCall::Publish(Box::new(call))),
+        Route::Status(id) => {
+            let client_id = percent_decoded(&id)
+                .ok_or_else(|| Error::Path(walk.request.head.path().to_owned()))?;
+            let subject = subject(walk.request, &credentials, &Parameters::default());
+            authorize(&instance, &subject, Operation::Connect)?;
+            Ok(DataCall::ClientStatus(ClientStatus {
+                instance,
+                client_id,
+            }))
+        }
+    }
+}
+
+fn authenticate(
+    vendor: &TencentTdmq,
+    instance: &Instance,
+    walk: &mut Walk<'_>,
+) -> Result<Credentials, Error> {
+    let presented = Presented {
+        headers: &walk.request.head.headers,
+        certificates: &walk.request.certificates,
+    };
+    if vendor.settings.auth == Auth::Off {
+        let named = presented
+            .headers
+            .get("authorization")
+            .and_then(|field| auth::parse_basic(field).ok());
+        return Ok(Credentials {
+            user: named.map(|(name, _)| name),
+            certificate: None,
+        });
+    }
+    let credentials = auth::authenticate(
+        presented,
+        Trusted {
+            users: &instance.resources.read().users,
+            authorities: &vendor.settings.ca_certificates,
+            now: walk.receipt.now,
+        },
+    )?;
+    let device = credentials.certificate.as_ref();
+    walk.draft.caller = credentials
+        .user
+        .clone()
+        .or_else(|| device.and_then(|identity| identity.common_name.clone()));
+    Ok(credentials)
+}
+
+fn publish(
+    vendor: &TencentTdmq,
+    walk: &mut Walk<'_>,
+    instance: Arc<Instance>,
+    credentials: &Credentials,
+    topic: &str,
+) -> Result<Publish, Error> {
+    let topic = percent_decoded(topic)
+        .ok_or_else(|| Error::Topic("it is not percent-encoded UTF-8".to_owned()))?;
+    let topic = TopicName::parse(topic).map_err(|error| Error::Topic(error.to_string()))?;
+    check_topic(&topic, vendor.settings.max_topic_bytes)?;
+    let parameters = query::parse(walk.request.head.raw_query())?;
+    check_payload(walk.request.body.len(), vendor.settings.max_payload_bytes)?;
+    let subject = subject(walk.request, credentials, &parameters);
+    note_overridden(walk, credentials, &parameters);
+    for hint in &parameters.hints {
+        walk.draft.note(hint);
+    }
+    authorize(&instance, &subject, Operation::Connect)?;
+    authorize(
+        &instance,
+        &subject,
+        Operation::Publish {
+            topic: topic.as_str(),
+            qos: parameters.qos,
+            retain: parameters.retain,
+        },
+    )?;
+    Ok(Publish {
+        instance,
+        publication: Publication {
+            topic,
+            payload: walk.request.body.clone(),
+            qos: parameters.qos,
+            retain: parameters.retain,
+            properties: parameters.properties,
+            origin: Origin {
+                kind: OriginKind::Http,
+                vendor: Some(Surface::TencentTdmq),
+                client_id: Some(subject.client_id),
+                request: Some(walk.receipt.id.clone()),
+            },
+        },
+    })
+}
+
+/// Topics that start with `$` are the service's own (assumed: only it publishes to them).
+pub(super) fn check_topic(topic: &TopicName, max_bytes: usize) -> Result<(), Error> {
+    let text = topic.as_str();
+    if text.len() > max_bytes {
+        let why = format!("it has {} bytes, the limit is {max_bytes}", text.len());
+        return Err(Error::Topic(why));
+    }
+    if text.starts_with('$') {
+        return Err(Error::Topic(
+            "topics that start with $ are the service's own".to_owned(),
+        ));
+    }
+    Ok(())
+}
+
+/// Refuses a payload over the limit.
+pub(super) fn check_payload(size: usize, limit: usize) -> Result<(), Error> {
+    if size > limit {
+        return Err(Error::PayloadTooLarge { size, limit });
+    }
+    Ok(())
+}
+
+/// The Basic user and the certificate's common name come before what the query says.
+fn subject(request: &Request, credentials: &Credentials, parameters: &Parameters) -> Subject {
+    let certificate = credentials.certificate.clone();
+    let common_name = certificate
+        .as_ref()
+        .and_then(|identity| identity.common_name.clone());
+    Subject {
+        username: credentials
+            .user
+            .clone()
+            .or_else(|| parameters.username.clone()),
+        client_id: common_name
+            .or_else(|| parameters.client_id.clone())
+            .unwrap_or_else(|| format!("http-{}", request.peer.port())),
+        ip: Some(request.peer.ip()),
+        certificate,
+    }
+}
+
+fn note_overridden(walk: &mut Walk<'_>, credentials: &Credentials, parameters: &Parameters) {
+    if let (Some(user), Some(named)) = (&credentials.user, &parameters.username)
+        && user != named
+    {
+        walk.draft.note(format!(
+            "username={named:?} is not used: the Basic user {user:?} is"
+        ));
+    }
+    let common_name = credentials
+        .certificate
+        .as_ref()
+        .and_then(|identity| identity.common_name.as_ref());
+    if let (Some(name), Some(named)) = (common_name, &parameters.client_id)
+        && name != named
+    {
+        walk.draft.note(format!(
+            "client_id={named:?} is not used: the certificate's common name {name:?} is"
+        ));
+    }
+}
+
+fn authorize(
+    instance: &Instance,
+    subject: &Subject,
+    operation: Operation<'_>,
+) -> Result<(), Error> {
+    let decision = policy::decide(&instance.resources.read().policies, subject, operation);
+    if decision.is_allowed() {
+        return Ok(());
+    }
+    Err(Error::Denied(policy::denial(&decision, subject, operation)))
+}
+
+/// The client that a point-to-point topic `{first level}/p2p/{client id}` names
+/// (tencentcloud.com/document/product/1294/76455).
+pub(super) fn point_to_point(topic: &str) -> Option<&str> {
+    let (_, rest) = topic.split_once('/')?;
+    rest.strip_prefix("p2p/").filter(|id| !id.is_empty())
+}
+
+/// Publishes and answers 200 with the message id and no body.
+pub(super) async fn perform_publish(
+    vendor: &TencentTdmq,
+    call: Publish,
+    walk: &mut Walk<'_>,
+) -> Result<Answer, Error> {
+    let id = send(vendor, &call.instance, call.publication, walk).await?;
+    Ok(Answer::new(200).header("X-Message-Id", id))
+}
+
+/// Hands a publication to the broker and returns the message's id.
+pub(super) async fn send(
+    vendor: &TencentTdmq,
+    instance: &Instance,
+    publication: Publication,
+    walk: &mut Walk<'_>,
+) -> Result<String, Error> {
+    let topic = publication.topic.clone();
+    let published = match point_to_point(topic.as_str()) {
+        Some(client_id) => {
+            let client_id = client_id.to_owned();
+            walk.app
+                .broker
+                .send_to_client(&client_id, publication)
+                .await?
+        }
+        None => walk.app.broker.publish(publication).await?,
+    };
+    instance.resources.write().note_topic(
+        topic.as_str(),
+        walk.receipt.now.as_second(),
+        vendor.settings.instance.topic_limit,
+    );
+    walk.draft.messages.push(published.message.id.clone());
+    Ok(published.message.id.clone())
+}
+
+/// 200 for a connected client, [`Error::ClientOffline`] for any other.
+pub(super) async fn perform_status(
+    call: ClientStatus,
+    walk: &mut Walk<'_>,
+) -> Result<Answer, Error> {
+    let clients = walk.app.broker.clients().await;
+    let connected = clients
+        .iter()
+        .any(|client| client.client_id == call.client_id && client.connected);
+    if connected {
+        Ok(Answer::new(200))
+    } else {
+        Err(Error::ClientOffline(call.client_id))
+    }
+}

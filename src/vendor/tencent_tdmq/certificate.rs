@@ -1,0 +1,172 @@
+//! The client certificate of the "one device, one certificate" mode (BYOC): is its chain issued
+//! by a configured authority, and what does its subject say. The chain is judged by rustls, on
+//! the emulator's clock; the subject is read by `x509-parser`.
+
+use std::fmt::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use rustls::RootCertStore;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::server::WebPkiClientVerifier;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use x509_parser::der_parser::oid::Oid;
+use x509_parser::oid_registry::{
+    OID_X509_COMMON_NAME, OID_X509_COUNTRY_NAME, OID_X509_ORGANIZATION_NAME,
+    OID_X509_ORGANIZATIONAL_UNIT, OID_X509_SERIALNUMBER, OID_X509_STATE_OR_PROVINCE_NAME,
+};
+use x509_parser::prelude::{FromDer, X509Certificate, X509Name};
+
+use super::error::Error;
+
+/// A certificate authority of the configuration: PEM text, or the path of a PEM file.
+#[derive(Debug, Clone)]
+pub struct Authority {
+    written: String,
+    certificates: Vec<CertificateDer<'static>>,
+}
+
+impl Authority {
+    /// Reads PEM text, or the PEM file at this path.
+    pub fn read(written: String) -> Result<Self, String> {
+        let pem = if written.contains("-----BEGIN") {
+            written.clone().into_bytes()
+        } else {
+            std::fs::read(&written).map_err(|error| format!("{written}: {error}"))?
+        };
+        let certificates = CertificateDer::pem_slice_iter(&pem)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| format!("not a PEM certificate: {error}"))?;
+        let mut store = RootCertStore::empty();
+        for certificate in &certificates {
+            store
+                .add(certificate.clone())
+                .map_err(|error| format!("not a certificate authority: {error}"))?;
+        }
+        if certificates.is_empty() {
+            return Err("there is no certificate in it".to_owned());
+        }
+        Ok(Self {
+            written,
+            certificates,
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for Authority {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::read(String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    }
+}
+
+impl Serialize for Authority {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.written)
+    }
+}
+
+/// What a certificate's subject says (RFC 4519 names).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Identity {
+    /// CN: the client id.
+    pub common_name: Option<String>,
+    /// O.
+    pub organization: Option<String>,
+    /// OU.
+    pub organizational_unit: Option<String>,
+    /// C.
+    pub country: Option<String>,
+    /// ST.
+    pub state: Option<String>,
+    /// The subject's serialNumber; without one the certificate's serial number in upper-case
+    /// hexadecimal digits (assumed: the page says "certificate serial number").
+    pub serial_number: Option<String>,
+}
+
+impl Identity {
+    /// The value of the policy variable `Certificate.Subject.{name}`.
+    pub(super) fn field(&self, name: &str) -> Option<&str> {
+        match name {
+            "CommonName" => self.common_name.as_deref(),
+            "Organization" => self.organization.as_deref(),
+            "OrganizationalUnit" => self.organizational_unit.as_deref(),
+            "Country" => self.country.as_deref(),
+            "State" => self.state.as_deref(),
+            "SerialNumber" => self.serial_number.as_deref(),
+            _ => None,
+        }
+    }
+
+    fn read(certificate: &[u8]) -> Result<Self, Error> {
+        let (_, certificate) = X509Certificate::from_der(certificate)
+            .map_err(|error| Error::Certificate(format!("it cannot be read: {error}")))?;
+        let subject = certificate.subject();
+        let own_serial = certificate
+            .raw_serial()
+            .iter()
+            .fold(String::new(), |mut text, byte| {
+                // Writing to a String cannot fail.
+                let _ = write!(text, "{byte:02X}");
+                text
+            });
+        Ok(Self {
+            common_name: attribute(subject, &OID_X509_COMMON_NAME),
+            organization: attribute(subject, &OID_X509_ORGANIZATION_NAME),
+            organizational_unit: attribute(subject, &OID_X509_ORGANIZATIONAL_UNIT),
+            country: attribute(subject, &OID_X509_COUNTRY_NAME),
+            state: attribute(subject, &OID_X509_STATE_OR_PROVINCE_NAME),
+            serial_number: attribute(subject, &OID_X509_SERIALNUMBER).or(Some(own_serial)),
+        })
+    }
+}
+
+fn attribute(subject: &X509Name<'_>, oid: &Oid<'static>) -> Option<String> {
+    let attribute = subject.iter_by_oid(oid).next()?;
+    attribute.as_str().ok().map(ToOwned::to_owned)
+}
+
+/// Checks a chain (leaf first) against the authorities, at this time; its subject must have a
+/// common name.
+pub(super) fn verify(
+    chain: &[Bytes],
+    authorities: &[Authority],
+    now: Timestamp,
+) -> Result<Identity, Error> {
+    let refused = |why: String| Error::Certificate(why);
+    let Some((leaf, intermediates)) = chain.split_first() else {
+        return Err(refused("there is none".to_owned()));
+    };
+    let mut roots = RootCertStore::empty();
+    for certificate in authorities.iter().flat_map(|it| &it.certificates) {
+        roots
+            .add(certificate.clone())
+            .map_err(|error| refused(error.to_string()))?;
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+        .build()
+        .map_err(|error| refused(error.to_string()))?;
+    let leaf = CertificateDer::from(leaf.to_vec());
+    let intermediates: Vec<_> = intermediates
+        .iter()
+        .map(|certificate| CertificateDer::from(certificate.to_vec()))
+        .collect();
+    let seconds = u64::try_from(now.as_second()).unwrap_or(0);
+    let now = UnixTime::since_unix_epoch(Duration::from_secs(seconds));
+    verifier
+        .verify_client_cert(&leaf, &intermediates, now)
+        .map_err(|error| refused(error.to_string()))?;
+    let identity = Identity::read(&leaf)?;
+    if identity
+        .common_name
+        .as_deref()
+        .unwrap_or_default()
+        .is_empty()
+    {
+        return Err(refused("its subject has no common name".to_owned()));
+    }
+    Ok(identity)
+}

@@ -1,0 +1,199 @@
+//! The cloud API `mqtt`, version 2024-05-16: `POST /` with `X-TC-Action`. One file per noun;
+//! every action is one function of the action's name. Users, policies and topics are the data
+//! plane's own, clients are the broker's, messages are the journal's.
+//!
+//! Field names and required fields: tencentcloud-sdk-python-mqtt 3.1.195, models.py. The front
+//! door (signature, headers, envelope) is `vendor/tencent_tc3.rs`.
+
+mod clients;
+mod instances;
+mod messages;
+mod parameters;
+mod policies;
+mod topics;
+mod users;
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use self::parameters::Parameters;
+use super::error::{Error, Resource};
+use super::store::Instance;
+use super::{SERVICE, TencentTdmq, VERSION};
+use crate::exchange::Answer;
+use crate::pipeline::Walk;
+use crate::vendor::tencent_tc3::{self, Tc3Error};
+
+/// The fields of an answer.
+type Fields = Map<String, Value>;
+
+macro_rules! actions {
+    ($($action:ident [$($parameter:literal)*])*) => {
+        /// An action of the cloud API.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Action {
+            $(#[doc = concat!("`", stringify!($action), "`")] $action,)*
+        }
+
+        impl Action {
+            /// Every action.
+            pub const ALL: &[Self] = &[$(Self::$action,)*];
+
+            /// The vendor's name of it.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$action => stringify!($action),)*
+                }
+            }
+
+            const fn parameters(self) -> &'static [&'static str] {
+                match self {
+                    $(Self::$action => &[$($parameter,)*],)*
+                }
+            }
+        }
+    };
+}
+
+actions! {
+    PublishMessage ["InstanceId" "Payload" "TargetTopic" "TargetClientId" "Encoding" "Qos" "Retain"]
+    CreateUser ["InstanceId" "Username" "Password" "Remark"]
+    ModifyUser ["InstanceId" "Username" "Remark"]
+    DeleteUser ["InstanceId" "Username"]
+    DescribeUserList ["InstanceId" "Filters" "Offset" "Limit"]
+    CreateAuthorizationPolicy ["InstanceId" "PolicyName" "PolicyVersion" "Priority" "Effect" "Actions" "Retain" "Qos" "Resources" "Username" "ClientId" "Ip" "Remark"]
+    ModifyAuthorizationPolicy ["Id" "InstanceId" "PolicyName" "PolicyVersion" "Priority" "Effect" "Actions" "Retain" "Qos" "Resources" "Username" "ClientId" "Ip" "Remark"]
+    DeleteAuthorizationPolicy ["InstanceId" "Id"]
+    DescribeAuthorizationPolicies ["InstanceId"]
+    UpdateAuthorizationPolicyPriority ["InstanceId" "Priorities"]
+    CreateTopic ["InstanceId" "Topic" "Remark"]
+    ModifyTopic ["InstanceId" "Topic" "Remark"]
+    DeleteTopic ["InstanceId" "Topic"]
+    DescribeTopic ["InstanceId" "Topic"]
+    DescribeTopicList ["InstanceId" "Filters" "Offset" "Limit"]
+    DescribeInstance ["InstanceId"]
+    DescribeInstanceList ["Filters" "Offset" "Limit" "TagFilters"]
+    DescribeClientList ["InstanceId" "ClientId" "Number" "OnlineStatus" "MaxTimestamp"]
+    KickOutClient ["InstanceId" "ClientId" "DeleteSession"]
+    DescribeMessageList ["InstanceId" "Topic" "StartTime" "EndTime" "TaskRequestId" "Offset" "Limit"]
+    DescribeMessageByTopic ["InstanceId" "Topic" "StartTime" "MaxNumber" "FilterExpression"]
+    DescribeMessageDetails ["InstanceId" "MessageId" "Subscription"]
+}
+
+/// A call that was signed well and asks for a known action.
+#[derive(Debug)]
+pub struct CloudCall {
+    /// Who calls.
+    pub secret_id: String,
+    /// What is asked for.
+    pub action: Action,
+    parameters: Parameters,
+}
+
+/// Verifies the signature, then the version, the action and the parameters' names.
+pub(super) fn admit(vendor: &TencentTdmq, walk: &mut Walk<'_>) -> Result<CloudCall, Error> {
+    walk.draft.operation = walk
+        .request
+        .head
+        .headers
+        .text("x-tc-action")
+        .map(ToOwned::to_owned);
+    let caller = tencent_tc3::verify(walk.request, &vendor.cloud, walk.receipt.now, SERVICE)?;
+    walk.draft.caller = Some(caller.secret_id.clone());
+    let invocation = caller.invocation;
+    if invocation.version != VERSION {
+        return Err(Tc3Error::NoSuchVersion(invocation.version).into());
+    }
+    let action = Action::ALL
+        .iter()
+        .copied()
+        .find(|action| action.name() == invocation.action)
+        .ok_or(Tc3Error::InvalidAction(invocation.action))?;
+    let fields = tencent_tc3::parameters(walk.request)?;
+    Ok(CloudCall {
+        secret_id: caller.secret_id,
+        action,
+        parameters: Parameters::new(fields, action.parameters())?,
+    })
+}
+
+/// Performs the action and answers.
+pub(super) async fn perform(
+    vendor: &TencentTdmq,
+    call: CloudCall,
+    walk: &mut Walk<'_>,
+) -> Result<Answer, Error> {
+    let fields = act(vendor, call.action, &call.parameters, walk).await?;
+    Ok(tencent_tc3::success(walk.receipt, fields))
+}
+
+async fn act(
+    vendor: &TencentTdmq,
+    action: Action,
+    parameters: &Parameters,
+    walk: &mut Walk<'_>,
+) -> Result<Fields, Error> {
+    let now = walk.receipt.now;
+    if action == Action::DescribeInstanceList {
+        return instances::describe_instance_list(vendor, parameters);
+    }
+    let instance = instance(vendor, parameters)?;
+    match action {
+        Action::PublishMessage => {
+            messages::publish_message(vendor, &instance, parameters, walk).await
+        }
+        Action::CreateUser => users::create_user(&instance, parameters, now, &walk.app.ids),
+        Action::ModifyUser => users::modify_user(&instance, parameters, now),
+        Action::DeleteUser => users::delete_user(&instance, parameters),
+        Action::DescribeUserList => users::describe_user_list(&instance, parameters),
+        Action::CreateAuthorizationPolicy => {
+            policies::create_authorization_policy(&instance, parameters, now)
+        }
+        Action::ModifyAuthorizationPolicy => {
+            policies::modify_authorization_policy(&instance, parameters, now)
+        }
+        Action::DeleteAuthorizationPolicy => {
+            policies::delete_authorization_policy(&instance, parameters)
+        }
+        Action::DescribeAuthorizationPolicies => {
+            Ok(policies::describe_authorization_policies(&instance))
+        }
+        Action::UpdateAuthorizationPolicyPriority => {
+            policies::update_authorization_policy_priority(&instance, parameters, now)
+        }
+        Action::CreateTopic => topics::create_topic(vendor, &instance, parameters, now),
+        Action::ModifyTopic => topics::modify_topic(&instance, parameters),
+        Action::DeleteTopic => topics::delete_topic(&instance, parameters),
+        Action::DescribeTopic => topics::describe_topic(&instance, parameters),
+        Action::DescribeTopicList => topics::describe_topic_list(&instance, parameters),
+        Action::DescribeInstance => Ok(instances::describe_instance(vendor, &instance)),
+        Action::DescribeInstanceList => Ok(Fields::new()),
+        Action::DescribeClientList => clients::describe_client_list(parameters, walk).await,
+        Action::KickOutClient => clients::kick_out_client(parameters, walk).await,
+        Action::DescribeMessageList => messages::describe_message_list(parameters, walk),
+        Action::DescribeMessageByTopic => messages::describe_message_by_topic(parameters, walk),
+        Action::DescribeMessageDetails => messages::describe_message_details(parameters, walk),
+    }
+}
+
+fn instance(vendor: &TencentTdmq, parameters: &Parameters) -> Result<Arc<Instance>, Error> {
+    let id = parameters.needed_text("InstanceId")?;
+    vendor.store.find(id).ok_or_else(|| Error::NotFound {
+        resource: Resource::Instance,
+        name: id.to_owned(),
+    })
+}
+
+/// The fields of a JSON object.
+fn fields(value: Value) -> Fields {
+    match value {
+        Value::Object(fields) => fields,
+        _ => Fields::new(),
+    }
+}
+
+/// Nothing but the request id.
+fn nothing() -> Fields {
+    Fields::new()
+}

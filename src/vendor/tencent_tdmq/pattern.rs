@@ -1,0 +1,188 @@
+//! The text conditions of an authorization policy: `*` for any characters, and variables such as
+//! `${ClientId}` that stand for the asking client's own names. A variable's value is always
+//! taken literally: a client that calls itself `*` gains nothing.
+//!
+//! Spring expressions (`${clientId.substring(4)}`) are not evaluated: such a pattern matches
+//! nothing. That `*` also crosses `/`, and that a resource may be an MQTT topic filter, is
+//! assumed.
+
+use regex::Regex;
+
+use super::certificate::Identity;
+use crate::broker::message::TopicFilter;
+
+/// The values of the variables.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Names<'a> {
+    /// `${Username}`.
+    pub username: Option<&'a str>,
+    /// `${ClientId}`.
+    pub client_id: &'a str,
+    /// `${Certificate.Subject.*}`.
+    pub certificate: Option<&'a Identity>,
+}
+
+impl<'a> Names<'a> {
+    fn value(self, name: &str) -> Option<&'a str> {
+        match name {
+            "Username" => self.username,
+            "ClientId" => Some(self.client_id),
+            _ => {
+                let field = name.strip_prefix("Certificate.Subject.")?;
+                self.certificate?.field(field)
+            }
+        }
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Piece {
+    /// As written in the pattern.
+    Written(String),
+    /// A variable's value.
+    Value(String),
+}
+
+/// A pattern with its variables filled in.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Pattern(Vec<Piece>);
+
+impl Pattern {
+    /// Fills in the variables; `None` where one has no value or is an expression.
+    pub(super) fn parse(text: &str, names: Names<'_>) -> Option<Self> {
+        let mut pieces = Vec::new();
+        let mut rest = text;
+        while let Some(start) = rest.find("${") {
+            let end = rest[start..].find('}')? + start;
+            pieces.push(Piece::Written(rest[..start].to_owned()));
+            pieces.push(Piece::Value(names.value(&rest[start + 2..end])?.to_owned()));
+            rest = &rest[end + 1..];
+        }
+        pieces.push(Piece::Written(rest.to_owned()));
+        Some(Self(pieces))
+    }
+
+    /// Whether the whole text matches, `*` standing for any characters.
+    pub(super) fn matches(&self, text: &str) -> bool {
+        self.regex(|written| {
+            written
+                .split('*')
+                .map(regex::escape)
+                .collect::<Vec<_>>()
+                .join(".*")
+        })
+        .is_some_and(|regex| regex.is_match(text))
+    }
+
+    /// Whether the whole text matches what is written as a regular expression.
+    pub(super) fn matches_as_regex(&self, text: &str) -> bool {
+        self.regex(ToOwned::to_owned)
+            .is_some_and(|regex| regex.is_match(text))
+    }
+
+    /// Whether the text is within the pattern read as an MQTT topic filter.
+    pub(super) fn matches_as_filter(&self, topic: &str) -> bool {
+        let mut filter = String::new();
+        for piece in &self.0 {
+            match piece {
+                Piece::Value(text) if text.contains(['+', '#']) => return false,
+                Piece::Written(text) | Piece::Value(text) => filter.push_str(text),
+            }
+        }
+        filter.contains(['+', '#'])
+            && TopicFilter::parse(filter).is_ok_and(|filter| filter.matches(topic))
+    }
+
+    fn regex(&self, written: impl Fn(&str) -> String) -> Option<Regex> {
+        let body: String = self
+            .0
+            .iter()
+            .map(|piece| match piece {
+                Piece::Written(text) => written(text),
+                Piece::Value(text) => regex::escape(text),
+            })
+            .collect();
+        Regex::new(&format!("(?s)^(?:{body})$")).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NAMES: Names<'static> = Names {
+        username: Some("user0"),
+        client_id: "dev.1",
+        certificate: None,
+    };
+
+    fn matches(pattern: &str, text: &str) -> bool {
+        Pattern::parse(pattern, NAMES).is_some_and(|pattern| pattern.matches(text))
+    }
+
+    #[test]
+    fn a_star_stands_for_any_characters_and_all_else_for_itself() {
+        assert!(matches("sensor*", "sensor"));
+        assert!(matches("home/room1/*", "home/room1/a/b"));
+        assert!(matches("*root*", "a-root-b"));
+        assert!(!matches("home/room1/*", "home/room2/a"));
+        assert!(!matches("a.c", "abc"));
+        assert!(!matches("sensor", "sensor1"));
+    }
+
+    #[test]
+    fn a_variable_stands_for_the_clients_own_name() {
+        assert!(matches("home/${ClientId}/*", "home/dev.1/x"));
+        assert!(!matches("home/${ClientId}/*", "home/devX1/x"));
+        assert!(matches("${Username}", "user0"));
+        assert!(!matches("${Certificate.Subject.CommonName}", ""));
+        assert!(!matches("${clientId.substring(4)}", "1"));
+        assert!(!matches("a${ClientId", "a${ClientId"));
+    }
+
+    #[test]
+    fn a_value_is_never_read_as_a_wildcard_or_expression() {
+        let names = Names {
+            client_id: "*",
+            username: Some("#"),
+            certificate: None,
+        };
+        let star = Pattern::parse("home/${ClientId}", names).unwrap();
+        assert!(star.matches("home/*"));
+        assert!(!star.matches("home/other"));
+        let hash = Pattern::parse("home/${Username}", names).unwrap();
+        assert!(!hash.matches_as_filter("home/other"));
+        let names = Names {
+            client_id: ".*",
+            ..names
+        };
+        let any = Pattern::parse("${ClientId}x?", names).unwrap();
+        assert!(!any.matches_as_regex("other"));
+        assert!(any.matches_as_regex(".*x"));
+    }
+
+    #[test]
+    fn a_resource_may_be_a_topic_filter() {
+        let pattern = Pattern::parse("home/+/${ClientId}/#", NAMES).unwrap();
+        assert!(pattern.matches_as_filter("home/a/dev.1/b/c"));
+        assert!(!pattern.matches_as_filter("home/a/dev2/b"));
+    }
+
+    #[test]
+    fn a_broken_regular_expression_matches_nothing() {
+        let pattern = Pattern::parse("dev(", NAMES).unwrap();
+        assert!(!pattern.matches_as_regex("dev("));
+        assert!(pattern.matches("dev("));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_pattern_breaks_the_matching(pattern in "([${}*()+#/\\[\\\\?]|ClientId|.)*", text in ".*") {
+            if let Some(pattern) = Pattern::parse(&pattern, NAMES) {
+                pattern.matches(&text);
+                pattern.matches_as_regex(&text);
+                pattern.matches_as_filter(&text);
+            }
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! What can be configured of TDMQ for MQTT: the tables `[tencent_tdmq]`, with the well-known test
+//! instance, user and policy as the defaults.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::api::{CLIENT_STATUS, PUBLISH};
+use super::certificate::Authority;
+use super::cloud::Action;
+use super::jwt::Authenticator;
+use super::policy::{Policy, is_address};
+use super::store::User;
+use crate::secret::Secret;
+
+/// Whether credentials are checked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Auth {
+    /// As the cloud checks them.
+    #[default]
+    Strict,
+    /// Not at all: the named user is believed, and none is needed. Policies still apply.
+    Off,
+}
+
+/// What the instance is called and what `DescribeInstance` tells of it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct InstanceSettings {
+    /// Its id (default `mqtt-test0001`).
+    pub id: String,
+    /// Its name (default `test`).
+    pub name: String,
+    /// How many first-level topics it may have (default 50; no page found has the figure).
+    pub topic_limit: usize,
+}
+
+impl Default for InstanceSettings {
+    fn default() -> Self {
+        Self {
+            id: "mqtt-test0001".to_owned(),
+            name: "test".to_owned(),
+            topic_limit: 50,
+        }
+    }
+}
+
+/// The table `[tencent_tdmq]`. Lists replace the seeds.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Whether credentials are checked (default `strict`).
+    pub auth: Auth,
+    /// Whether other instances come into being when they are named (default true).
+    pub auto_create: bool,
+    /// The instance.
+    pub instance: InstanceSettings,
+    /// Its users (default `user0` with `secret0`).
+    pub users: Vec<User>,
+    /// Its authorization policies (default one that allows everything).
+    pub policies: Vec<Policy>,
+    /// Its first-level topics (default none; publishing makes them).
+    pub topics: Vec<String>,
+    /// The certificate authorities of the BYOC mode, each as PEM text or the path of a PEM file
+    /// (default none: the mode is off).
+    pub ca_certificates: Vec<Authority>,
+    /// The JWT authenticators of the MQTT side (default none).
+    pub authenticators: Vec<Authenticator>,
+    /// The longest payload in bytes (default 1 MiB; the vendor's figure was not found).
+    pub max_payload_bytes: usize,
+    /// The longest topic name in bytes (default 65,535; the vendor's figure was not found).
+    pub max_topic_bytes: usize,
+    /// Calls per second: `Publish` and `ClientStatus` per instance (default 0, no limit), cloud
+    /// API actions per secret id (default 20, documented).
+    pub quotas: BTreeMap<String, u32>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            auth: Auth::Strict,
+            auto_create: true,
+            instance: InstanceSettings::default(),
+            users: vec![User {
+                name: "user0".to_owned(),
+                password: Secret::new("secret0"),
+                remark: String::new(),
+                created_ms: 0,
+                modified_ms: 0,
+            }],
+            policies: vec![Policy::default()],
+            topics: Vec::new(),
+            ca_certificates: Vec::new(),
+            authenticators: Vec::new(),
+            max_payload_bytes: 1 << 20,
+            max_topic_bytes: 65_535,
+            quotas: BTreeMap::new(),
+        }
+    }
+}
+
+/// A setting that cannot be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("tencent_tdmq.{key}: {problem}")]
+pub struct SettingsError {
+    key: &'static str,
+    problem: String,
+}
+
+impl Settings {
+    /// Refuses what would be passed over in silence or could never match.
+    pub(super) fn check(&self) -> Result<(), SettingsError> {
+        let wrong = |key, problem: String| Err(SettingsError { key, problem });
+        for name in self.quotas.keys() {
+            let known = [PUBLISH, CLIENT_STATUS].contains(&name.as_str())
+                || Action::ALL.iter().any(|action| action.name() == name);
+            if !known {
+                return wrong("quotas", format!("there is no operation {name:?}"));
+            }
+        }
+        let mut users = BTreeSet::new();
+        if let Some(user) = self.users.iter().find(|user| !users.insert(&user.name)) {
+            return wrong("users", format!("{:?} is there twice", user.name));
+        }
+        let mut priorities = BTreeSet::new();
+        for policy in &self.policies {
+            if !priorities.insert(policy.priority) {
+                let priority = policy.priority;
+                return wrong("policies", format!("two have the priority {priority}"));
+            }
+            if let Some(ip) = policy.ip.as_deref().filter(|ip| !is_address(ip)) {
+                let problem = format!("{ip:?} is neither an address nor a network");
+                return wrong("policies", problem);
+            }
+            if !(1..=3).contains(&policy.retain) || policy.qos.iter().any(|qos| *qos > 2) {
+                let name = &policy.name;
+                return wrong(
+                    "policies",
+                    format!("{name:?} has a qos or retain out of range"),
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(json: serde_json::Value) -> String {
+        let settings: Settings = serde_json::from_value(json).unwrap();
+        settings.check().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_setting_that_cannot_be_is_named() {
+        assert!(Settings::default().check().is_ok());
+        let cases = [
+            (serde_json::json!({"quotas": {"Pulish": 1}}), "Pulish"),
+            (
+                serde_json::json!({"users": [{"name": "a", "password": "x"}, {"name": "a", "password": "y"}]}),
+                "\"a\"",
+            ),
+            (serde_json::json!({"policies": [{}, {}]}), "priority 1"),
+            (
+                serde_json::json!({"policies": [{"ip": "10.0.0"}]}),
+                "10.0.0",
+            ),
+            (serde_json::json!({"policies": [{"retain": 0}]}), "retain"),
+            (serde_json::json!({"policies": [{"qos": [3]}]}), "qos"),
+        ];
+        for (json, needle) in cases {
+            let text = refusal(json);
+            assert!(
+                text.starts_with("tencent_tdmq.") && text.contains(needle),
+                "{text}"
+            );
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! Azure Event Grid as code sees it: requests walked through `pipeline::run`. Tokens that must
+//! be refused were made by an independent signer (`fixtures/azure/make_tokens.py`).
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::too_many_lines,
+    unreachable_pub,
+    reason = "a test that cannot go on fails, and nothing here is a library"
+)]
+
+mod authorization;
+mod bench;
+mod errors;
+mod mqtt;
+mod publish;
+mod resources;
+mod retained;
+mod routing;
+mod sdk;
+mod tokens;
+mod topics;

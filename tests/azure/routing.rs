@@ -1,0 +1,306 @@
+//! Messages as `CloudEvents`, to a namespace topic and to a custom topic over HTTP.
+
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use serde_json::{Value, json};
+use wiremock::matchers::{header, method, path, query_param};
+use wiremock::{Mock, MockServer, ResponseTemplate};
+
+use crate::bench::{Ask, Bench, OBJECT_ID, bench};
+
+/// How long something that must happen may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+async fn routed_to(namespace: Value) -> Bench {
+    bench(json!({"auth": "off", "namespaces": [namespace]})).await
+}
+
+fn publish(topic: &str) -> Ask {
+    Ask::post(&format!(
+        "/mqtt/messages?topic={topic}&api-version=2025-02-15-preview"
+    ))
+}
+
+async fn event(bench: &Bench) -> Value {
+    let target =
+        "/topics/events/eventsubscriptions/s:receive?api-version=2024-06-01&maxWaitTime=10";
+    let answer = bench.json(200, Ask::post(target)).await;
+    answer["value"][0]["event"].clone()
+}
+
+#[tokio::test]
+async fn a_routed_publish_is_accepted_and_becomes_an_event_of_the_namespace() {
+    let bench = routed_to(json!({"route_topic": "events"})).await;
+    assert_eq!(
+        bench.ask(publish("dev/1").body(vec![1, 2])).await.status,
+        202
+    );
+    let event = event(&bench).await;
+    assert_eq!(event["specversion"], "1.0");
+    assert_eq!(event["type"], "MQTT.EventPublished");
+    assert_eq!(
+        (&event["source"], &event["subject"]),
+        (&json!("nsname"), &json!("dev/1"))
+    );
+    assert_eq!(event["time"], "2026-11-21T22:51:00.000Z");
+    assert_eq!(event["datacontenttype"], "application/octet-stream");
+    assert_eq!(
+        (&event["data_base64"], event.get("data")),
+        (&json!("AQI="), None)
+    );
+    assert!(uuid::Uuid::parse_str(event["id"].as_str().unwrap()).is_ok());
+}
+
+#[tokio::test]
+async fn payload_format_and_content_type_decide_between_text_json_and_base64() {
+    let bench = routed_to(json!({"route_topic": "events"})).await;
+    let json_type = Some("application/json; charset=utf-8");
+    for (pfi, kind, body, expected) in [
+        (
+            None,
+            None,
+            "{\"a\":1}",
+            json!({"datacontenttype": "application/octet-stream", "data_base64": "eyJhIjoxfQ=="}),
+        ),
+        (
+            Some("0"),
+            Some("text/plain"),
+            "hi",
+            json!({"datacontenttype": "text/plain", "data_base64": "aGk="}),
+        ),
+        (
+            Some("1"),
+            None,
+            "{\"a\":1}",
+            json!({"datacontenttype": "text/plain; charset=utf-8", "data": "{\"a\":1}"}),
+        ),
+        (
+            Some("1"),
+            Some("text/csv"),
+            "a,b",
+            json!({"datacontenttype": "text/csv", "data": "a,b"}),
+        ),
+        (
+            Some("1"),
+            json_type,
+            "{\"a\":1}",
+            json!({"datacontenttype": json_type, "data": {"a": 1}}),
+        ),
+        (
+            None,
+            json_type,
+            "{\"a\":1}",
+            json!({"datacontenttype": json_type, "data": {"a": 1}}),
+        ),
+        (
+            None,
+            json_type,
+            "not json",
+            json!({"datacontenttype": json_type, "data": "not json"}),
+        ),
+    ] {
+        let mut ask = publish("t").body(body);
+        if let Some(pfi) = pfi {
+            ask = ask.header("mqtt-payload-format-indicator", pfi);
+        }
+        if let Some(kind) = kind {
+            ask = ask.header("content-type", kind);
+        }
+        assert_eq!(bench.ask(ask).await.status, 202);
+        let event = event(&bench).await;
+        for (name, value) in expected.as_object().unwrap() {
+            assert_eq!(&event[name], value, "{pfi:?} {kind:?} {body}: {event}");
+        }
+        assert_ne!(
+            event.get("data").is_some(),
+            event.get("data_base64").is_some()
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_message_that_is_a_cloud_event_already_keeps_its_attributes() {
+    use base64::Engine;
+    let bench = routed_to(json!({"route_topic": "events"})).await;
+    let own = json!({"specversion": "1.0", "id": "own", "source": "/own", "type": "own.type", "data": {"a": 1}});
+    let ask = publish("t")
+        .header(
+            "content-type",
+            "application/cloudevents+json; charset=utf-8",
+        )
+        .body(own.to_string());
+    bench.ask(ask).await;
+    assert_eq!(event(&bench).await, own);
+    let properties = json!([{"specversion": "1.0"}, {"id": "own"}, {"source": "/own"}, {"type": "own.type"}, {"ext": "x"}]);
+    let properties = base64::engine::general_purpose::STANDARD.encode(properties.to_string());
+    let ask = publish("t")
+        .header("mqtt-user-properties", &properties)
+        .header("content-type", "application/json")
+        .body("{\"b\":2}");
+    bench.ask(ask).await;
+    let binary = event(&bench).await;
+    assert_eq!(
+        (&binary["id"], &binary["ext"], &binary["data"]),
+        (&json!("own"), &json!("x"), &json!({"b": 2}))
+    );
+}
+
+#[tokio::test]
+async fn enrichments_come_from_the_configuration_the_message_and_the_client() {
+    use base64::Engine;
+    let encode = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
+    let bench = bench(json!({"namespaces": [{
+        "route_topic": "events",
+        "clients": [{"name": "c", "properties": {"authenticationName": OBJECT_ID, "attributes": {"tags": ["a", "b"], "floor": 7}}}],
+        "topic_spaces_configuration": {"routingEnrichments": {
+            "static": [{"key": "fixed", "value": "f", "valueType": "String"}],
+            "dynamic": [
+                {"key": "who", "value": "${client.authenticationName}"},
+                {"key": "tags", "value": "${client.attributes.tags}"},
+                {"key": "floor", "value": "${client.attributes.floor}"},
+                {"key": "none", "value": "${client.attributes.none}"},
+                {"key": "prop", "value": "${mqtt.message.userProperties['a b']}"},
+                {"key": "other", "value": "${mqtt.message.userProperties.x}"},
+                {"key": "topic", "value": "${mqtt.message.topicName}"},
+                {"key": "reply", "value": "${mqtt.message.responseTopic}"},
+                {"key": "data1", "value": "${mqtt.message.correlationData}"},
+                {"key": "pfi", "value": "${mqtt.message.pfi}"},
+            ],
+        }},
+    }]}))
+    .await;
+    let token = bench.token().await;
+    let ask = publish("t")
+        .header("Authorization", &format!("Bearer {token}"))
+        .header(
+            "mqtt-user-properties",
+            &encode("[{\"a b\":\"1\"},{\"a b\":\"2\"},{\"x\":\"3\"}]"),
+        )
+        .header("mqtt-response-topic", "r")
+        .header("mqtt-correlation-data", "AQI=")
+        .header("mqtt-payload-format-indicator", "1");
+    assert_eq!(bench.ask(ask).await.status, 202);
+    let target = "/topics/events/eventsubscriptions/s:receive?api-version=x";
+    let answer = bench
+        .json(
+            200,
+            Ask::post(target).header("Authorization", &format!("Bearer {token}")),
+        )
+        .await;
+    let event = &answer["value"][0]["event"];
+    for (name, value) in [
+        ("fixed", json!("f")),
+        ("who", json!(OBJECT_ID)),
+        ("tags", json!("a,b")),
+        ("floor", json!(7)),
+        ("none", json!("")),
+        ("prop", json!("1,2")),
+        ("other", json!("3")),
+        ("topic", json!("t")),
+        ("reply", json!("r")),
+        ("data1", json!("AQI=")),
+        ("pfi", json!(1)),
+    ] {
+        assert_eq!(event[name], value, "{name}");
+    }
+}
+
+#[test]
+fn wrong_settings_are_named() {
+    use mqttstack::vendor::azure_event_grid::{AzureEventGrid, Settings};
+    let enriched = |key: &str| json!({"namespaces": [{"topic_spaces_configuration": {"routingEnrichments": {"static": [{"key": key, "value": "v"}]}}}]});
+    for (settings, why) in [
+        (enriched("Upper"), "lower-case"),
+        (enriched("azspx"), "reserved"),
+        (enriched("id"), "reserved"),
+        (json!({"publish_status": 200}), "202 or 204"),
+        (json!({"token_version": 3}), "1 or 2"),
+        (json!({"signing_key": "x"}), "azure.signing_key"),
+        (json!({"quotas": {"Nothing": 1}}), "no such operation"),
+        (json!({"namespaces": []}), "at least one"),
+        (
+            json!({"namespaces": [{"client_groups": [{"name": "g", "properties": {"query": "x"}}]}]}),
+            "query",
+        ),
+        (
+            json!({"namespaces": [{"topic_spaces": [{"name": "s", "properties": {"topicTemplates": ["a/#/b"]}}]}]}),
+            "template",
+        ),
+        (
+            json!({"principals": [{"object_id": "o", "client_id": "c", "roles": ["Owner"]}]}),
+            "is not a role",
+        ),
+    ] {
+        let settings: Settings = serde_json::from_value(settings).unwrap();
+        let error = AzureEventGrid::new(settings).unwrap_err().to_string();
+        assert!(error.contains(why), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_routing_topic_that_does_not_exist_is_an_internal_error() {
+    let bench = bench(
+        json!({"auth": "off", "auto_create": false, "namespaces": [{"route_topic": "none"}]}),
+    )
+    .await;
+    let answer = bench.json(500, publish("t")).await;
+    assert_eq!(answer["error"]["code"], "InternalServerError");
+}
+
+#[tokio::test]
+async fn a_custom_topic_gets_the_event_and_a_failed_delivery_is_retried_on_the_emulators_clock() {
+    let server = MockServer::start().await;
+    let endpoint = |status: u16, times: u64| {
+        Mock::given(method("POST"))
+            .and(path("/api/events"))
+            .and(query_param("api-version", "2018-01-01"))
+            .and(header("aeg-sas-key", "topickey"))
+            .and(header(
+                "content-type",
+                "application/cloudevents-batch+json; charset=utf-8",
+            ))
+            .respond_with(ResponseTemplate::new(status))
+            .up_to_n_times(times)
+            .expect(times)
+    };
+    endpoint(503, 2).mount(&server).await;
+    endpoint(200, 1).mount(&server).await;
+    let route = format!("{}/api/events", server.uri());
+    let bench = routed_to(json!({"route_topic": route, "route_key": "topickey"})).await;
+    bench.azure.started(&bench.app);
+    assert_eq!(bench.ask(publish("t").body("x")).await.status, 202);
+    let arrived = async |count: usize| {
+        let seen = async {
+            loop {
+                let requests = server.received_requests().await.unwrap();
+                if requests.len() == count {
+                    return requests;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, seen)
+            .await
+            .expect("the delivery never came")
+    };
+    arrived(1).await;
+    for (count, seconds) in [(2, 10), (3, 30)] {
+        // The failure is booked a moment after the answer was sent; until then the clock's
+        // step would be lost on it, so it is repeated until the next attempt comes.
+        let step = SignedDuration::from_secs(seconds);
+        let stepping = async {
+            loop {
+                bench.app.clock.advance(step).unwrap();
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::select! {
+            _ = arrived(count) => {}
+            () = stepping => {}
+        }
+    }
+    let last = arrived(3).await.pop().unwrap();
+    let events: Value = serde_json::from_slice(&last.body).unwrap();
+    assert_eq!(events[0]["subject"], "t");
+}

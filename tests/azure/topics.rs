@@ -1,0 +1,372 @@
+//! Namespace topics and pull delivery, with the requests that the vendor's SDK was seen to send.
+
+use jiff::SignedDuration;
+use serde_json::{Value, json};
+
+use crate::bench::{Ask, Bench, bench, recording};
+
+const KEY: &str = "SharedAccessKey dGVzdGtleQ==";
+
+fn ask(path: &str) -> Ask {
+    let joint = if path.contains('?') { '&' } else { '?' };
+    Ask::post(&format!("{path}{joint}api-version=2024-06-01")).header("Authorization", KEY)
+}
+
+fn event(id: &str) -> Value {
+    json!({"id": id, "source": "/s", "type": "t", "specversion": "1.0", "data": {"k": id}})
+}
+
+fn publish(events: &Value) -> Ask {
+    ask("/topics/t1:publish")
+        .header(
+            "content-type",
+            "application/cloudevents-batch+json; charset=utf-8",
+        )
+        .body(events.to_string())
+}
+
+async fn receive(bench: &Bench, max: usize) -> Vec<(String, u64, String)> {
+    let target = format!("/topics/t1/eventsubscriptions/s1:receive?maxEvents={max}&maxWaitTime=10");
+    let answer = bench.json(200, ask(&target)).await;
+    let rows = answer["value"].as_array().unwrap();
+    rows.iter()
+        .map(|row| {
+            (
+                row["event"]["id"].as_str().unwrap().to_owned(),
+                row["brokerProperties"]["deliveryCount"].as_u64().unwrap(),
+                row["brokerProperties"]["lockToken"]
+                    .as_str()
+                    .unwrap()
+                    .to_owned(),
+            )
+        })
+        .collect()
+}
+
+async fn settle(bench: &Bench, action: &str, tokens: &[&str]) -> Value {
+    let target = format!("/topics/t1/eventsubscriptions/s1:{action}");
+    bench
+        .json(
+            200,
+            ask(&target).body(json!({"lockTokens": tokens}).to_string()),
+        )
+        .await
+}
+
+#[tokio::test]
+async fn every_recorded_sdk_request_is_answered_in_the_sdks_shape() {
+    let bench = bench(json!({"namespaces": [{"key": "key=="}]})).await;
+    let recording = recording("azure-eventgrid-python.json");
+    let mut answered = 0;
+    for (name, case) in recording["cases"].as_object().unwrap() {
+        for exchange in case["exchanges"].as_array().unwrap() {
+            let request = Ask::recorded(&exchange["request"]);
+            let is_namespace = request.target.starts_with("/topics/");
+            let is_key = request
+                .headers
+                .iter()
+                .any(|(_, value)| value.starts_with("SharedAccessKey"));
+            if !is_namespace || !is_key {
+                continue;
+            }
+            let answer = bench.json(200, request).await;
+            answered += 1;
+            for member in exchange["response"]["body"].as_object().unwrap().keys() {
+                assert!(answer.get(member).is_some(), "{name}: {answer}");
+            }
+        }
+    }
+    assert_eq!(answered, 8);
+}
+
+#[tokio::test]
+async fn an_event_is_received_once_acknowledged_and_gone() {
+    let bench = bench(json!({})).await;
+    assert_eq!(
+        bench
+            .json(200, publish(&json!([event("1"), event("2")])))
+            .await,
+        json!({})
+    );
+    let received = receive(&bench, 10).await;
+    assert_eq!(
+        received
+            .iter()
+            .map(|(id, ..)| id.as_str())
+            .collect::<Vec<_>>(),
+        ["1", "2"]
+    );
+    let answer = settle(&bench, "acknowledge", &[&received[0].2, "L1"]).await;
+    assert_eq!(answer["succeededLockTokens"], json!([received[0].2]));
+    assert_eq!(answer["failedLockTokens"][0]["lockToken"], "L1");
+    assert_eq!(answer["failedLockTokens"][0]["error"]["code"], "BadToken");
+    bench
+        .app
+        .clock
+        .advance(SignedDuration::from_secs(60))
+        .unwrap();
+    let again = receive(&bench, 10).await;
+    assert_eq!((again[0].0.as_str(), again[0].1, again.len()), ("2", 2, 1));
+    let late = settle(&bench, "acknowledge", &[&received[1].2]).await;
+    assert_eq!(late["failedLockTokens"][0]["error"]["code"], "TokenLost");
+}
+
+#[tokio::test]
+async fn release_gives_back_after_its_delay_reject_never() {
+    let bench = bench(json!({})).await;
+    bench
+        .json(200, publish(&json!([event("1"), event("2")])))
+        .await;
+    let received = receive(&bench, 10).await;
+    let target = "/topics/t1/eventsubscriptions/s1:release?releaseDelayInSeconds=60";
+    let body = json!({"lockTokens": [received[0].2]}).to_string();
+    bench.json(200, ask(target).body(body.clone())).await;
+    settle(&bench, "reject", &[&received[1].2]).await;
+    bench
+        .app
+        .clock
+        .advance(SignedDuration::from_secs(60))
+        .unwrap();
+    let again = receive(&bench, 10).await;
+    assert_eq!((again.len(), again[0].0.as_str()), (1, "1"));
+    let target = "/topics/t1/eventsubscriptions/s1:release?releaseDelayInSeconds=7";
+    bench.json(400, ask(target).body(body)).await;
+}
+
+#[tokio::test]
+async fn a_lock_is_kept_by_renewing_it() {
+    let bench = bench(json!({})).await;
+    bench.json(200, publish(&json!([event("1")]))).await;
+    let received = receive(&bench, 1).await;
+    bench
+        .app
+        .clock
+        .advance(SignedDuration::from_secs(50))
+        .unwrap();
+    let renewed = settle(&bench, "renewLock", &[&received[0].2]).await;
+    assert_eq!(renewed["succeededLockTokens"], json!([received[0].2]));
+    bench
+        .app
+        .clock
+        .advance(SignedDuration::from_secs(50))
+        .unwrap();
+    let acknowledged = settle(&bench, "acknowledge", &[&received[0].2]).await;
+    assert_eq!(acknowledged["failedLockTokens"], json!([]));
+}
+
+#[tokio::test]
+async fn a_waiting_receive_returns_as_soon_as_something_is_published() {
+    let bench = bench(json!({})).await;
+    let target = "/topics/t1/eventsubscriptions/s1:receive?maxWaitTime=120";
+    let later = async {
+        while bench.app.journal.requests().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        bench.json(200, publish(&json!([event("1")]))).await
+    };
+    let (received, _) = tokio::join!(bench.json(200, ask(target)), later);
+    assert_eq!(received["value"][0]["event"], event("1"));
+}
+
+#[tokio::test]
+async fn a_waiting_receive_sees_a_lock_run_out_when_the_clock_is_advanced() {
+    let bench = bench(json!({})).await;
+    bench.json(200, publish(&json!([event("1")]))).await;
+    receive(&bench, 1).await;
+    let before = bench.app.journal.requests().last();
+    let later = async {
+        while bench.app.journal.requests().last() == before {
+            tokio::task::yield_now().await;
+        }
+        bench
+            .app
+            .clock
+            .advance(SignedDuration::from_secs(60))
+            .unwrap();
+    };
+    let (received, ()) = tokio::join!(receive(&bench, 1), later);
+    assert_eq!(received[0].1, 2);
+}
+
+#[tokio::test]
+async fn an_event_delivered_too_often_goes_to_the_dead_letter_topic() {
+    let subscription = json!({
+        "name": "s1",
+        "dead_letter_topic": "dead",
+        "properties": {"deliveryConfiguration": {"queue": {"maxDeliveryCount": 1}}},
+    });
+    let bench = bench(json!({"namespaces": [{"topics": [
+        {"name": "t1", "subscriptions": [subscription]},
+        {"name": "dead", "subscriptions": [{"name": "d"}]},
+    ]}]}))
+    .await;
+    bench.json(200, publish(&json!([event("1")]))).await;
+    let received = receive(&bench, 1).await;
+    settle(&bench, "release", &[&received[0].2]).await;
+    let dead = bench
+        .json(
+            200,
+            ask("/topics/dead/eventsubscriptions/d:receive?maxWaitTime=10"),
+        )
+        .await;
+    let event = &dead["value"][0]["event"];
+    assert_eq!(
+        event["deadletterreason"],
+        "Maximum delivery attempts was exceeded."
+    );
+    assert_eq!(
+        (&event["id"], &event["deliveryattempts"]),
+        (&json!("1"), &json!(1))
+    );
+}
+
+#[tokio::test]
+async fn filters_decide_what_a_subscription_gets() {
+    let subscription = json!({"name": "s1", "properties": {"filtersConfiguration": {
+        "includedEventTypes": ["wanted"],
+        "filters": [{"operatorType": "NumberGreaterThan", "key": "data.t", "value": 20}],
+    }}});
+    let bench = bench(
+        json!({"namespaces": [{"topics": [{"name": "t1", "subscriptions": [subscription]}]}]}),
+    )
+    .await;
+    let one = |id: &str, kind: &str, t: i32| json!({"id": id, "source": "s", "type": kind, "specversion": "1.0", "data": {"t": t}});
+    bench
+        .json(
+            200,
+            publish(&json!([
+                one("1", "wanted", 10),
+                one("2", "other", 30),
+                one("3", "wanted", 30)
+            ])),
+        )
+        .await;
+    let ids: Vec<_> = receive(&bench, 10)
+        .await
+        .into_iter()
+        .map(|(id, ..)| id)
+        .collect();
+    assert_eq!(ids, ["3"]);
+}
+
+#[tokio::test]
+async fn a_single_event_is_taken_too() {
+    let bench = bench(json!({})).await;
+    let single = ask("/topics/t1:publish")
+        .header("content-type", "application/cloudevents+json")
+        .body(event("1").to_string());
+    bench.json(200, single).await;
+    assert_eq!(receive(&bench, 1).await[0].0, "1");
+}
+
+#[tokio::test]
+async fn what_does_not_exist_is_answered_404_unless_it_comes_into_being() {
+    let bench =
+        bench(json!({"auto_create": false, "namespaces": [{"topics": [{"name": "t1"}]}]})).await;
+    bench.json(200, publish(&json!([event("1")]))).await;
+    for path in [
+        "/topics/none:publish",
+        "/topics/t1/eventsubscriptions/none:receive",
+        "/topics/none/eventsubscriptions/s:receive",
+    ] {
+        let ask = ask(path)
+            .header("content-type", "application/cloudevents-batch+json")
+            .body("[]");
+        let answer = bench.json(404, ask).await;
+        assert_eq!(answer["error"]["code"], "NotFound", "{path}");
+    }
+}
+
+#[tokio::test]
+async fn wrong_events_keys_and_tokens_are_refused() {
+    let bench = bench(json!({})).await;
+    let with_key = |key: &str| {
+        publish(&json!([event("1")]))
+            .without("authorization")
+            .header("Authorization", key)
+    };
+    let mut both = event("1");
+    both["data_base64"] = json!("AA==");
+    let mut old = event("1");
+    old["specversion"] = json!("0.3");
+    let mut named = event("1");
+    named["Not-Allowed"] = json!("x");
+    let body = |text: &str| publish(&json!([])).body(text);
+    let many = Value::Array((0..1001).map(|_| event("1")).collect());
+    let cases: Vec<(Ask, u16, &str)> = vec![
+        (
+            with_key("SharedAccessKey wrong"),
+            401,
+            "not the namespace's key",
+        ),
+        (with_key("Basic x"), 401, "scheme is \"Basic\""),
+        (
+            publish(&json!([{"id": "1"}])),
+            400,
+            "the event at 0 has no attribute \"source\"",
+        ),
+        (publish(&json!([both])), 400, "both data and data_base64"),
+        (publish(&json!([old])), 400, "specversion"),
+        (publish(&json!([named])), 400, "lower-case"),
+        (publish(&json!({"id": "1"})), 400, "must be a JSON array"),
+        (publish(&many), 400, "1001 events"),
+        (body("{"), 400, "not JSON"),
+        (
+            publish(&json!([]))
+                .without("content-type")
+                .header("content-type", "text/plain"),
+            415,
+            "text/plain",
+        ),
+        (
+            body(&"x".repeat(1024 * 1024 + 1)),
+            413,
+            "the limit is 1048576",
+        ),
+        (
+            ask("/topics/t1/eventsubscriptions/s1:receive?maxEvents=101"),
+            400,
+            "1 to 100",
+        ),
+        (
+            ask("/topics/t1/eventsubscriptions/s1:receive?maxWaitTime=5"),
+            400,
+            "10 to 120",
+        ),
+        (
+            ask("/topics/t1/eventsubscriptions/s1:acknowledge").body("{}"),
+            400,
+            "lockTokens",
+        ),
+        (
+            ask("/topics/t1/eventsubscriptions/s1:acknowledge").body("{\"lockTokens\":[]}"),
+            400,
+            "lockTokens",
+        ),
+        (
+            ask("/topics/t1/eventsubscriptions/s1:other"),
+            404,
+            "nothing at",
+        ),
+        (
+            Ask::post("/topics/t1/eventsubscriptions/s1:receive").header("Authorization", KEY),
+            400,
+            "api-version",
+        ),
+    ];
+    for (ask, status, reason) in cases {
+        let target = ask.target.clone();
+        let answer = bench.json(status, ask).await;
+        assert!(
+            answer["error"]["message"]
+                .as_str()
+                .unwrap()
+                .contains(reason),
+            "{target}: {answer}"
+        );
+        assert!(
+            !bench.reasons().contains("dGVzdGtleQ"),
+            "a key in the journal"
+        );
+    }
+}

@@ -1,0 +1,176 @@
+//! Installs what the scripts need into `target/sdk/`: two Python environments and Node packages,
+//! every version pinned. It happens once, however many tests and test processes ask at a time,
+//! and again when the pins or the interpreter change.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+const SKIP: &str = "MQTTSTACK_SKIP_SDK_TESTS";
+
+/// What runs a script.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Runtime {
+    /// Python with `python/requirements.txt`.
+    Python,
+    /// Python with `python/requirements-newest.txt`.
+    PythonNewest,
+    /// Node with `node/package-lock.json`.
+    Node,
+}
+
+/// Whether the tests are switched off; says so.
+pub fn skipped() -> bool {
+    #[expect(clippy::disallowed_methods, reason = "the test's own switch")]
+    let skip = std::env::var(SKIP).is_ok_and(|value| value == "1");
+    if skip {
+        println!("skipped: {SKIP}=1");
+    }
+    skip
+}
+
+impl Runtime {
+    /// A command that runs a script of `tests/sdk/` with its packages. Installs them first.
+    pub fn command(self, script: &str) -> Command {
+        static PYTHON: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+        static NEWEST: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+        static NODE: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+        let (once, folder) = match self {
+            Self::Python => (&PYTHON, "python"),
+            Self::PythonNewest => (&NEWEST, "python"),
+            Self::Node => (&NODE, "node"),
+        };
+        let home = match once.get_or_init(|| self.install()) {
+            Ok(home) => home,
+            Err(problem) => panic!("{problem}\n(or set {SKIP}=1 to go without these tests)"),
+        };
+        let script = sources().join(folder).join(script);
+        let mut command = match self {
+            Self::Python | Self::PythonNewest => Command::new(interpreter(home)),
+            Self::Node => Command::new("node"),
+        };
+        command
+            .arg(script)
+            .env("NODE_PATH", home.join("node_modules"))
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            // Nothing is called but the loopback.
+            .env("NO_PROXY", "*")
+            .env("no_proxy", "*");
+        command
+    }
+
+    fn install(self) -> Result<PathBuf, String> {
+        match self {
+            Self::Python => python("python", "requirements.txt"),
+            Self::PythonNewest => python("python-newest", "requirements-newest.txt"),
+            Self::Node => node(),
+        }
+    }
+}
+
+fn sources() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sdk")
+}
+
+fn interpreter(venv: &Path) -> PathBuf {
+    let below = if cfg!(windows) {
+        "Scripts/python.exe"
+    } else {
+        "bin/python"
+    };
+    venv.join(below)
+}
+
+fn python(name: &str, requirements: &str) -> Result<PathBuf, String> {
+    const WANTED: &str = "install Python 3.10 or newer with its venv module (Debian and Ubuntu: \
+                          apt install python3 python3-venv)";
+    let probe = "import sys, venv, ensurepip; assert sys.version_info >= (3, 10), sys.version; \
+                 print(sys.executable, sys.version)";
+    let version = run(Command::new("python3").args(["-c", probe]))
+        .map_err(|problem| format!("{WANTED}: {problem}"))?;
+    let requirements = sources().join("python").join(requirements);
+    once(name, &version, &[&requirements], |home| {
+        run(Command::new("python3").args(["-m", "venv"]).arg(home))?;
+        run(Command::new(interpreter(home))
+            .args(["-m", "pip", "install", "--quiet", "--no-input", "--no-deps"])
+            .args(["--disable-pip-version-check", "--requirement"])
+            .arg(&requirements))?;
+        run(Command::new(interpreter(home)).args(["-m", "pip", "check"]))
+    })
+}
+
+fn node() -> Result<PathBuf, String> {
+    const WANTED: &str = "install Node.js 18 or newer with npm (https://nodejs.org)";
+    let probe = "const major = parseInt(process.versions.node); if (major < 18) throw \
+                 process.version; console.log(process.execPath, process.version)";
+    let version = run(Command::new("node").args(["-e", probe]))
+        .map_err(|problem| format!("{WANTED}: {problem}"))?;
+    run(Command::new("npm").arg("--version")).map_err(|problem| format!("{WANTED}: {problem}"))?;
+    let pins = ["package.json", "package-lock.json"].map(|file| sources().join("node").join(file));
+    once("node", &version, &[&pins[0], &pins[1]], |home| {
+        for file in &pins {
+            copy_into(file, home)?;
+        }
+        run(Command::new("npm")
+            .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
+            .current_dir(home))
+    })
+}
+
+fn copy_into(file: &Path, folder: &Path) -> Result<(), String> {
+    let name = file.file_name().expect("a file has a name");
+    fs::create_dir_all(folder)
+        .and_then(|()| fs::copy(file, folder.join(name)))
+        .map_err(|error| format!("{}: {error}", folder.display()))?;
+    Ok(())
+}
+
+/// Installs into `target/sdk/<name>` unless that holds just these pins for just this interpreter.
+fn once(
+    name: &str,
+    interpreter: &str,
+    pins: &[&Path],
+    install: impl FnOnce(&Path) -> Result<String, String>,
+) -> Result<PathBuf, String> {
+    let root = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("sdk");
+    let home = root.join(name);
+    let failed = |error: std::io::Error| format!("{}: {error}", home.display());
+    fs::create_dir_all(&root).map_err(failed)?;
+    // Other test processes wait here; the lock ends with the file's handle.
+    let lock = File::create(root.join(format!("{name}.lock"))).map_err(failed)?;
+    lock.lock().map_err(failed)?;
+    // A virtual environment knows its own place, so a moved one is made anew.
+    let mut wanted = format!("{}\n{interpreter}", home.display());
+    for file in pins {
+        wanted += &fs::read_to_string(file).map_err(failed)?;
+    }
+    let stamp = root.join(format!("{name}.installed"));
+    if fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) {
+        return Ok(home);
+    }
+    if home.exists() {
+        fs::remove_dir_all(&home).map_err(failed)?;
+    }
+    eprintln!("installing {} (once)", home.display());
+    install(&home)?;
+    fs::write(&stamp, wanted).map_err(failed)?;
+    Ok(home)
+}
+
+/// Runs to the end; what it printed, or what went wrong.
+fn run(command: &mut Command) -> Result<String, String> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let output = command
+        .output()
+        .map_err(|error| format!("{program}: {error}"))?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    Err(format!(
+        "{program}: {}\n{}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    ))
+}

@@ -1,0 +1,25 @@
+//! The vendors' unmodified SDKs and real HTTP and MQTT clients against a started emulator.
+//!
+//! `install.rs` puts what they need, pinned, into `target/sdk/`; `script.rs` runs the scripts in
+//! `python/` and `node/`, which hold what a user of the client would write and answer with what
+//! it saw. What is expected stands here: `publishing.rs` and `refusals.rs` for the SDKs (listed
+//! in `sdks.rs`), `http_clients.rs`, `mqtt_clients.rs` (which speaks through `peers.rs`),
+//! `tencent_iot.rs`.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::too_many_lines,
+    unreachable_pub,
+    reason = "a test that cannot go on fails, and nothing here is a library"
+)]
+
+mod http_clients;
+mod install;
+mod mqtt_clients;
+mod peers;
+mod publishing;
+mod refusals;
+mod script;
+mod sdks;
+mod tencent_iot;

@@ -1,0 +1,158 @@
+//! An emulator's rooms built by hand around TDMQ alone, and its HTTP and MQTT listeners.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use bytestring::ByteString;
+use mqttstack::app::App;
+use mqttstack::broker::Broker;
+use mqttstack::broker::message::{Message, Transport};
+use mqttstack::clock::Clock;
+use mqttstack::exchange::{Answer, BodyPolicy, Head, Headers, Request, Scheme, Version};
+use mqttstack::http1::Handler;
+use mqttstack::ids::Ids;
+use mqttstack::journal::{Entry, Journal};
+use mqttstack::pipeline::{self, Vendor};
+use mqttstack::quota::Quotas;
+use mqttstack::server::{Listener, Server};
+use mqttstack::tls::Authority;
+use mqttstack::vendor::tencent_tc3;
+use mqttstack::vendor::tencent_tdmq::{Settings, TencentTdmq};
+
+pub const BASIC: (&str, &str) = ("Authorization", "Basic dXNlcjA6c2VjcmV0MA==");
+
+pub struct Bench {
+    pub app: App,
+    pub tdmq: TencentTdmq,
+}
+
+pub fn anywhere() -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, 0))
+}
+
+/// A request as the HTTP loop hands it over.
+pub fn request(method: &str, target: &str, headers: &[(&str, &str)], body: &str) -> Request {
+    let fields = headers
+        .iter()
+        .map(|(name, value)| (ByteString::from(*name), Bytes::from(value.to_string())));
+    Request {
+        head: Head {
+            method: method.into(),
+            target: target.into(),
+            version: Version::Http11,
+            headers: Headers(fields.collect()),
+            size: 0,
+        },
+        body: Bytes::from(body.to_owned()),
+        malformed: None,
+        peer: ([127, 0, 0, 1], 21000).into(),
+        local: ([127, 0, 0, 1], 21000).into(),
+        scheme: Scheme::Http,
+        certificates: [].into(),
+    }
+}
+
+impl Bench {
+    pub async fn new(settings: Settings, clock: Clock) -> Self {
+        let ids = Ids::new(Some(1));
+        let journal = Journal::new(&mqttstack::journal::Settings::default());
+        let sink = journal.clone();
+        let broker = Broker::start(
+            mqttstack::broker::Settings::default(),
+            clock.clone(),
+            ids.clone(),
+            Arc::new(move |message| sink.record(message)),
+        )
+        .await;
+        let app = App {
+            quotas: Quotas::new(clock.clone()),
+            clock,
+            ids,
+            journal,
+            broker,
+        };
+        let tdmq = TencentTdmq::new(settings, tencent_tc3::Settings::default()).unwrap();
+        app.broker.add_dialect(tdmq.dialect(&app));
+        Self { app, tdmq }
+    }
+
+    /// The defaults, at the frozen time of the recorded vectors.
+    pub async fn frozen() -> Self {
+        Self::with(Settings::default()).await
+    }
+
+    pub async fn with(settings: Settings) -> Self {
+        let clock = Clock::frozen("2023-11-14T22:13:20Z".parse().unwrap());
+        Self::new(settings, clock).await
+    }
+
+    pub async fn run(&self, request: &Request) -> Answer {
+        pipeline::run(&self.app, &self.tdmq, request).await
+    }
+
+    pub async fn post(&self, target: &str, body: &str) -> Answer {
+        self.run(&request("POST", target, &[BASIC], body)).await
+    }
+
+    pub fn mqtt(&self) -> SocketAddr {
+        self.app.broker.listen(Transport::Tcp, anywhere()).unwrap()
+    }
+
+    /// The newest message, and what the journal says of the newest request.
+    pub fn message(&self) -> Arc<Message> {
+        self.app.journal.messages().since(0).pop().unwrap().1
+    }
+
+    pub fn entry(&self) -> Arc<Entry> {
+        self.app.journal.requests().since(0).pop().unwrap().1
+    }
+
+    pub fn reasons(&self) -> Vec<String> {
+        let entry = self.entry();
+        entry.outcome().unwrap().draft.reasons.clone()
+    }
+}
+
+/// TDMQ as the only surface of real listeners.
+struct Only(Bench);
+
+impl Handler for Only {
+    fn body_policy(&self, head: &Head) -> BodyPolicy {
+        self.0.tdmq.body_policy(head)
+    }
+
+    async fn handle(&self, request: Request) -> Answer {
+        self.0.run(&request).await
+    }
+}
+
+/// Plain and TLS listeners.
+pub struct Site {
+    pub app: App,
+    pub http: SocketAddr,
+    pub https: SocketAddr,
+    pub authority: Authority,
+    _server: Server,
+}
+
+pub async fn site(bench: Bench) -> Site {
+    let authority = Authority::open(&mqttstack::tls::Settings::default(), None).unwrap();
+    let http = Listener::bind("http", anywhere(), None).await.unwrap();
+    let https = Listener::bind("https", anywhere(), Some(authority.https()))
+        .await
+        .unwrap();
+    let (plain, secure) = (http.address(), https.address());
+    let app = bench.app.clone();
+    let handler = Arc::new(Only(bench));
+    let server = Server::new(mqttstack::server::Settings::default());
+    server.serve(http, handler.clone());
+    server.serve(https, handler);
+    Site {
+        app,
+        http: plain,
+        https: secure,
+        authority,
+        _server: server,
+    }
+}
