@@ -184,6 +184,17 @@ pub trait Dialect: Send + Sync {
     /// Whether the client may connect.
     async fn connect(&self, connect: &Connect) -> Result<Grant, ConnectRefusal>;
 
+    /// Whether a connected client may stay, by new Authentication Data (MQTT 5.0 section
+    /// 4.12.1). `connect` is the client's CONNECT with that data in it; the grant replaces the
+    /// earlier one, a refusal ends the connection. The method is the one of the CONNECT.
+    async fn reauthenticate(
+        &self,
+        _peer: &Peer,
+        connect: &Connect,
+    ) -> Result<Grant, ConnectRefusal> {
+        self.connect(connect).await
+    }
+
     /// Whether the client may publish this.
     fn publish(&self, _peer: &Peer, _publish: &Publish<'_>) -> PublishVerdict {
         PublishVerdict::Allow
@@ -215,7 +226,7 @@ pub trait Dialect: Send + Sync {
 pub struct Refused {
     /// Whose client it is; `None` for an open one.
     pub surface: Option<Surface>,
-    /// `CONNECT`, `PUBLISH` or `SUBSCRIBE`.
+    /// `CONNECT`, `AUTH`, `PUBLISH` or `SUBSCRIBE`.
     pub packet: &'static str,
     /// The client id.
     pub client_id: String,

@@ -9,7 +9,7 @@ pub mod message;
 mod outbox;
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -49,7 +49,27 @@ pub struct Settings {
     pub queue_limit: usize,
     /// How long a publish waits for a full queue, in milliseconds (default 5,000).
     pub publish_wait_ms: u64,
+    /// Whether tenants share one topic tree (default) or have one each.
+    pub isolation: Isolation,
+    /// How often the figures of `$SYS` are published to who is subscribed, in seconds (default
+    /// 10); 0 is never.
+    pub sys_interval_s: u32,
 }
+
+/// Who hears whom.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Isolation {
+    /// All vendors and tenants, and open clients, share one topic tree.
+    #[default]
+    Shared,
+    /// Each vendor's tenant has its own. An open client chooses one with the user name
+    /// `tenant:<vendor>/<name>`; those that choose none share one of their own.
+    Tenant,
+}
+
+/// What the topics of the broker's own figures begin with.
+const SYSTEM_PREFIX: &str = "$SYS/";
 
 impl Default for Settings {
     fn default() -> Self {
@@ -63,6 +83,8 @@ impl Default for Settings {
             deny_publish: Vec::new(),
             queue_limit: 1_000,
             publish_wait_ms: 5_000,
+            isolation: Isolation::Shared,
+            sys_interval_s: 10,
         }
     }
 }
@@ -102,7 +124,10 @@ impl Broker {
     /// Opens a plain listener (`Tcp` or `Ws`) and returns its address (port 0: a free one).
     /// Must be called inside a tokio runtime.
     pub fn listen(&self, transport: Transport, address: SocketAddr) -> io::Result<SocketAddr> {
-        self.engine.listen(transport, address, false)
+        if matches!(transport, Transport::Ws | Transport::Wss) {
+            return self.engine.listen(transport, address);
+        }
+        self.open(transport, address, None)
     }
 
     /// Opens a secure listener (`Tls` or `Wss`) and returns its address (port 0: a free one).
@@ -113,9 +138,17 @@ impl Broker {
         address: SocketAddr,
         config: Arc<ServerConfig>,
     ) -> io::Result<SocketAddr> {
-        let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let inner = self.engine.listen(transport, loopback, true)?;
-        let (bound, gate) = gate::open(address, inner, config, self.engine.visitors())?;
+        self.open(transport, address, Some(config))
+    }
+
+    fn open(
+        &self,
+        transport: Transport,
+        address: SocketAddr,
+        config: Option<Arc<ServerConfig>>,
+    ) -> io::Result<SocketAddr> {
+        let door = self.engine.door(transport)?;
+        let (bound, gate) = gate::open(address, door, config, self.engine.visitors())?;
         self.gates.lock().push(gate);
         Ok(bound)
     }
@@ -123,7 +156,17 @@ impl Broker {
     /// Publishes a message to everybody who is subscribed. Waits while a matching connected
     /// subscriber's queue is full; refuses with [`Refusal::Overloaded`] if it stays so.
     pub async fn publish(&self, publication: Publication) -> Result<Published, Refusal> {
-        self.engine.publish(publication, None).await
+        self.engine.publish(publication, None, None).await
+    }
+
+    /// Publishes like [`Broker::publish`] for one tenant of the origin's vendor: with
+    /// [`Isolation::Tenant`] only that tenant's clients hear it.
+    pub async fn publish_in(
+        &self,
+        tenant: &str,
+        publication: Publication,
+    ) -> Result<Published, Refusal> {
+        self.engine.publish(publication, Some(tenant), None).await
     }
 
     /// Delivers a message to one client, subscribed or not. Nothing is delivered, and
@@ -133,7 +176,9 @@ impl Broker {
         client_id: &str,
         publication: Publication,
     ) -> Result<Published, Refusal> {
-        self.engine.publish(publication, Some(client_id)).await
+        self.engine
+            .publish(publication, None, Some(client_id))
+            .await
     }
 
     /// Every client that has a session, by client id.

@@ -115,6 +115,12 @@ impl Outbox {
         (state.waiting.len(), state.unacknowledged.len())
     }
 
+    /// Whether it is connected and has taken everything so far.
+    pub(super) fn idle(&self) -> bool {
+        let state = self.state.lock();
+        state.connection.is_some() && state.waiting.is_empty()
+    }
+
     /// Whether a delivery of this quality of service would find room, or need not wait for it.
     fn has_room(&self, limit: usize) -> bool {
         let state = self.state.lock();
@@ -292,6 +298,15 @@ impl Outboxes {
 
     pub(super) fn find(&self, client_id: &str) -> Option<Arc<Outbox>> {
         self.boxes.read().get(client_id).cloned()
+    }
+
+    /// How many clients have a session, and how many of them are connected.
+    pub(super) fn clients(&self) -> (usize, usize) {
+        let boxes = self.boxes.read();
+        let connected = boxes
+            .values()
+            .filter(|outbox| outbox.state.lock().connection.is_some());
+        (boxes.len(), connected.count())
     }
 
     /// Forgets a client whose session is over.

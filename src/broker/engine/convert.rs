@@ -14,7 +14,7 @@ use rmqtt::types::{
 use super::super::message::{
     Client, Origin, OriginKind, Properties, Publication, Qos, Subscription, Will,
 };
-use super::Core;
+use super::{Core, tenant};
 
 pub(super) fn engine_qos(qos: Qos) -> QoS {
     match qos {
@@ -167,7 +167,7 @@ pub(super) fn subscription(core: &Core, found: &SubsSearchResult) -> Subscriptio
     let key = (found.clientid.clone(), found.topic.clone());
     Subscription {
         client_id: found.clientid.to_string(),
-        topic_filter: found.topic.to_string(),
+        topic_filter: tenant::bare(&found.topic).into_owned(),
         share_group: found.opts.shared_group().map(ToString::to_string),
         qos: qos(found.opts.qos()),
         no_local: found.opts.no_local().unwrap_or(false),

@@ -4,19 +4,21 @@
 //! messages for that client wait here ([`Takeover`]).
 
 use std::collections::HashMap;
+use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::{Mutex, RwLock};
-use rmqtt::session::Session;
+use rmqtt::inflight::MomentStatus;
+use rmqtt::session::{OfflineInfo, Session};
 use rmqtt::shared::{DefaultShared, Entry};
 use rmqtt::types::{
     ClientId, From as Sender, Id, IsAdmin, Message as SessionMessage, OfflineSession, Publish,
-    Reason, SubRelation, SubsSearchResult, Subscribe, SubscribeReturn, Tx, Unsubscribe,
+    Reason, SubRelation, SubsSearchResult, Subscribe, SubscribeReturn, Subscriptions, Tx,
+    Unsubscribe,
 };
-
 use tokio::time::Instant;
 
 use super::super::message::DeliveryOutcome;
@@ -139,6 +141,64 @@ pub(super) struct Takeover {
     entry: Box<dyn Entry>,
     client_id: ClientId,
     begun: bool,
+    estate: Option<Estate>,
+}
+
+/// What an old session left to the new one. The engine would hand it over in a message to the
+/// new session's task, and lose all of it if that connection ends first; so it is put into the
+/// new session before its task begins.
+struct Estate {
+    subscriptions: Subscriptions,
+    deliveries: Vec<(Sender, Publish)>,
+}
+
+impl Estate {
+    fn take(left: &mut OfflineInfo) -> Self {
+        let mut deliveries = Vec::new();
+        let mut released = Vec::new();
+        // In the order in which they were sent (MQTT 5.0 section 4.6), before what never was.
+        for message in left.inflight_messages.drain(..) {
+            if matches!(message.status, MomentStatus::UnComplete) {
+                // Owes a PUBREL, which only the engine can send.
+                released.push(message);
+            } else {
+                let mut packet = message.publish;
+                packet.dup = true;
+                deliveries.push((message.from, packet));
+            }
+        }
+        // The engine takes these from the last to the first.
+        released.reverse();
+        left.inflight_messages = released;
+        deliveries.extend(left.offline_messages.drain(..));
+        Self {
+            subscriptions: std::mem::take(&mut left.subscriptions),
+            deliveries,
+        }
+    }
+
+    async fn settle(self, session: &Session) -> Result<()> {
+        for (filter, options) in &self.subscriptions {
+            let router = session.scx.extends.router().await;
+            router
+                .add(filter, session.id.clone(), options.clone())
+                .await?;
+        }
+        session.subscriptions_extend(self.subscriptions).await?;
+        let ids = self
+            .deliveries
+            .iter()
+            .filter_map(|(_, packet)| packet.packet_id);
+        if let Some(last) = ids.map(NonZeroU16::get).max() {
+            session.out_inflight().write().await.advance_next_id(last);
+        }
+        for delivery in self.deliveries {
+            if session.deliver_queue().push(delivery).is_err() {
+                tracing::warn!(id = %session.id, "the engine's queue is full");
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Takeover {
@@ -148,6 +208,7 @@ impl Takeover {
             core,
             entry,
             begun: false,
+            estate: None,
         }
     }
 }
@@ -200,8 +261,13 @@ impl Entry for Takeover {
             crossing.begin(&self.client_id, clean_start);
             self.begun = true;
         }
-        self.persistently_kick(clean_start, clear_subscriptions, is_admin)
-            .await
+        let mut left = self
+            .persistently_kick(clean_start, clear_subscriptions, is_admin)
+            .await?;
+        if let OfflineSession::Exist(Some(left)) = &mut left {
+            self.estate = Some(Estate::take(left));
+        }
+        Ok(left)
     }
 
     async fn try_lock(&self) -> Result<Box<dyn Entry>> {
@@ -224,6 +290,9 @@ impl Entry for Takeover {
     }
 
     async fn set(&mut self, session: Session, tx: Tx) -> Result<()> {
+        if let Some(estate) = self.estate.take() {
+            estate.settle(&session).await?;
+        }
         self.entry.set(session, tx).await
     }
 

@@ -2,6 +2,7 @@
 //! and subscribed to, and what became of a delivery. Hooks run inside the client's own task:
 //! they may wait for other clients, never for their own.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -13,11 +14,15 @@ use rmqtt::hook::{Handler, HookResult, Parameter, ReturnType, Type};
 use rmqtt::session::Session;
 use rmqtt::types::{From as Sender, Publish, Reason, Subscribe, To};
 
+use super::super::SYSTEM_PREFIX;
 use super::super::message::{Delivery, DeliveryOutcome, Qos};
 use super::super::outbox::Tag;
-use super::{Core, convert, verdicts};
+use super::tenant::Scope;
+use super::{Core, admission, convert, system, tenant, verdicts};
 
-const QUESTIONS: [Type; 14] = [
+const QUESTIONS: [Type; 16] = [
+    Type::ClientSubscribe,
+    Type::ClientUnsubscribe,
     Type::ClientAuthenticate,
     Type::SessionCreated,
     Type::ClientConnected,
@@ -56,7 +61,7 @@ impl Handler for Hooks {
     async fn hook(&self, parameter: &Parameter, acc: Option<HookResult>) -> ReturnType {
         match parameter {
             Parameter::ClientAuthenticate(info) => {
-                let verdict = verdicts::connect(&self.core, info).await;
+                let verdict = admission::connect(&self.core, info).await;
                 return (false, Some(HookResult::AuthResult(verdict)));
             }
             Parameter::SessionCreated(session) => self.session_created(session),
@@ -70,6 +75,14 @@ impl Handler for Hooks {
                     unsubscribe.topic_filter.clone(),
                 );
                 self.core.order.lock().remove(&key);
+            }
+            Parameter::ClientSubscribe(session, subscribe) => {
+                let inside = self.inside(session, &subscribe.topic_filter);
+                return (false, Some(HookResult::TopicFilter(inside)));
+            }
+            Parameter::ClientUnsubscribe(session, unsubscribe) => {
+                let inside = self.inside(session, &unsubscribe.topic_filter);
+                return (false, Some(HookResult::TopicFilter(inside)));
             }
             Parameter::ClientSubscribeCheckAcl(session, subscribe) => {
                 let verdict =
@@ -90,6 +103,11 @@ impl Handler for Hooks {
             }
             Parameter::MessageDelivered(session, sender, publish) => {
                 self.delivered(session, sender, publish);
+                if let Cow::Owned(topic) = outside(&publish.topic) {
+                    let mut changed = Publish::clone(publish);
+                    changed.topic = topic;
+                    return (false, Some(HookResult::Publish(changed)));
+                }
             }
             Parameter::MessageAcked(session, _, publish) => {
                 if let Some(tag) = publish.delay_interval {
@@ -113,7 +131,29 @@ impl Handler for Hooks {
     }
 }
 
+/// A topic as clients know it; borrowed if it is the same.
+fn outside(topic: &ByteString) -> Cow<'_, ByteString> {
+    let bare = tenant::bare(topic);
+    if *bare == **topic {
+        Cow::Borrowed(topic)
+    } else {
+        Cow::Owned(bare.into_owned().into())
+    }
+}
+
 impl Hooks {
+    /// A client's topic filter as it stands in the engine, if it is another.
+    fn inside(&self, session: &Session, filter: &str) -> Option<ByteString> {
+        let peer = self.core.doors.peer(&session.id.client_id)?;
+        Some(Scope::of_client(&self.core, &peer)?.filter(filter))
+    }
+
+    /// A client's topic name as it stands in the engine, if it is another.
+    fn below(&self, session: &Session, topic: &str) -> Option<ByteString> {
+        let peer = self.core.doors.peer(&session.id.client_id)?;
+        Some(Scope::of_client(&self.core, &peer)?.topic(topic))
+    }
+
     /// A session that takes nothing over from an earlier one: what the earlier one left is lost.
     fn session_created(&self, session: &Session) {
         if let Some(outbox) = self.core.outboxes.find(&session.id.client_id) {
@@ -174,6 +214,9 @@ impl Hooks {
 
     fn subscribed(&self, session: &Session, subscribe: &Subscribe) {
         let filter = &subscribe.topic_filter;
+        if filter.starts_with(SYSTEM_PREFIX) {
+            system::watch(&self.core, &self.context);
+        }
         let key = (session.id.client_id.clone(), filter.clone());
         self.core
             .order
@@ -181,7 +224,11 @@ impl Hooks {
             .entry(key)
             .or_insert_with(|| self.core.next_order.fetch_add(1, Ordering::Relaxed));
         verdicts::notify(&self.core, &session.id, |dialect, peer| {
-            dialect.subscribed(peer, filter, convert::qos(subscribe.opts.qos()));
+            dialect.subscribed(
+                peer,
+                &tenant::bare(filter),
+                convert::qos(subscribe.opts.qos()),
+            );
         });
     }
 
@@ -193,11 +240,17 @@ impl Hooks {
         sender: &Sender,
         packet: &Publish,
     ) -> Option<Publish> {
-        let changed = session.and_then(|session| {
+        let mut changed = session.and_then(|session| {
             let outbox = self.core.outboxes.of(&session.id.client_id);
             outbox.tally.taken.fetch_add(1, Ordering::Relaxed);
             verdicts::publish(&self.core, &self.context, session, sender, packet)
         });
+        let topic = &changed.as_ref().unwrap_or(packet).topic;
+        if &**topic != verdicts::TO_NOBODY
+            && let Some(inside) = session.and_then(|session| self.below(session, topic))
+        {
+            changed.get_or_insert_with(|| packet.clone()).topic = inside;
+        }
         if changed.as_ref().unwrap_or(packet).properties.is_some() {
             return changed;
         }
@@ -236,7 +289,7 @@ impl Hooks {
             let mut deliveries = message.deliveries.lock();
             deliveries.push(Delivery {
                 client_id: session.id.client_id.to_string(),
-                topic: publish.topic.to_string(),
+                topic: tenant::bare(&publish.topic).into_owned(),
                 qos,
                 outcome: DeliveryOutcome::Sent,
                 reason: None,

@@ -1,5 +1,6 @@
 //! The engine's own ports: TCP and WebSocket, each with an id by which the hooks know what a
-//! connection came through. Secure ones are in `broker/gate.rs`, in front of these.
+//! connection came through. Only plain WebSocket is open to the outside; the others are on
+//! loopback, behind `broker/gate.rs`.
 
 use std::collections::HashMap;
 use std::io;
@@ -19,9 +20,9 @@ use super::super::Settings;
 use super::super::message::Transport;
 
 /// How long a CONNECT may take.
-const HANDSHAKE: Duration = Duration::from_secs(10);
+pub(super) const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How long one write to a client may stand still before the connection is given up.
-const WRITE: Duration = Duration::from_secs(10);
+pub(super) const WRITE: Duration = Duration::from_secs(10);
 /// How long a 3.x session without Clean Session outlives its connection; the standard sets no
 /// end.
 const SESSION_3X: Duration = Duration::from_hours(7 * 24);
@@ -41,7 +42,8 @@ pub(super) struct Listeners {
 }
 
 impl Listeners {
-    /// Opens a port. `proxied`: connections start with a PROXY line that names the real peer.
+    /// Opens a port and returns its id and address. `proxied`: connections start with a PROXY
+    /// line that names the real peer.
     pub(super) fn open(
         &self,
         context: &ServerContext,
@@ -49,7 +51,7 @@ impl Listeners {
         transport: Transport,
         address: SocketAddr,
         proxied: bool,
-    ) -> io::Result<SocketAddr> {
+    ) -> io::Result<(ListenerId, SocketAddr)> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed) + 1;
         let builder = Builder::new()
             .name(format!("{transport:?}"))
@@ -86,7 +88,7 @@ impl Listeners {
         });
         let open = Open { transport, task };
         self.open.lock().insert(id, open);
-        Ok(bound)
+        Ok((id, bound))
     }
 
     /// What a connection came through. Unknown ids (none is ever reused) count as TCP.

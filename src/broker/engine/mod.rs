@@ -1,24 +1,36 @@
 //! The MQTT engine: rmqtt as a library. This folder alone names its types, so that it can be
 //! exchanged. `hooks.rs` is what the engine asks us, `routing.rs` how a message finds its
-//! subscribers and its journal row, `crossing.rs` how it gets to their sessions, `registry.rs` the engine's sessions, `session.rs` one of them, `retained.rs` the retained store, `listeners.rs` the ports,
-//! `verdicts.rs` who may what, `grants.rs`
-//! what a CONNECT is granted, `convert.rs` our values from and to the engine's.
+//! subscribers and its journal row, `matching.rs` who they are, `crossing.rs` how it gets to their
+//! sessions, `registry.rs` the engine's sessions, `session.rs` one of them, `retained.rs` the
+//! retained store, `listeners.rs` the ports, `door.rs` a connection on its way to one,
+//! `exchange.rs` and `frame.rs` its packets, `admission.rs` who may connect,
+//! `verdicts.rs` who may what, `tenant.rs` which part
+//! of the topic tree is whose, `system.rs` the figures of `$SYS`, `grants.rs` what a CONNECT is
+//! granted, `convert.rs` our values from and to the engine's.
 
+mod admission;
 mod convert;
 mod crossing;
+mod door;
+mod ending;
+mod exchange;
+mod frame;
 mod grants;
 mod hooks;
 mod listeners;
+mod matching;
 mod registry;
 mod retained;
 mod routing;
 mod session;
+mod system;
+mod tenant;
 mod verdicts;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytestring::ByteString;
 use parking_lot::Mutex;
@@ -27,9 +39,12 @@ use rmqtt::types::{Id, Message as SessionMessage, Subscribe, Unsubscribe};
 use tokio::sync::oneshot;
 
 use self::crossing::Crossing;
+pub(super) use self::door::Door;
 use self::listeners::Listeners;
 use self::retained::RetainedStore;
+use self::routing::To;
 use self::session::Writing;
+use self::tenant::Scope;
 use self::verdicts::Doors;
 use super::dialect::{Dialect, Refused};
 use super::gate::Visitors;
@@ -64,6 +79,9 @@ struct Core {
     crossing: OnceLock<Crossing>,
     visitors: Arc<Visitors>,
     on_refused: OnceLock<RefusedSink>,
+    started: Instant,
+    /// Whether a task publishes the figures of `$SYS`.
+    watched: AtomicBool,
 }
 
 /// The filters that the open dialect refuses.
@@ -155,6 +173,8 @@ impl Engine {
             crossing: OnceLock::new(),
             visitors: Arc::default(),
             on_refused: OnceLock::new(),
+            started: Instant::now(),
+            watched: AtomicBool::new(false),
         });
         // The engine's load check would refuse connections on a busy CI machine.
         let context = ServerContext::new().busy_check_enable(false).build().await;
@@ -187,26 +207,40 @@ impl Engine {
         &self,
         transport: Transport,
         address: std::net::SocketAddr,
-        proxied: bool,
     ) -> std::io::Result<std::net::SocketAddr> {
-        self.core.listeners.open(
-            &self.context,
-            &self.core.settings,
-            transport,
-            address,
-            proxied,
-        )
+        let listeners = &self.core.listeners;
+        let settings = &self.core.settings;
+        let (_, bound) = listeners.open(&self.context, settings, transport, address, false)?;
+        Ok(bound)
+    }
+
+    /// Opens a listener on loopback and returns the way to it.
+    pub(super) fn door(&self, transport: Transport) -> std::io::Result<Door> {
+        let loopback = std::net::SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, 0));
+        let listeners = &self.core.listeners;
+        let settings = &self.core.settings;
+        let (listener, inner) =
+            listeners.open(&self.context, settings, transport, loopback, true)?;
+        Ok(Door {
+            core: self.core.clone(),
+            listener,
+            inner,
+            packets: matches!(transport, Transport::Tcp | Transport::Tls),
+        })
     }
 
     pub(super) async fn publish(
         &self,
         publication: Publication,
+        tenant: Option<&str>,
         target: Option<&str>,
     ) -> Result<Published, Refusal> {
         if self.stopped.load(Ordering::Acquire) {
             return Err(Refusal::Unavailable("it has stopped".into()));
         }
-        routing::publish(&self.core, &self.context, publication, target).await
+        let scope = Scope::of_vendor(&self.core, publication.origin.vendor, tenant);
+        let to = target.map_or(To::Everybody(scope), To::Client);
+        routing::publish(&self.core, &self.context, publication, to).await
     }
 
     pub(super) async fn clients(&self) -> Vec<Client> {

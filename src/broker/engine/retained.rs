@@ -15,7 +15,7 @@ use rmqtt::types::{From as Sender, Publish, Retain, TopicFilter, TopicName};
 
 use super::super::message::{Message, Retained, TopicFilter as Filter};
 use super::super::outbox::Tag;
-use super::Core;
+use super::{Core, system};
 use crate::clock::Clock;
 
 struct Kept {
@@ -47,7 +47,8 @@ impl RetainedStore {
 
     /// Keeps a message whose retain flag is set; an empty payload removes what is kept.
     pub(super) fn set(&self, tag: Tag, message: &Arc<Message>, sender: &Sender, publish: &Publish) {
-        let topic = message.topic.clone();
+        // As the engine knows it: each tenant has its own.
+        let topic = publish.topic.to_string();
         if message.payload.is_empty() {
             self.kept.write().remove(&topic);
             return;
@@ -91,6 +92,11 @@ impl RetainedStore {
             })
         });
         live.collect()
+    }
+
+    /// How many are kept, those that have expired unseen included.
+    pub(super) fn count(&self) -> usize {
+        self.kept.read().len()
     }
 
     pub(super) fn clear(&self) {
@@ -145,7 +151,10 @@ impl RetainedStore {
     }
 }
 
-struct Storage(Arc<Core>);
+struct Storage {
+    core: Arc<Core>,
+    context: ServerContext,
+}
 
 #[async_trait]
 impl RetainStorage for Storage {
@@ -164,11 +173,13 @@ impl RetainStorage for Storage {
     }
 
     async fn get(&self, filter: &TopicFilter) -> rmqtt::Result<Vec<(TopicName, Retain)>> {
-        Ok(self.0.retained.matching(filter))
+        let mut found = self.core.retained.matching(filter);
+        found.extend(system::retained(&self.core, &self.context, filter));
+        Ok(found)
     }
 
     async fn count(&self) -> isize {
-        isize::try_from(self.0.retained.kept.read().len()).unwrap_or(isize::MAX)
+        isize::try_from(self.core.retained.count()).unwrap_or(isize::MAX)
     }
 
     async fn max(&self) -> isize {
@@ -177,5 +188,8 @@ impl RetainStorage for Storage {
 }
 
 pub(super) async fn install(context: &ServerContext, core: &Arc<Core>) {
-    *context.extends.retain_mut().await = Box::new(Storage(core.clone()));
+    *context.extends.retain_mut().await = Box::new(Storage {
+        core: core.clone(),
+        context: context.clone(),
+    });
 }

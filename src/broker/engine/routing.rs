@@ -9,23 +9,32 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use parking_lot::Mutex;
 use rmqtt::context::ServerContext;
-use rmqtt::types::{From as Sender, Id, Publish, SubRelations, SubscriptionOptions, TopicName};
+use rmqtt::types::{From as Sender, Id, Publish, SubRelations, SubscriptionOptions};
 
 use super::super::message::{
     Delivery, DeliveryOutcome, Message, Origin, Publication, Published, Qos,
 };
 use super::super::outbox::Outbox;
-use super::{Core, convert, record};
+use super::tenant::Scope;
+use super::{Core, convert, matching, record, tenant};
 use crate::exchange::Refusal;
+
+/// Who a publish from inside the process is for.
+pub(super) enum To<'a> {
+    /// All who are subscribed, in this part of the topic tree.
+    Everybody(Option<Scope>),
+    /// One client, subscribed or not.
+    Client(&'a str),
+}
 
 /// A publish from inside the process: waits for room first, then routes.
 pub(super) async fn publish(
     core: &Core,
     context: &ServerContext,
     publication: Publication,
-    target: Option<&str>,
+    to: To<'_>,
 ) -> Result<Published, Refusal> {
-    let packet = convert::publish(&publication, engine_time());
+    let mut packet = convert::publish(&publication, engine_time());
     let client_id = publication.origin.client_id.as_deref().unwrap_or("");
     let id = Id::new(
         context.node.id(),
@@ -36,9 +45,14 @@ pub(super) async fn publish(
         None,
     );
     let sender = Sender::from_admin(id);
-    let relations = match target {
-        Some(target) => direct(context, &packet, target).await,
-        None => matches(context, &sender, &packet.topic).await,
+    let relations = match to {
+        To::Client(target) => direct(context, &packet, target).await,
+        To::Everybody(scope) => {
+            if let Some(scope) = scope {
+                packet.topic = scope.topic(&packet.topic);
+            }
+            matching::matches(context, &sender, &packet.topic).await
+        }
     };
     core.outboxes
         .wait_for_room(&waited_for(core, &packet, &relations), None)
@@ -70,27 +84,6 @@ fn effective_qos(packet: &Publish, options: &SubscriptionOptions) -> Qos {
     convert::qos(packet.qos).min(convert::qos(options.qos()))
 }
 
-/// Who is subscribed to a topic: one row per client, one per shared group.
-pub(super) async fn matches(
-    context: &ServerContext,
-    sender: &Sender,
-    topic: &TopicName,
-) -> SubRelations {
-    let found = context
-        .extends
-        .router()
-        .await
-        .matches(sender.id.clone(), topic)
-        .await;
-    match found {
-        Ok(mut by_node) => by_node.remove(&context.node.id()).unwrap_or_default(),
-        Err(error) => {
-            tracing::warn!(%error, %topic, "the engine could not match a topic");
-            SubRelations::new()
-        }
-    }
-}
-
 tokio::task_local! {
     /// Set while subscribers are looked up and nothing is delivered yet.
     static LOOKING: ();
@@ -119,7 +112,7 @@ pub(super) async fn meant_for(
 ) -> SubRelations {
     match &packet.target_clientid {
         Some(target) => direct(context, packet, target).await,
-        None => matches(context, sender, &packet.topic).await,
+        None => matching::matches(context, sender, &packet.topic).await,
     }
 }
 
@@ -149,13 +142,12 @@ pub(super) fn route(
     mut relations: SubRelations,
 ) -> (Arc<Message>, usize) {
     let matched = relations.len();
-    let tag = core.tag();
     let (deliveries, outboxes) = rows(core, &packet, &mut relations);
     let message = Arc::new(Message {
         id: core.message_id(),
         time: core.clock.now(),
         origin,
-        topic: packet.topic.to_string(),
+        topic: tenant::bare(&packet.topic).into_owned(),
         qos: convert::qos(packet.qos),
         retain: packet.retain,
         payload: packet.payload.clone(),
@@ -168,25 +160,21 @@ pub(super) fn route(
     }
     record(core, &message);
     if packet.retain {
-        core.retained.set(tag, &message, sender, &packet);
+        core.retained.set(core.tag(), &message, sender, &packet);
     }
-    if outboxes.is_empty() {
-        return (message, matched);
-    }
-    for (outbox, index) in outboxes {
-        outbox.queue(tag, message.clone(), index);
-    }
-    // The engine reads this field only before routing; from here on it carries the tag.
-    packet.delay_interval = Some(tag);
     let Some(crossing) = core.crossing.get() else {
         return (message, matched);
     };
-    for relation in relations {
-        let client_id = relation.1.clone();
-        if let Err(reason) = crossing.deliver(sender, &packet, relation) {
-            core.totals.messages_dropped.fetch_add(1, Ordering::Relaxed);
-            let outbox = core.outboxes.of(&client_id);
-            outbox.dropped(tag, DeliveryOutcome::Dropped, reason);
+    for pass in matching::passes(relations.into_iter().zip(outboxes).collect()) {
+        // The engine reads this field only before routing; from here on it carries the tag.
+        let tag = core.tag();
+        packet.delay_interval = Some(tag);
+        for (relation, (outbox, index)) in pass {
+            outbox.queue(tag, message.clone(), index);
+            if let Err(reason) = crossing.deliver(sender, &packet, relation) {
+                core.totals.messages_dropped.fetch_add(1, Ordering::Relaxed);
+                outbox.dropped(tag, DeliveryOutcome::Dropped, reason);
+            }
         }
     }
     (message, matched)
@@ -247,7 +235,7 @@ fn rows(
             .or_else(|| lost_offline(core, &outbox, client_id, qos));
         deliveries.push(Delivery {
             client_id: client_id.to_string(),
-            topic: packet.topic.to_string(),
+            topic: tenant::bare(&packet.topic).into_owned(),
             qos,
             outcome: full.map_or(DeliveryOutcome::Queued, |_| DeliveryOutcome::Dropped),
             reason: full.map(ToOwned::to_owned),

@@ -1,7 +1,8 @@
 //! One session of the engine, with two repairs. It ends a connection when its client sends
 //! DISCONNECT: the engine itself waits for the client to close (MQTT 5.0 section 3.14.4: the
 //! server should close it), so a client that does not would stay connected. And it keeps a
-//! delivery whose write failed. Everything else is the engine's own session.
+//! delivery whose write failed. It also tells the gate why a connection ends (`ending.rs`).
+//! Everything else is the engine's own session.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use rmqtt::types::{
     SubscriptionOptions, Subscriptions, TimestampMillis, TopicFilter, UserName,
 };
 
-use super::Core;
+use super::{Core, ending};
 
 type Result<T> = rmqtt::Result<T>;
 
@@ -90,24 +91,46 @@ impl SessionManager for Sessions {
                 last_id,
             )
             .await?;
-        Ok(Arc::new(ClosingSession(session, self.0.clone())))
+        Ok(Arc::new(ClosingSession {
+            session,
+            core: self.0.clone(),
+        }))
     }
 }
 
-struct ClosingSession(Arc<dyn SessionLike>, Arc<Core>);
+struct ClosingSession {
+    session: Arc<dyn SessionLike>,
+    core: Arc<Core>,
+}
 
 impl ClosingSession {
-    /// Puts the delivery whose write failed back to the head of the queue.
-    async fn keep_unwritten(&self) {
-        let client_id = &self.0.id().client_id;
-        let Some((sender, mut packet)) = self.1.writing.take(client_id) else {
+    /// Tells the gate why the connection ends. The engine closes it right after this; what it
+    /// writes behind that never arrives.
+    async fn tell(&self, reason: &Reason) {
+        let id = self.session.id();
+        let left = matches!(self.session.disconnect().await, Ok(Some(_)));
+        let Some(peer) = id.remote_addr.filter(|_| !left) else {
             return;
         };
-        let Some((tag, outbox)) = packet.delay_interval.zip(self.1.outboxes.find(client_id)) else {
+        if let Some(ending) = ending::of(reason) {
+            self.core.visitors.end((id.lid(), peer), ending);
+        }
+    }
+
+    /// Puts the delivery whose write failed back to the head of the queue.
+    async fn keep_unwritten(&self) {
+        let client_id = &self.session.id().client_id;
+        let Some((sender, mut packet)) = self.core.writing.take(client_id) else {
+            return;
+        };
+        let Some((tag, outbox)) = packet
+            .delay_interval
+            .zip(self.core.outboxes.find(client_id))
+        else {
             return;
         };
         let inflight = self
-            .0
+            .session
             .out_inflight()
             .write()
             .await
@@ -117,7 +140,7 @@ impl ClosingSession {
             return;
         }
         packet.packet_id = None;
-        let queue = self.0.deliver_queue();
+        let queue = self.session.deliver_queue();
         let mut waiting = vec![(sender, packet)];
         waiting.extend(std::iter::from_fn(|| queue.pop()));
         for entry in waiting {
@@ -139,7 +162,7 @@ impl SessionLike for ClosingSession {
         if !left {
             self.keep_unwritten().await;
         }
-        self.0.disconnected_set(packet, reason).await?;
+        self.session.disconnected_set(packet, reason).await?;
         if left {
             // An error ends the session's loop; the will was discarded before.
             return Err(rmqtt::net::Error::msg("the client sent DISCONNECT"));
@@ -148,27 +171,27 @@ impl SessionLike for ClosingSession {
     }
 
     fn id(&self) -> &Id {
-        self.0.id()
+        self.session.id()
     }
 
     fn context(&self) -> &ServerContext {
-        self.0.context()
+        self.session.context()
     }
 
     fn listen_cfg(&self) -> &ListenerConfig {
-        self.0.listen_cfg()
+        self.session.listen_cfg()
     }
 
     fn deliver_queue(&self) -> &MessageQueueType {
-        self.0.deliver_queue()
+        self.session.deliver_queue()
     }
 
     fn out_inflight(&self) -> &OutInflightType {
-        self.0.out_inflight()
+        self.session.out_inflight()
     }
 
     async fn subscriptions(&self) -> Result<SessionSubs> {
-        self.0.subscriptions().await
+        self.session.subscriptions().await
     }
 
     async fn subscriptions_add(
@@ -176,93 +199,94 @@ impl SessionLike for ClosingSession {
         filter: TopicFilter,
         options: SubscriptionOptions,
     ) -> Result<Option<SubscriptionOptions>> {
-        self.0.subscriptions_add(filter, options).await
+        self.session.subscriptions_add(filter, options).await
     }
 
     async fn subscriptions_remove(
         &self,
         filter: &str,
     ) -> Result<Option<(TopicFilter, SubscriptionOptions)>> {
-        self.0.subscriptions_remove(filter).await
+        self.session.subscriptions_remove(filter).await
     }
 
     async fn subscriptions_drain(&self) -> Result<Subscriptions> {
-        self.0.subscriptions_drain().await
+        self.session.subscriptions_drain().await
     }
 
     async fn subscriptions_extend(&self, other: Subscriptions) -> Result<()> {
-        self.0.subscriptions_extend(other).await
+        self.session.subscriptions_extend(other).await
     }
 
     async fn created_at(&self) -> Result<TimestampMillis> {
-        self.0.created_at().await
+        self.session.created_at().await
     }
 
     async fn session_present(&self) -> Result<bool> {
-        self.0.session_present().await
+        self.session.session_present().await
     }
 
     async fn connect_info(&self) -> Result<Arc<ConnectInfo>> {
-        self.0.connect_info().await
+        self.session.connect_info().await
     }
 
     fn username(&self) -> Option<&UserName> {
-        self.0.username()
+        self.session.username()
     }
 
     fn password(&self) -> Option<&Password> {
-        self.0.password()
+        self.session.password()
     }
 
     async fn protocol(&self) -> Result<u8> {
-        self.0.protocol().await
+        self.session.protocol().await
     }
 
     async fn superuser(&self) -> Result<bool> {
-        self.0.superuser().await
+        self.session.superuser().await
     }
 
     async fn connected(&self) -> Result<bool> {
-        self.0.connected().await
+        self.session.connected().await
     }
 
     async fn connected_at(&self) -> Result<TimestampMillis> {
-        self.0.connected_at().await
+        self.session.connected_at().await
     }
 
     async fn disconnected_at(&self) -> Result<TimestampMillis> {
-        self.0.disconnected_at().await
+        self.session.disconnected_at().await
     }
 
     async fn disconnected_reasons(&self) -> Result<Vec<Reason>> {
-        self.0.disconnected_reasons().await
+        self.session.disconnected_reasons().await
     }
 
     async fn disconnected_reason(&self) -> Result<Reason> {
-        self.0.disconnected_reason().await
+        self.session.disconnected_reason().await
     }
 
     async fn disconnected_reason_has(&self) -> bool {
-        self.0.disconnected_reason_has().await
+        self.session.disconnected_reason_has().await
     }
 
     async fn disconnected_reason_add(&self, reason: Reason) -> Result<()> {
-        self.0.disconnected_reason_add(reason).await
+        self.tell(&reason).await;
+        self.session.disconnected_reason_add(reason).await
     }
 
     async fn disconnected_reason_take(&self) -> Result<Reason> {
-        self.0.disconnected_reason_take().await
+        self.session.disconnected_reason_take().await
     }
 
     async fn disconnect(&self) -> Result<Option<Disconnect>> {
-        self.0.disconnect().await
+        self.session.disconnect().await
     }
 
     async fn on_drop(&self) -> Result<()> {
-        self.0.on_drop().await
+        self.session.on_drop().await
     }
 
     async fn keepalive(&self, ping: bool) {
-        self.0.keepalive(ping).await;
+        self.session.keepalive(ping).await;
     }
 }

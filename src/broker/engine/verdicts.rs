@@ -1,5 +1,6 @@
-//! Who may connect, publish and subscribe: puts the engine's questions to the client's dialect,
-//! tells the journal of every refusal, and turns the verdicts into the engine's.
+//! Who may publish and subscribe: puts the engine's questions to the client's dialect, tells the
+//! journal of every refusal, and turns the verdicts into the engine's. Who may connect is in
+//! `admission.rs`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,19 +9,21 @@ use bytestring::ByteString;
 use parking_lot::{Mutex, RwLock};
 use rmqtt::codec::v5::{PublishAckReason, SubscribeAckReason};
 use rmqtt::context::ServerContext;
+use rmqtt::net::MqttError;
 use rmqtt::session::Session;
 use rmqtt::types::{
-    AuthResult, ConnectInfo, From as Sender, FromType, Id, Message as SessionMessage, Publish,
-    PublishAclResult, PublishResult, Reason, Subscribe, SubscribeReturn,
+    From as Sender, FromType, Id, Message as SessionMessage, Publish, PublishAclResult,
+    PublishResult, Reason, Subscribe, SubscribeReturn,
 };
 
 use super::super::dialect::{
-    Connect, ConnectCode, ConnectRefusal, Dialect, Grant, Peer, Publish as PublishQuestion,
-    PublishVerdict, Refused, SubscribeVerdict,
+    Connect, Dialect, Grant, Peer, Publish as PublishQuestion, PublishVerdict, Refused,
+    SubscribeVerdict,
 };
-use super::super::message::{Publication, Transport};
+use super::super::message::Publication;
 use super::super::outbox::ConnectionKey;
-use super::{Core, convert, routing};
+use super::routing::To;
+use super::{Core, convert, routing, tenant};
 
 /// The topic under which a message that goes to nobody passes the engine: no client can publish
 /// to a name with U+0000.
@@ -31,7 +34,7 @@ pub(super) const TO_NOBODY: &str = "\0";
 pub(super) struct Doors {
     pub dialects: RwLock<Vec<Arc<dyn Dialect>>>,
     /// By client id; the key tells a client's connections apart.
-    peers: RwLock<HashMap<ByteString, (ConnectionKey, Arc<Peer>)>>,
+    pub(super) peers: RwLock<HashMap<ByteString, (ConnectionKey, Arc<Peer>)>>,
     /// The engine asks twice about a publish, first for changes, then for permission; a client's
     /// own task asks one after the other.
     publishing: Mutex<HashMap<ByteString, PublishVerdict>>,
@@ -71,7 +74,17 @@ impl Doors {
             .cloned()
     }
 
-    fn claimant(&self, connect: &Connect) -> Option<Arc<dyn Dialect>> {
+    /// Gives a connected client another grant.
+    pub(super) fn regrant(&self, client_id: &str, grant: Grant) {
+        if let Some((_, peer)) = self.peers.write().get_mut(client_id) {
+            *peer = Arc::new(Peer {
+                grant: Arc::new(grant),
+                ..Peer::clone(peer)
+            });
+        }
+    }
+
+    pub(super) fn claimant(&self, connect: &Connect) -> Option<Arc<dyn Dialect>> {
         let dialects = self.dialects.read();
         dialects
             .iter()
@@ -83,81 +96,6 @@ impl Doors {
 /// Tells one connection of a client id from its others.
 pub(super) fn connection_key(id: &Id) -> ConnectionKey {
     ConnectionKey(id.remote_addr, id.create_time)
-}
-
-/// What a CONNECT says, in our words.
-fn question(core: &Core, info: &ConnectInfo) -> Connect {
-    let id = info.id();
-    let transport = core.listeners.transport(id.lid());
-    let secure = matches!(transport, Transport::Tls | Transport::Wss);
-    let visitor = info
-        .ipaddress()
-        .filter(|_| secure)
-        .and_then(|peer| core.visitors.find(peer));
-    let (method, data) = match info {
-        ConnectInfo::V3(..) => (None, None),
-        ConnectInfo::V5(_, packet) => (packet.auth_method.clone(), packet.auth_data.clone()),
-    };
-    Connect {
-        client_id: id.client_id.to_string(),
-        username: info.username().map(ToString::to_string),
-        password: info.password().cloned(),
-        protocol_version: info.proto_ver(),
-        clean_start: info.clean_start(),
-        keep_alive: info.keep_alive(),
-        will: convert::will(info),
-        transport,
-        peer: info.ipaddress(),
-        tls: visitor.unwrap_or_default(),
-        authentication_method: method.map(|method| method.to_string()),
-        authentication_data: data,
-    }
-}
-
-pub(super) async fn connect(core: &Core, info: &ConnectInfo) -> AuthResult {
-    let connect = question(core, info);
-    let dialect = core.doors.claimant(&connect);
-    let verdict = match &dialect {
-        Some(dialect) => dialect.connect(&connect).await,
-        None if core.settings.open_clients => Ok(Grant {
-            surface: None,
-            tenant: None,
-            identity: connect.username.clone().unwrap_or_default(),
-            max_keep_alive: None,
-        }),
-        None => Err(ConnectRefusal {
-            code: ConnectCode::NotAuthorized,
-            reason: "no vendor's credentials, and open_clients is false".into(),
-        }),
-    };
-    match verdict {
-        Ok(grant) => {
-            let peer = Peer {
-                client_id: connect.client_id,
-                grant: Arc::new(grant),
-                protocol_version: connect.protocol_version,
-            };
-            let id = info.id();
-            let entry = (connection_key(id), Arc::new(peer));
-            core.doors.peers.write().insert(id.client_id.clone(), entry);
-            AuthResult::Allow(false, None)
-        }
-        Err(refusal) => {
-            core.refused(Refused {
-                surface: dialect.map(|dialect| dialect.surface()),
-                packet: "CONNECT",
-                identity: connect.username.clone(),
-                topic: None,
-                code: refusal.code.code(connect.protocol_version),
-                reason: refusal.reason,
-                client_id: connect.client_id,
-            });
-            match refusal.code {
-                ConnectCode::BadUserNameOrPassword => AuthResult::BadUsernameOrPassword,
-                ConnectCode::NotAuthorized => AuthResult::NotAuthorized,
-            }
-        }
-    }
 }
 
 fn open_verdict(core: &Core, publish: &Publish) -> PublishVerdict {
@@ -246,7 +184,7 @@ fn refused_publish(core: &Core, peer: &Peer, packet: &Publish, code: u8, reason:
         packet: "PUBLISH",
         client_id: peer.client_id.clone(),
         identity: Some(peer.grant.identity.clone()),
-        topic: Some(packet.topic.to_string()),
+        topic: Some(tenant::bare(&packet.topic).into_owned()),
         code,
         reason: reason.to_owned(),
     });
@@ -261,7 +199,9 @@ fn answer(core: &Arc<Core>, context: &ServerContext, client_id: &str, replies: V
     let (core, context, client_id) = (core.clone(), context.clone(), client_id.to_owned());
     tokio::spawn(async move {
         for reply in replies {
-            if let Err(refusal) = routing::publish(&core, &context, reply, Some(&client_id)).await {
+            if let Err(refusal) =
+                routing::publish(&core, &context, reply, To::Client(&client_id)).await
+            {
                 tracing::warn!(client_id, %refusal, "could not answer a client");
             }
         }
@@ -325,14 +265,15 @@ pub(super) async fn subscribe(
     subscribe: &Subscribe,
 ) -> Option<SubscribeReturn> {
     let peer = core.doors.peer(&session.id.client_id)?;
+    let bare = tenant::bare(&subscribe.topic_filter);
     let filter = match subscribe.opts.shared_group() {
-        Some(group) => format!("$share/{group}/{}", subscribe.topic_filter),
-        None => subscribe.topic_filter.to_string(),
+        Some(group) => format!("$share/{group}/{bare}"),
+        None => bare.to_string(),
     };
     let asked = convert::qos(subscribe.opts.qos());
     let verdict = match core.doors.dialect(&peer) {
         Some(dialect) => dialect.subscribe(&peer, &filter, asked),
-        None => open_subscribe(core, &subscribe.topic_filter, asked),
+        None => open_subscribe(core, &bare, asked),
     };
     let (code, reason, close) = match verdict {
         SubscribeVerdict::Allow(granted) => {
@@ -380,7 +321,10 @@ fn open_subscribe(core: &Core, filter: &str, qos: super::Qos) -> SubscribeVerdic
 /// false if there is no such task.
 pub(super) async fn close(context: &ServerContext, id: &Id, reason: String) -> bool {
     let entry = context.extends.shared().await.entry(id.clone());
-    let message = SessionMessage::Closed(Reason::from(reason));
+    let message = SessionMessage::Closed(Reason::MqttError(MqttError::PublishAckReason(
+        PublishAckReason::NotAuthorized,
+        reason.into(),
+    )));
     entry
         .tx()
         .is_some_and(|sender| sender.unbounded_send(message).is_ok())

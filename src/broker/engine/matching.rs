@@ -1,0 +1,141 @@
+//! Who is subscribed to a topic. The engine's own answer counts a 3.x client once for each of
+//! its filters, gives an MQTT 5 client the quality of service of any one of them, and loses the
+//! copy of a shared subscription beside one of its own. Here each client has one row, with the
+//! highest quality of service and all identifiers (MQTT 5.0 section 3.3.4), and each shared
+//! group one more.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use rmqtt::context::ServerContext;
+use rmqtt::router::Router;
+use rmqtt::subscribe::SharedSubscription;
+use rmqtt::types::{
+    ClientId, From as Sender, Id, IsOnline, NodeId, SharedGroup, SubRelation, SubRelations,
+    SubscriptionIdentifier, SubscriptionOptions, TopicFilter, TopicName,
+};
+
+type Member = (
+    NodeId,
+    ClientId,
+    SubscriptionOptions,
+    Option<Vec<SubscriptionIdentifier>>,
+    Option<IsOnline>,
+);
+
+/// Who is subscribed to a topic: one row for each client, one for each shared group.
+pub(super) async fn matches(
+    context: &ServerContext,
+    sender: &Sender,
+    topic: &TopicName,
+) -> SubRelations {
+    let router = context.extends.router().await;
+    let routes = match router.get(topic).await {
+        Ok(routes) => routes,
+        Err(error) => {
+            tracing::warn!(%error, %topic, "the engine could not match a topic");
+            return SubRelations::new();
+        }
+    };
+    let mut own: BTreeMap<ClientId, SubRelation> = BTreeMap::new();
+    let mut shared = SubRelations::new();
+    for route in routes {
+        let filter = route.topic;
+        let mut groups: HashMap<SharedGroup, Vec<Member>> = HashMap::new();
+        for (client_id, id, options) in subscribers(&**router, &filter) {
+            if options.no_local() == Some(true) && client_id == sender.id.client_id {
+                continue;
+            }
+            let Some(group) = options.shared_group().cloned() else {
+                merge(&mut own, &filter, client_id, options);
+                continue;
+            };
+            let online = router.is_online(id.node_id, &client_id).await;
+            let member = (id.node_id, client_id, options, None, Some(online));
+            groups.entry(group).or_default().push(member);
+        }
+        for (group, members) in groups {
+            let chooser = context.extends.shared_subscription().await;
+            let chosen = choose(context, &**chooser, sender, topic, &filter, group, members);
+            shared.extend(chosen.await);
+        }
+    }
+    own.into_values().chain(shared).collect()
+}
+
+/// A copy: the engine's map must not be held while waiting.
+fn subscribers(
+    router: &dyn Router,
+    filter: &TopicFilter,
+) -> Vec<(ClientId, Id, SubscriptionOptions)> {
+    let Some(found) = router.relations().get(filter) else {
+        return Vec::new();
+    };
+    found
+        .iter()
+        .map(|(client_id, (id, options))| (client_id.clone(), id.clone(), options.clone()))
+        .collect()
+}
+
+fn merge(
+    own: &mut BTreeMap<ClientId, SubRelation>,
+    filter: &TopicFilter,
+    client_id: ClientId,
+    options: SubscriptionOptions,
+) {
+    let identifier = options.subscription_identifier();
+    let Some(row) = own.get_mut(&client_id) else {
+        let identifiers = identifier.map(|identifier| vec![identifier]);
+        let row = (
+            filter.clone(),
+            client_id.clone(),
+            options,
+            identifiers,
+            None,
+        );
+        own.insert(client_id, row);
+        return;
+    };
+    if let Some(identifier) = identifier {
+        row.3.get_or_insert_default().push(identifier);
+    }
+    if options.qos() > row.2.qos() {
+        row.0 = filter.clone();
+        row.2 = options;
+    }
+}
+
+async fn choose(
+    context: &ServerContext,
+    chooser: &dyn SharedSubscription,
+    sender: &Sender,
+    topic: &TopicName,
+    filter: &TopicFilter,
+    group: SharedGroup,
+    mut members: Vec<Member>,
+) -> Option<SubRelation> {
+    let all = members.iter().map(|member| member.1.clone()).collect();
+    let (index, online) = chooser
+        .choice(context, &group, &sender.id, topic, &members)
+        .await?;
+    let (_, client_id, options, _, _) = members.swap_remove(index);
+    let identifiers = options
+        .subscription_identifier()
+        .map(|identifier| vec![identifier]);
+    let group = Some((group, online, all));
+    Some((filter.clone(), client_id, options, identifiers, group))
+}
+
+/// Splits rows, each with what belongs to it, so that no part has two of one client.
+pub(super) fn passes<T>(rows: Vec<(SubRelation, T)>) -> Vec<Vec<(SubRelation, T)>> {
+    let mut passes = Vec::new();
+    let mut rest = rows;
+    while !rest.is_empty() {
+        let mut seen = HashSet::new();
+        let (pass, left) = rest
+            .into_iter()
+            .partition(|(row, _)| seen.insert(row.1.clone()));
+        passes.push(pass);
+        rest = left;
+    }
+    passes
+}

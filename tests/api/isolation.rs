@@ -1,0 +1,202 @@
+//! `isolation = "tenant"`: two tenants use the same topics and nothing crosses.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use mqttstack::broker::message::{
+    Origin, OriginKind, Properties, Publication, Qos, TopicName, Transport,
+};
+use mqttstack::broker::{Broker, Isolation, Settings};
+use mqttstack::clock::Clock;
+use mqttstack::exchange::Surface;
+use mqttstack::ids::Ids;
+use mqttstack::journal::{Journal, Settings as JournalSettings};
+
+use crate::wire::{Connect, Wire};
+
+struct Bench {
+    broker: Broker,
+    journal: Journal,
+    address: SocketAddr,
+}
+
+async fn bench(isolation: Isolation) -> Bench {
+    let journal = Journal::new(&JournalSettings::default());
+    let sink = journal.clone();
+    let settings = Settings {
+        isolation,
+        ..Settings::default()
+    };
+    let broker = Broker::start(
+        settings,
+        Clock::real(),
+        Ids::new(Some(1)),
+        Arc::new(move |message| sink.record(message)),
+    )
+    .await;
+    let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let address = broker.listen(Transport::Tcp, anywhere).unwrap();
+    Bench {
+        broker,
+        journal,
+        address,
+    }
+}
+
+const ONE: &str = "tenant:aliyun/one";
+const TWO: &str = "tenant:aliyun/two";
+
+impl Bench {
+    async fn open(&self, client_id: &str, username: &str) -> Wire {
+        let mut connect = Connect::new(5, client_id);
+        connect.username = Some(username.into());
+        let (wire, connack) = Wire::connect(self.address, &connect).await;
+        assert_eq!(connack.code, 0);
+        wire
+    }
+}
+
+fn publication(topic: &str, payload: &'static str, retain: bool) -> Publication {
+    Publication {
+        topic: TopicName::parse(topic).unwrap(),
+        payload: payload.into(),
+        qos: Qos::AtLeastOnce,
+        retain,
+        properties: Properties::default(),
+        origin: Origin {
+            kind: OriginKind::Http,
+            vendor: Some(Surface::Aliyun),
+            client_id: None,
+            request: None,
+        },
+    }
+}
+
+#[tokio::test]
+async fn two_tenants_use_one_topic_over_mqtt_and_http_and_nothing_crosses() {
+    let bench = bench(Isolation::Tenant).await;
+    let mut one = bench.open("1", ONE).await;
+    let mut two = bench.open("2", TWO).await;
+    let mut none = bench.open("3", "anybody").await;
+    for client in [&mut one, &mut two, &mut none] {
+        client.subscribe("#", 1).await;
+        client.subscribe("$own/t", 1).await;
+    }
+    one.publish("t", "one", 2, &[]).await;
+    one.publish("$own/t", "one's own", 2, &[]).await;
+    let published = bench
+        .broker
+        .publish_in("one", publication("t", "one over http", false))
+        .await
+        .unwrap();
+    assert_eq!(published.matched, 1);
+    two.publish("t", "two", 2, &[]).await;
+    none.publish("t", "none", 2, &[]).await;
+    for (topic, payload) in [
+        ("t", "one"),
+        ("$own/t", "one's own"),
+        ("t", "one over http"),
+    ] {
+        let arrived = one.receive().await;
+        assert_eq!(
+            (arrived.topic.as_str(), arrived.payload.as_str()),
+            (topic, payload)
+        );
+    }
+    assert_eq!(two.receive().await.payload, "two");
+    assert_eq!(none.receive().await.payload, "none");
+    let journal = bench.journal.messages().since(0);
+    for (_, message) in &journal {
+        assert!(["t", "$own/t"].contains(&message.topic.as_str()));
+        let deliveries = message.deliveries.lock();
+        assert_eq!(deliveries.len(), 1);
+        assert_eq!(deliveries[0].topic, message.topic);
+    }
+    let filters = bench.broker.subscriptions().await;
+    assert!(
+        filters
+            .iter()
+            .all(|s| ["#", "$own/t"].contains(&s.topic_filter.as_str()))
+    );
+    one.unsubscribe("#").await;
+    assert_eq!(bench.broker.subscriptions().await.len(), 5);
+}
+
+#[tokio::test]
+async fn retained_messages_wills_and_shared_subscriptions_stay_with_their_tenant() {
+    let bench = bench(Isolation::Tenant).await;
+    let retained = publication("r", "one's", true);
+    bench.broker.publish_in("one", retained).await.unwrap();
+    let retained = publication("r", "two's", true);
+    bench.broker.publish_in("two", retained).await.unwrap();
+    let topics: Vec<_> = bench
+        .broker
+        .retained()
+        .iter()
+        .map(|kept| kept.message.topic.clone())
+        .collect();
+    assert_eq!(topics, ["r", "r"]);
+    let mut one = bench.open("1", ONE).await;
+    one.subscribe("r", 1).await;
+    let arrived = one.receive().await;
+    assert_eq!(
+        (arrived.topic.as_str(), arrived.payload.as_str()),
+        ("r", "one's")
+    );
+    let mut two = bench.open("2", TWO).await;
+    one.subscribe("$share/g/s", 1).await;
+    two.subscribe("$share/g/s", 1).await;
+    for payload in ["1", "2"] {
+        let shared = publication("s", payload, false);
+        bench.broker.publish_in("two", shared).await.unwrap();
+        assert_eq!(two.receive().await.payload, payload);
+    }
+    two.subscribe("will", 1).await;
+    one.subscribe("will", 1).await;
+    for (id, username) in [("w1", ONE), ("w2", TWO)] {
+        let mut connect = Connect::new(4, id);
+        connect.username = Some(username.into());
+        connect.will = Some((0x08, vec![], "will".into(), id.into()));
+        drop(Wire::connect(bench.address, &connect).await);
+    }
+    assert_eq!(one.receive().await.payload, "w1");
+    assert_eq!(two.receive().await.payload, "w2");
+}
+
+#[tokio::test]
+async fn a_message_that_is_sent_again_keeps_its_topic() {
+    let bench = bench(Isolation::Tenant).await;
+    let mut connect = Connect::new(4, "1");
+    connect.clean = false;
+    connect.username = Some(ONE.into());
+    let (mut client, _) = Wire::connect(bench.address, &connect).await;
+    client.subscribe("t", 1).await;
+    let message = publication("t", "x", false);
+    bench.broker.publish_in("one", message).await.unwrap();
+    assert_eq!(client.take().await.topic, "t");
+    drop(client);
+    while bench.broker.clients().await[0].connected {
+        tokio::task::yield_now().await;
+    }
+    let (mut client, _) = Wire::connect(bench.address, &connect).await;
+    let again = client.receive().await;
+    assert_eq!((again.topic.as_str(), again.dup), ("t", true));
+}
+
+#[tokio::test]
+async fn a_tenant_of_no_vendor_is_refused_and_in_shared_mode_everybody_hears_everything() {
+    let isolated = bench(Isolation::Tenant).await;
+    let mut connect = Connect::new(4, "1");
+    connect.username = Some("tenant:nobody/one".into());
+    let (_wire, connack) = Wire::connect(isolated.address, &connect).await;
+    assert_eq!(connack.code, 4);
+    let shared = bench(Isolation::Shared).await;
+    let mut observer = shared.open("o", "anybody").await;
+    observer.subscribe("#", 1).await;
+    let mut one = shared.open("1", ONE).await;
+    one.publish("t", "x", 2, &[]).await;
+    assert_eq!(observer.receive().await.topic, "t");
+    let message = publication("u", "y", false);
+    shared.broker.publish_in("two", message).await.unwrap();
+    assert_eq!(observer.receive().await.topic, "u");
+}
