@@ -42,7 +42,7 @@ async fn serves(address: SocketAddr, version: u8, client_id: &str) {
     client.leave().await;
 }
 
-/// A repeatable source of numbers (SplitMix64).
+/// A repeatable source of numbers (`SplitMix64`).
 struct Dice(u64);
 
 impl Dice {
@@ -130,7 +130,7 @@ async fn lane(address: SocketAddr, lane: u64) {
             0 => bytes = dice.noise(),
             1 => bytes = dice.mutated(bytes),
             _ => {
-                for _ in 0..1 + dice.below(6) {
+                for _ in 0..=dice.below(6) {
                     let next = dice.valid(version);
                     let next = if dice.below(2) == 0 {
                         next

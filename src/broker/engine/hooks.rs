@@ -64,18 +64,6 @@ impl Handler for Hooks {
                 let verdict = admission::connect(&self.core, info).await;
                 return (false, Some(HookResult::AuthResult(verdict)));
             }
-            Parameter::SessionCreated(session) => self.session_created(session),
-            Parameter::ClientConnected(session) => self.connected(session),
-            Parameter::ClientDisconnected(session, reason) => self.disconnected(session, reason),
-            Parameter::SessionTerminated(session, reason) => self.terminated(session, reason),
-            Parameter::SessionSubscribed(session, subscribe) => self.subscribed(session, subscribe),
-            Parameter::SessionUnsubscribed(session, unsubscribe) => {
-                let key = (
-                    session.id.client_id.clone(),
-                    unsubscribe.topic_filter.clone(),
-                );
-                self.core.order.lock().remove(&key);
-            }
             Parameter::ClientSubscribe(session, subscribe) => {
                 let inside = self.inside(session, &subscribe.topic_filter);
                 return (false, Some(HookResult::TopicFilter(inside)));
@@ -109,23 +97,12 @@ impl Handler for Hooks {
                     return (false, Some(HookResult::Publish(changed)));
                 }
             }
-            Parameter::MessageAcked(session, _, publish) => {
-                if let Some(tag) = publish.delay_interval {
-                    self.core
-                        .outboxes
-                        .of(&session.id.client_id)
-                        .acknowledged(tag);
-                }
-            }
-            Parameter::MessageDropped(to, sender, publish, reason) => {
-                self.dropped(to.as_ref(), sender, publish, reason);
-            }
             Parameter::MessageExpiryCheck(session, _, publish)
                 if self.expired(session, publish) =>
             {
                 return (false, Some(HookResult::MessageExpiry));
             }
-            _ => {}
+            event => self.event(event),
         }
         (true, acc)
     }
@@ -142,6 +119,36 @@ fn outside(topic: &ByteString) -> Cow<'_, ByteString> {
 }
 
 impl Hooks {
+    /// What the engine only tells.
+    fn event(&self, event: &Parameter<'_>) {
+        match event {
+            Parameter::SessionCreated(session) => self.session_created(session),
+            Parameter::ClientConnected(session) => self.connected(session),
+            Parameter::ClientDisconnected(session, reason) => self.disconnected(session, reason),
+            Parameter::SessionTerminated(session, reason) => self.terminated(session, reason),
+            Parameter::SessionSubscribed(session, subscribe) => self.subscribed(session, subscribe),
+            Parameter::SessionUnsubscribed(session, unsubscribe) => {
+                let key = (
+                    session.id.client_id.clone(),
+                    unsubscribe.topic_filter.clone(),
+                );
+                self.core.order.lock().remove(&key);
+            }
+            Parameter::MessageAcked(session, _, publish) => {
+                if let Some(tag) = publish.delay_interval {
+                    self.core
+                        .outboxes
+                        .of(&session.id.client_id)
+                        .acknowledged(tag);
+                }
+            }
+            Parameter::MessageDropped(to, sender, publish, reason) => {
+                self.dropped(to.as_ref(), sender, publish, reason);
+            }
+            _ => {}
+        }
+    }
+
     /// A client's topic filter as it stands in the engine, if it is another.
     fn inside(&self, session: &Session, filter: &str) -> Option<ByteString> {
         let peer = self.core.doors.peer(&session.id.client_id)?;
