@@ -68,6 +68,16 @@ pub enum Isolation {
     Tenant,
 }
 
+impl Isolation {
+    /// The spelling of the configuration and of the admin API.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Shared => "shared",
+            Self::Tenant => "tenant",
+        }
+    }
+}
+
 /// What the topics of the broker's own figures begin with.
 const SYSTEM_PREFIX: &str = "$SYS/";
 

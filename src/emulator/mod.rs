@@ -149,7 +149,7 @@ impl Emulator {
             Surroundings {
                 ca_pem: Some(authority.ca_pem().to_owned()),
                 surfaces: Vendors::EMULATED.to_vec(),
-                isolation: "shared".to_owned(),
+                isolation: config.mqtt.isolation.as_str().to_owned(),
                 ready: known(&ready),
                 reset: baseline.clone().into_reset(),
             },

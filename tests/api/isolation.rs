@@ -11,6 +11,8 @@ use mqttstack::clock::Clock;
 use mqttstack::exchange::Surface;
 use mqttstack::ids::Ids;
 use mqttstack::journal::{Journal, Settings as JournalSettings};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::wire::{Connect, Wire};
 
@@ -199,4 +201,51 @@ async fn a_tenant_of_no_vendor_is_refused_and_in_shared_mode_everybody_hears_eve
     let message = publication("u", "y", false);
     shared.broker.publish_in("two", message).await.unwrap();
     assert_eq!(observer.receive().await.topic, "u");
+}
+
+#[tokio::test]
+async fn what_is_published_over_http_for_one_instance_does_not_reach_another_ones_clients() {
+    let mut config = mqttstack::config::Config::free_ports();
+    config.mqtt.isolation = Isolation::Tenant;
+    config.aliyun.auth = mqttstack::vendor::aliyun::settings::AuthMode::Off;
+    let emulator = mqttstack::Emulator::builder()
+        .config(config)
+        .start()
+        .await
+        .unwrap();
+    let address = emulator.mqtt_addr().unwrap();
+    let mut readers = Vec::new();
+    for (client_id, instance) in [("a", "mqtt-one"), ("b", "mqtt-two")] {
+        let mut connect = Connect::new(4, client_id);
+        connect.username = Some(format!("tenant:aliyun/{instance}"));
+        let (mut wire, connack) = Wire::connect(address, &connect).await;
+        assert_eq!(connack.code, 0);
+        wire.subscribe("#", 1).await;
+        readers.push(wire);
+    }
+    let http = emulator
+        .http_url()
+        .unwrap()
+        .strip_prefix("http://")
+        .unwrap();
+    for (instance, payload) in [("mqtt-two", "for%20b"), ("mqtt-one", "for%20a")] {
+        let request = format!(
+            "POST /?Action=SendMessage&Version=2020-04-20&Format=JSON&AccessKeyId=testid\
+             &InstanceId={instance}&MqttTopic=same&Payload={payload} HTTP/1.1\r\n\
+             Host: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        );
+        let mut stream = TcpStream::connect(http).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+    }
+    for (wire, expected) in readers.iter_mut().zip(["for a", "for b"]) {
+        let received = wire.receive().await;
+        assert_eq!(
+            (received.topic.as_str(), &received.payload[..]),
+            ("same", expected)
+        );
+    }
+    emulator.stop().await;
 }

@@ -307,10 +307,14 @@ pub(super) async fn perform(
                 &publication.payload,
                 walk.receipt.now,
             );
-            let published = walk.app.broker.publish(publication).await?;
+            let published = walk
+                .app
+                .broker
+                .publish_in(&call.product, publication)
+                .await?;
             walk.draft.messages.push(published.message.id.clone());
             if let Some(answer) = answer {
-                let published = walk.app.broker.publish(answer).await?;
+                let published = walk.app.broker.publish_in(&call.product, answer).await?;
                 walk.draft.messages.push(published.message.id.clone());
             }
             Ok(tencent_tc3::success(walk.receipt, Map::new()))

@@ -299,7 +299,12 @@ pub(super) async fn send(
                 .send_to_client(&client_id, publication)
                 .await?
         }
-        None => walk.app.broker.publish(publication).await?,
+        None => {
+            walk.app
+                .broker
+                .publish_in(&instance.id, publication)
+                .await?
+        }
     };
     instance.resources.write().note_topic(
         topic.as_str(),

@@ -41,7 +41,7 @@ struct MqttSide {
     /// Who each client id was at its last CONNECT. Kept beyond the connection, because its will
     /// and its session outlive it.
     subjects: RwLock<HashMap<String, Subject>>,
-    events: mpsc::UnboundedSender<Publication>,
+    events: mpsc::UnboundedSender<(String, Publication)>,
 }
 
 impl TencentTdmq {
@@ -59,9 +59,9 @@ impl TencentTdmq {
 }
 
 /// Publishes events one by one, in their order, until the broker has stopped.
-async fn publish_events(broker: Broker, mut queue: mpsc::UnboundedReceiver<Publication>) {
-    while let Some(event) = queue.recv().await {
-        match broker.publish(event).await {
+async fn publish_events(broker: Broker, mut queue: mpsc::UnboundedReceiver<(String, Publication)>) {
+    while let Some((instance, event)) = queue.recv().await {
+        match broker.publish_in(&instance, event).await {
             Err(Refusal::Unavailable(_)) => return,
             Err(refusal) => tracing::warn!(%refusal, "an event was not published"),
             Ok(_) => {}
@@ -164,7 +164,8 @@ impl MqttSide {
                 request: None,
             },
         };
-        if self.events.send(event).is_err() {
+        let tenant = peer.grant.tenant.clone().unwrap_or_default();
+        if self.events.send((tenant, event)).is_err() {
             tracing::debug!("the broker has stopped, an event goes to nobody");
         }
     }

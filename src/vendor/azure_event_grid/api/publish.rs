@@ -86,7 +86,12 @@ impl AzureEventGrid {
         ) {
             walk.app.quotas.take("HttpPublish", &call.caller, *rate)?;
         }
-        let published = walk.app.broker.publish(call.publication).await?;
+        let tenant = call.namespace.resources().name.clone();
+        let published = walk
+            .app
+            .broker
+            .publish_in(&tenant, call.publication)
+            .await?;
         walk.draft.messages.push(published.message.id.clone());
         let routed = self
             .router

@@ -36,7 +36,7 @@ pub(super) async fn publish(vendor: &TencentIot, call: &Call, walk: &mut Walk<'_
     if vendor.settings.fail_undelivered {
         check_reachable(walk, &client_id, name).await?;
     }
-    send(walk, name, payload, qos).await?;
+    send(walk, &product.id, name, payload, qos).await?;
     Ok(Map::new())
 }
 
@@ -57,7 +57,7 @@ pub(super) async fn broadcast(vendor: &TencentIot, call: &Call, walk: &mut Walk<
     }
     for device in vendor.store.devices(&product.id) {
         let topic = format!("$broadcast/rxd/{}/{}", product.id, device.name);
-        send(walk, &topic, payload.clone(), qos).await?;
+        send(walk, &product.id, &topic, payload.clone(), qos).await?;
     }
     let task = message_id(walk);
     Ok(fields([("TaskId", json!(task))]))
@@ -80,7 +80,7 @@ pub(super) async fn rrpc(vendor: &TencentIot, call: &Call, walk: &mut Walk<'_>) 
     let message = message_id(walk);
     let reply = vendor.store.expect_reply(&client_id, message);
     let topic = format!("$rrpc/rxd/{}/{}/{message}", product.id, device.name);
-    let sent = send(walk, &topic, payload, Qos::AtMostOnce).await;
+    let sent = send(walk, &product.id, &topic, payload, Qos::AtMostOnce).await;
     let wait = Duration::from_millis(vendor.settings.rrpc_timeout_ms);
     let reply = match sent {
         Ok(()) => tokio::time::timeout(wait, reply).await,
@@ -154,7 +154,13 @@ async fn check_reachable(walk: &Walk<'_>, client_id: &str, topic: &str) -> Resul
     Err(Error::DeviceNoSubscription(topic.to_owned()))
 }
 
-async fn send(walk: &mut Walk<'_>, topic: &str, payload: Bytes, qos: Qos) -> Result<(), Error> {
+async fn send(
+    walk: &mut Walk<'_>,
+    product: &str,
+    topic: &str,
+    payload: Bytes,
+    qos: Qos,
+) -> Result<(), Error> {
     let topic = TopicName::parse(topic).map_err(|error| Error::TopicName(error.to_string()))?;
     let publication = Publication {
         topic,
@@ -169,7 +175,7 @@ async fn send(walk: &mut Walk<'_>, topic: &str, payload: Bytes, qos: Qos) -> Res
             request: Some(walk.receipt.id.clone()),
         },
     };
-    let published = walk.app.broker.publish(publication).await?;
+    let published = walk.app.broker.publish_in(product, publication).await?;
     walk.draft.messages.push(published.message.id.clone());
     Ok(())
 }
