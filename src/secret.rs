@@ -1,5 +1,7 @@
 //! A key, token or password that never prints itself.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize, Serializer};
 
 /// A secret text. `Debug` and `Serialize` mask it; [`Secret::expose`] is the only way to it.
@@ -31,9 +33,30 @@ impl Serialize for Secret {
     }
 }
 
+/// A name for showing: as it is, or cut where it is a token (JSON Web Signature, compact form),
+/// which some vendors take in the place of a user name.
+pub fn shown(name: &str) -> Cow<'_, str> {
+    let token = name.starts_with("eyJ") && name.split('.').count() == 3;
+    if token {
+        Cow::Owned("eyJ...".to_owned())
+    } else {
+        Cow::Borrowed(name)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_token_in_the_place_of_a_name_is_cut_and_a_name_is_not() {
+        assert_eq!(shown("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhIn0.c2ln"), "eyJ...");
+        assert_eq!(
+            shown("Signature|testid|post-cn-test0001"),
+            "Signature|testid|post-cn-test0001"
+        );
+        assert_eq!(shown("eyJ.not-a-token"), "eyJ.not-a-token");
+    }
 
     #[test]
     fn a_secret_prints_and_serializes_masked() {

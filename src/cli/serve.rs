@@ -4,6 +4,7 @@
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
+use rustix::process::{Resource, getrlimit, setrlimit};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -18,6 +19,7 @@ const STOP_WITHIN: Duration = Duration::from_millis(1_500);
 
 pub(super) fn run(config: Config) -> Result<(), Failure> {
     start_log(config.log_format, config.log_level);
+    raise_file_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -25,6 +27,16 @@ pub(super) fn run(config: Config) -> Result<(), Failure> {
     let result = runtime.block_on(serve(config));
     runtime.shutdown_timeout(Duration::from_millis(100));
     result
+}
+
+/// Takes all the open files that the system allows: many shells allow 1,024 unless asked, which
+/// some hundreds of MQTT clients use up.
+fn raise_file_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "could not raise the limit of open files");
+    }
 }
 
 async fn serve(config: Config) -> Result<(), Failure> {

@@ -12,6 +12,7 @@ use mqttstack::broker::message::{
 use mqttstack::broker::{Broker, Settings};
 use mqttstack::clock::Clock;
 use mqttstack::ids::Ids;
+use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -186,6 +187,10 @@ async fn connections_that_say_nothing_or_half_a_packet_hold_nobody_up() {
 
 #[tokio::test]
 async fn five_hundred_connects_at_once_are_all_accepted() {
+    // Four open files a connection; many shells allow 1,024 unless asked.
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit).unwrap();
     let (broker, address) = broker(Settings::default()).await;
     let clients = join_all((0..500).map(async |n| {
         let version = if n % 2 == 0 { 4 } else { 5 };

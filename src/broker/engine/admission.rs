@@ -10,6 +10,7 @@ use rmqtt::types::{AuthResult, ConnectInfo, Id};
 use super::super::dialect::{Connect, ConnectCode, ConnectRefusal, Grant, Peer, Refused};
 use super::super::gate::Key;
 use super::{Core, convert, tenant, verdicts};
+use crate::secret::shown;
 
 /// What the gate calls a connection; `None` for one that has no address.
 fn gate_key(id: &Id) -> Option<Key> {
@@ -76,7 +77,10 @@ pub(super) async fn connect(core: &Core, info: &ConnectInfo) -> AuthResult {
             core.refused(Refused {
                 surface: dialect.map(|dialect| dialect.surface()),
                 packet: "CONNECT",
-                identity: connect.username.clone(),
+                identity: connect
+                    .username
+                    .as_deref()
+                    .map(|name| shown(name).into_owned()),
                 topic: None,
                 code: refusal.code.code(connect.protocol_version),
                 reason: refusal.reason,
@@ -138,7 +142,7 @@ fn open_grant(core: &Core, connect: &Connect) -> Result<Grant, ConnectRefusal> {
     Ok(Grant {
         surface: None,
         tenant,
-        identity: connect.username.clone().unwrap_or_default(),
+        identity: shown(connect.username.as_deref().unwrap_or_default()).into_owned(),
         max_keep_alive: None,
     })
 }

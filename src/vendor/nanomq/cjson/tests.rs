@@ -136,7 +136,7 @@ proptest! {
             prop_assert_eq!(&printed, &cut.to_string());
         } else {
             // C's %.17g has no exponent below 10^17, %.15g none below 10^15.
-            prop_assert!(printed.contains("e+") || printed.len() == 17, "{}", printed);
+            prop_assert!(printed.contains("e+") || cut < 100_000_000_000_000_000, "{}", printed);
             let read: f64 = printed.parse().unwrap();
             prop_assert!((read - double(cut)).abs() <= double(cut) * f64::EPSILON);
             let digits = printed.split('e').next().unwrap().bytes().filter(u8::is_ascii_digit);
