@@ -92,17 +92,20 @@ const ALONE: &str = "127.0.17.77";
 
 #[tokio::test]
 async fn a_listener_that_cannot_be_opened_closes_those_that_were() {
-    let free = || {
-        let socket = TcpListener::bind((ALONE, 0)).unwrap();
-        socket.local_addr().unwrap().port()
-    };
-    let (http, mqtt) = (free(), free());
-    let taken = TcpListener::bind((ALONE, 0)).unwrap();
+    let free = || TcpListener::bind((ALONE, 0)).unwrap();
+    let port = |socket: &TcpListener| socket.local_addr().unwrap().port();
+    let (http, mqtt, taken) = (free(), free(), free());
+    let [http_port, mqtt_port, wss_port] = [&http, &mqtt, &taken].map(port);
+    drop((http, mqtt));
     let config = Config {
         bind: ALONE.parse().unwrap(),
-        http_port: Port::Number(http),
-        mqtt_port: Port::Number(mqtt),
-        wss_port: Port::Number(taken.local_addr().unwrap().port()),
+        http_port: Port::Number(http_port),
+        mqtt_port: Port::Number(mqtt_port),
+        wss_port: Port::Number(wss_port),
+        // A free port that one of these were given could be one of those above.
+        https_port: Port::Off,
+        mqtts_port: Port::Off,
+        ws_port: Port::Off,
         ..Config::free_ports()
     };
     let builder = Emulator::builder().config(config);

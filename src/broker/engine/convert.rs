@@ -144,7 +144,8 @@ pub(super) async fn client(core: &Core, context: &ServerContext, id: Id) -> Opti
         dialect: grant.as_ref().and_then(|grant| grant.surface),
         tenant: grant.as_ref().and_then(|grant| grant.tenant.clone()),
         identity: grant.as_ref().map(|grant| grant.identity.clone()),
-        connected: session.connected().await.unwrap_or(false),
+        // The engine's own flag falls before its hook tells us; ours decides what is queued.
+        connected: outbox.as_ref().is_some_and(|outbox| outbox.is_connected()),
         protocol_version: info.proto_ver(),
         keep_alive: info.keep_alive().min(ceiling),
         clean_start: info.clean_start(),
