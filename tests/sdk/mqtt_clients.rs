@@ -205,7 +205,7 @@ async fn members_of_a_shared_subscription_divide_the_messages() {
             bench.connect(member, version, json!({})).await;
             bench
                 .peers
-                .subscribe(member, "$share/group/work/+", 1)
+                .subscribe(member, "$share/group/task/+", 1)
                 .await;
         }
         bench.connect("giver", 4, json!({})).await;
@@ -213,7 +213,7 @@ async fn members_of_a_shared_subscription_divide_the_messages() {
         for n in 0..10_u8 {
             bench
                 .peers
-                .publish("giver", "work/x", &[n], (1, false))
+                .publish("giver", "task/x", &[n], (1, false))
                 .await;
             given.push(vec![n]);
         }

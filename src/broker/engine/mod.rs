@@ -35,6 +35,7 @@ use std::time::{Duration, Instant};
 use bytestring::ByteString;
 use parking_lot::Mutex;
 use rmqtt::context::ServerContext;
+use rmqtt::shared::Entry;
 use rmqtt::types::{Id, Message as SessionMessage, Subscribe, Unsubscribe};
 use tokio::sync::oneshot;
 
@@ -286,8 +287,7 @@ impl Engine {
     }
 
     pub(super) async fn kick(&self, client_id: &str) -> bool {
-        let id = self.id_of(client_id);
-        let mut entry = self.context.extends.shared().await.entry(id);
+        let mut entry = self.entry(client_id).await;
         entry.exist() && entry.kick(true, true, true).await.is_ok()
     }
 
@@ -304,12 +304,7 @@ impl Engine {
     }
 
     pub(super) async fn subscribe(&self, client_id: &str, filter: &TopicFilter, qos: Qos) -> bool {
-        let entry = self
-            .context
-            .extends
-            .shared()
-            .await
-            .entry(self.id_of(client_id));
+        let entry = self.entry(client_id).await;
         let text = ByteString::from(filter.as_str());
         let Ok(subscribe) = Subscribe::from_v3(&text, convert::engine_qos(qos), true, false) else {
             return false;
@@ -325,12 +320,7 @@ impl Engine {
     }
 
     pub(super) async fn unsubscribe(&self, client_id: &str, filter: &TopicFilter) -> bool {
-        let entry = self
-            .context
-            .extends
-            .shared()
-            .await
-            .entry(self.id_of(client_id));
+        let entry = self.entry(client_id).await;
         let text = ByteString::from(filter.as_str());
         let Ok(unsubscribe) = Unsubscribe::from(&text, true, false) else {
             return false;
@@ -349,6 +339,11 @@ impl Engine {
         self.stopped.store(true, Ordering::Release);
         self.core.listeners.close_all(&self.context).await;
         self.clear_sessions().await;
+    }
+
+    async fn entry(&self, client_id: &str) -> Box<dyn Entry> {
+        let shared = self.context.extends.shared().await;
+        shared.entry(self.id_of(client_id))
     }
 
     fn id_of(&self, client_id: &str) -> Id {

@@ -1,0 +1,96 @@
+//! Tests of the local authority: its leaves, its folder, its refusals.
+
+use super::*;
+
+fn open(dir: Option<&Path>) -> Result<Authority, Error> {
+    Authority::open(&Settings::default(), dir)
+}
+
+#[test]
+fn without_a_directory_every_authority_is_new() {
+    assert_ne!(open(None).unwrap().ca_pem(), open(None).unwrap().ca_pem());
+}
+
+#[test]
+fn with_a_directory_the_authority_survives_and_its_key_is_private() {
+    let dir = tempfile::tempdir().unwrap();
+    let inner = dir.path().join("new/data");
+    let first = open(Some(&inner)).unwrap();
+    assert_eq!(open(Some(&inner)).unwrap().ca_pem(), first.ca_pem());
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = fs::metadata(inner.join(KEY_FILE))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+}
+
+#[test]
+fn a_damaged_authority_is_an_error_that_says_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let other = tempfile::tempdir().unwrap();
+    open(Some(dir.path())).unwrap();
+    open(Some(other.path())).unwrap();
+    let key = fs::read(dir.path().join(KEY_FILE)).unwrap();
+    let error = || open(Some(dir.path())).unwrap_err().to_string();
+
+    fs::copy(other.path().join(KEY_FILE), dir.path().join(KEY_FILE)).unwrap();
+    assert!(error().contains("do not match"), "{}", error());
+    fs::write(dir.path().join(KEY_FILE), "nonsense").unwrap();
+    assert!(
+        error().contains("ca.key.pem holds no private key"),
+        "{}",
+        error()
+    );
+    fs::remove_file(dir.path().join(KEY_FILE)).unwrap();
+    assert!(error().contains("ca.key.pem is missing"), "{}", error());
+    fs::write(dir.path().join(KEY_FILE), key).unwrap();
+    fs::write(dir.path().join(CERTIFICATE_FILE), "nonsense").unwrap();
+    assert!(
+        error().contains("ca.pem holds no certificate"),
+        "{}",
+        error()
+    );
+    assert!(
+        error().contains("remove ca.pem and ca.key.pem"),
+        "{}",
+        error()
+    );
+}
+
+#[test]
+fn a_directory_that_cannot_be_used_is_named() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let error = open(Some(file.path())).unwrap_err().to_string();
+    assert!(
+        error.contains(&file.path().display().to_string()),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_name_that_no_certificate_can_hold_is_refused() {
+    let settings = Settings {
+        names: vec!["größe.test".to_owned()],
+    };
+    let error = Authority::open(&settings, None).unwrap_err().to_string();
+    assert!(error.contains("größe.test"), "{error}");
+}
+
+#[test]
+fn the_cache_of_certificates_stays_bounded_and_serials_differ() {
+    let provider = ring::default_provider();
+    let leaves = Leaves::new(Root::make().unwrap(), &provider, &[]).unwrap();
+    for number in 0..MAX_LEAVES + 10 {
+        leaves.by_name(&format!("host-{number}.test")).unwrap();
+    }
+    assert!(leaves.by_name.lock().len() <= MAX_LEAVES);
+    let again = leaves.by_name("HOST-1009.test").unwrap();
+    let same = leaves.by_name("host-1009.test").unwrap();
+    assert!(Arc::ptr_eq(&again, &same));
+    let other = leaves.by_name("other.test").unwrap();
+    assert_ne!(again.cert[0], other.cert[0]);
+}

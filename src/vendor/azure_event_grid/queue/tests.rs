@@ -1,0 +1,114 @@
+//! Tests of one event subscription's queue.
+
+use super::*;
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(1_800_000_000 + seconds).unwrap()
+}
+
+fn queue(max: u32) -> (Queue, Ids) {
+    let mut resource = EventSubscription {
+        dead_letter_topic: Some("dead".to_owned()),
+        ..EventSubscription::default()
+    };
+    resource
+        .properties
+        .delivery_configuration
+        .queue
+        .max_delivery_count = max;
+    let mut queue = Queue::new(resource);
+    queue.offer(&Arc::new(json!({"id": "1"})), at(0));
+    (queue, Ids::new(Some(1)))
+}
+
+#[test]
+fn a_locked_event_comes_back_when_its_lock_runs_out() {
+    let (mut queue, ids) = queue(10);
+    let first = queue.receive(5, at(0), &ids).pop().unwrap();
+    assert_eq!(first.delivery_count, 1);
+    assert!(queue.receive(5, at(59), &ids).is_empty());
+    let second = queue.receive(5, at(60), &ids).pop().unwrap();
+    assert_eq!(second.delivery_count, 2);
+    assert_eq!(
+        queue.settle(&first.lock_token, Settlement::Acknowledge, at(61)),
+        Err(TokenError::Lost)
+    );
+    assert_eq!(
+        queue.settle(&second.lock_token, Settlement::Acknowledge, at(61)),
+        Ok(())
+    );
+    assert!(!queue.is_pending());
+}
+
+#[test]
+fn a_released_event_waits_for_its_delay() {
+    let (mut queue, ids) = queue(10);
+    let event = queue.receive(1, at(0), &ids).pop().unwrap();
+    queue
+        .settle(&event.lock_token, Settlement::Release(10), at(1))
+        .unwrap();
+    assert!(queue.receive(1, at(10), &ids).is_empty());
+    assert_eq!(queue.receive(1, at(11), &ids).len(), 1);
+}
+
+#[test]
+fn an_event_handed_out_too_often_is_dead_lettered_with_its_history() {
+    let (mut queue, ids) = queue(2);
+    queue.receive(1, at(0), &ids);
+    queue.receive(1, at(60), &ids);
+    assert!(queue.receive(1, at(120), &ids).is_empty());
+    let dead = queue.take_dead().pop().unwrap().event;
+    assert_eq!(
+        dead["deadletterreason"],
+        "Maximum delivery attempts was exceeded."
+    );
+    assert_eq!(
+        (&dead["deliveryattempts"], &dead["id"]),
+        (&json!(2), &json!("1"))
+    );
+}
+
+#[test]
+fn a_rejected_and_an_old_event_are_dead_lettered() {
+    let (mut queue, ids) = queue(10);
+    let event = queue.receive(1, at(0), &ids).pop().unwrap();
+    queue
+        .settle(&event.lock_token, Settlement::Reject, at(1))
+        .unwrap();
+    assert_eq!(queue.take_dead().len(), 1);
+    queue.offer(&Arc::new(json!({"id": "2"})), at(0));
+    assert!(queue.receive(1, at(7 * 86_400), &ids).is_empty());
+    assert_eq!(
+        queue.take_dead()[0].event["deadletterreason"],
+        "Event time to live expired."
+    );
+}
+
+#[test]
+fn a_lock_is_renewed_for_at_most_an_hour() {
+    let (mut queue, ids) = queue(10);
+    let event = queue.receive(1, at(0), &ids).pop().unwrap();
+    for seconds in (50..=3600).step_by(50) {
+        queue
+            .settle(&event.lock_token, Settlement::RenewLock, at(seconds))
+            .unwrap();
+    }
+    assert_eq!(
+        queue.settle(&event.lock_token, Settlement::RenewLock, at(3601)),
+        Err(TokenError::NotRenewable)
+    );
+}
+
+#[test]
+fn a_made_up_token_is_bad() {
+    let (mut queue, _) = queue(10);
+    for token in ["", "L1", "AAAA", "////////////////////////////////"] {
+        let error = queue
+            .settle(token, Settlement::Acknowledge, at(0))
+            .unwrap_err();
+        assert!(
+            matches!(error, TokenError::Bad | TokenError::Lost),
+            "{token}"
+        );
+    }
+}
