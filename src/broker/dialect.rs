@@ -61,6 +61,43 @@ pub struct Grant {
     pub identity: String,
     /// The longest keep-alive in seconds; a longer one is lowered.
     pub max_keep_alive: Option<u16>,
+    /// What else its vendor's broker limits.
+    pub limits: Limits,
+}
+
+/// What a vendor's broker limits for one client. Whatever is `None` or left at its default is as
+/// `broker::Settings` has it; an MQTT 5 client learns what differs from its CONNACK (MQTT 5.0
+/// section 3.2.2.3).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Maximum QoS. A PUBLISH above it ends the connection: with 0x9B in MQTT 5.
+    pub max_qos: Option<Qos>,
+    /// What the client may not use.
+    pub unavailable: &'static [Feature],
+    /// The longest packet in bytes that the client may send; a longer one ends the connection,
+    /// with 0x95 in MQTT 5.
+    pub max_packet_size: Option<u32>,
+    /// Topic Alias Maximum; a higher alias ends the connection with 0x94.
+    pub topic_alias_maximum: Option<u16>,
+    /// How many filters one SUBSCRIBE may have; a longer one is refused whole (0x80 each).
+    pub filters_per_subscribe: Option<usize>,
+    /// How many messages of QoS 1 and 2 wait for the client while it is offline; the oldest go.
+    pub offline_queue: Option<usize>,
+    /// How many messages are delivered to the client in a second; the others wait their turn.
+    pub deliveries_per_second: Option<u32>,
+}
+
+/// A part of MQTT that a vendor's broker does without.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Feature {
+    /// Retained messages: a retained PUBLISH of MQTT 5 ends the connection with 0x9A.
+    Retain,
+    /// Shared subscriptions: refused with 0x9E (3.x: 0x80).
+    SharedSubscription,
+    /// Subscription identifiers: one ends the connection with 0xA1.
+    SubscriptionIdentifier,
+    /// User properties of other packets than PUBLISH: refused with 0x83.
+    UserPropertyOutsidePublish,
 }
 
 /// CONNACK codes that a refusal can have.
@@ -70,16 +107,48 @@ pub enum ConnectCode {
     BadUserNameOrPassword,
     /// 3.x: 5; 5: 0x87.
     NotAuthorized,
+    /// 3.x: 2; 5: 0x85.
+    ClientIdentifierNotValid,
+    /// 3.x: 3; 5: 0x88.
+    ServerUnavailable,
+    /// 3.x: 3; 5: 0x97.
+    QuotaExceeded,
+    /// 3.x: 3; 5: 0x9F.
+    ConnectionRateExceeded,
+    /// 3.x: 5; 5: 0x8A.
+    Banned,
+    /// 3.x: 5; 5: 0x8C.
+    BadAuthenticationMethod,
+    /// 3.x: 5; 5: 0x83.
+    ImplementationSpecific,
 }
 
 impl ConnectCode {
     /// The code on the wire for a protocol version.
     pub const fn code(self, protocol_version: u8) -> u8 {
         match (self, protocol_version >= 5) {
+            (Self::ClientIdentifierNotValid, false) => 2,
+            (
+                Self::ServerUnavailable | Self::QuotaExceeded | Self::ConnectionRateExceeded,
+                false,
+            ) => 3,
             (Self::BadUserNameOrPassword, false) => 4,
-            (Self::NotAuthorized, false) => 5,
+            (
+                Self::NotAuthorized
+                | Self::Banned
+                | Self::BadAuthenticationMethod
+                | Self::ImplementationSpecific,
+                false,
+            ) => 5,
+            (Self::ImplementationSpecific, true) => 0x83,
+            (Self::ClientIdentifierNotValid, true) => 0x85,
             (Self::BadUserNameOrPassword, true) => 0x86,
             (Self::NotAuthorized, true) => 0x87,
+            (Self::ServerUnavailable, true) => 0x88,
+            (Self::Banned, true) => 0x8a,
+            (Self::BadAuthenticationMethod, true) => 0x8c,
+            (Self::QuotaExceeded, true) => 0x97,
+            (Self::ConnectionRateExceeded, true) => 0x9f,
         }
     }
 }
@@ -141,6 +210,11 @@ pub enum PublishVerdict {
     Refuse {
         /// The PUBACK reason code.
         code: u8,
+        /// The reason in words, for the journal.
+        reason: String,
+    },
+    /// It is not routed and, whatever its quality of service, never acknowledged.
+    Withhold {
         /// The reason in words, for the journal.
         reason: String,
     },

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use mqttstack::broker::dialect::{
-    Connect, ConnectCode, ConnectRefusal, Dialect, Grant, Peer, Publish, PublishVerdict, Refused,
-    SubscribeVerdict,
+    Connect, ConnectCode, ConnectRefusal, Dialect, Grant, Limits, Peer, Publish, PublishVerdict,
+    Refused, SubscribeVerdict,
 };
 use mqttstack::broker::message::{
     Message, Origin, OriginKind, Properties, Publication, Qos, TopicName, Transport,
@@ -48,6 +48,7 @@ impl Dialect for Sample {
             tenant: Some("product".into()),
             identity: connect.client_id.clone(),
             max_keep_alive: Some(30),
+            limits: Limits::default(),
         })
     }
 
@@ -369,6 +370,7 @@ impl Dialect for Tokens {
                 tenant: None,
                 identity: String::from_utf8(token.to_vec()).unwrap(),
                 max_keep_alive: None,
+                limits: Limits::default(),
             }),
             _ => Err(ConnectRefusal {
                 code: ConnectCode::NotAuthorized,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use rmqtt::types::{AuthResult, ConnectInfo, Id};
 
-use super::super::dialect::{Connect, ConnectCode, ConnectRefusal, Grant, Peer, Refused};
+use super::super::dialect::{Connect, ConnectCode, ConnectRefusal, Grant, Limits, Peer, Refused};
 use super::super::gate::Key;
 use super::{Core, convert, tenant, verdicts};
 use crate::secret::shown;
@@ -88,7 +88,7 @@ pub(super) async fn connect(core: &Core, info: &ConnectInfo) -> AuthResult {
             });
             match refusal.code {
                 ConnectCode::BadUserNameOrPassword => AuthResult::BadUsernameOrPassword,
-                ConnectCode::NotAuthorized => AuthResult::NotAuthorized,
+                _ => AuthResult::NotAuthorized,
             }
         }
     }
@@ -144,5 +144,6 @@ fn open_grant(core: &Core, connect: &Connect) -> Result<Grant, ConnectRefusal> {
         tenant,
         identity: shown(connect.username.as_deref().unwrap_or_default()).into_owned(),
         max_keep_alive: None,
+        limits: Limits::default(),
     })
 }

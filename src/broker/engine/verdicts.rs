@@ -155,6 +155,10 @@ pub(super) fn publish(
         PublishVerdict::Refuse { code, reason } => {
             refused_publish(core, &peer, packet, *code, reason);
         }
+        PublishVerdict::Withhold { reason } => {
+            let code = PublishAckReason::UnspecifiedError.into();
+            refused_publish(core, &peer, packet, code, reason);
+        }
         PublishVerdict::Close { reason } => {
             let code = PublishAckReason::NotAuthorized.into();
             refused_publish(core, &peer, packet, code, reason);
@@ -225,6 +229,9 @@ pub(super) async fn permission(
             return PublishAclResult::allow();
         }
         Some(PublishVerdict::Refuse { code, reason }) => return refuse(code, reason, false),
+        Some(PublishVerdict::Withhold { reason }) => {
+            return refuse(PublishAckReason::UnspecifiedError.into(), reason, false);
+        }
         Some(PublishVerdict::Close { reason }) => {
             return refuse(PublishAckReason::NotAuthorized.into(), reason, true);
         }

@@ -19,7 +19,7 @@ use super::store::{Device, Product, Store};
 use super::topic::{self, Wish};
 use super::{MAX_PAYLOAD, platform};
 use crate::broker::dialect::{
-    Connect, ConnectCode, ConnectRefusal, Dialect, Grant, Peer, Publish, PublishVerdict,
+    Connect, ConnectCode, ConnectRefusal, Dialect, Grant, Limits, Peer, Publish, PublishVerdict,
     SubscribeVerdict,
 };
 use crate::broker::message::Qos;
@@ -280,6 +280,7 @@ impl Dialect for IotHub {
             identity: format!("{}/{}", product.id, device.name),
             tenant: Some(product.id),
             max_keep_alive: Some(MAX_KEEP_ALIVE),
+            limits: Limits::default(),
         })
     }
 

@@ -20,7 +20,7 @@ use super::{Auth, TencentTdmq, certificate, jwt};
 use crate::app::App;
 use crate::broker::Broker;
 use crate::broker::dialect::{
-    Connect, ConnectCode, ConnectRefusal, Dialect, Grant, Peer, Publish, PublishVerdict,
+    Connect, ConnectCode, ConnectRefusal, Dialect, Grant, Limits, Peer, Publish, PublishVerdict,
     SubscribeVerdict,
 };
 use crate::broker::message::{Origin, OriginKind, Properties, Publication, Qos, TopicName};
@@ -248,6 +248,7 @@ impl Dialect for MqttSide {
             tenant: Some(instance.id.clone()),
             identity: identity.unwrap_or_default(),
             max_keep_alive: None,
+            limits: Limits::default(),
         })
     }
 

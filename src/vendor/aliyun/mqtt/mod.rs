@@ -23,7 +23,7 @@ use super::store::token::{Fault, Rights};
 use super::store::{Store, Unknown};
 use super::topic::{self, Topic};
 use crate::broker::dialect::{
-    Connect, ConnectCode, ConnectRefusal, Dialect, Grant, Peer, Publish, PublishVerdict,
+    Connect, ConnectCode, ConnectRefusal, Dialect, Grant, Limits, Peer, Publish, PublishVerdict,
     SubscribeVerdict,
 };
 use crate::broker::message::{Qos, TopicFilter};
@@ -294,6 +294,7 @@ impl Dialect for ApsaraMqtt {
             tenant: Some(session.instance.clone()),
             identity: claimed.identity().to_owned(),
             max_keep_alive: Some(MAX_KEEP_ALIVE),
+            limits: Limits::default(),
         };
         if let Some(displaced) = self.store.sessions.open(client_id, session.clone()) {
             self.event(client_id, &displaced, "close", "clientId conflict");

@@ -22,7 +22,7 @@ use super::store::{NamespaceState, Store};
 use super::template::Identity;
 use crate::app::App;
 use crate::broker::dialect::{
-    Connect, ConnectCode, ConnectRefusal, Dialect, Grant, Peer, Publish, PublishVerdict,
+    Connect, ConnectCode, ConnectRefusal, Dialect, Grant, Limits, Peer, Publish, PublishVerdict,
     SubscribeVerdict,
 };
 use crate::broker::message::Qos;
@@ -226,6 +226,7 @@ impl Dialect for AzureDialect {
             tenant: Some(name),
             identity,
             max_keep_alive: Some(MAX_KEEP_ALIVE),
+            limits: Limits::default(),
         })
     }
 
