@@ -316,7 +316,8 @@ pub trait Dialect: Send + Sync {
 pub struct Refused {
     /// Whose client it is; `None` for an open one.
     pub surface: Option<Surface>,
-    /// What the client sent, in the standard's words: `CONNECT`, `PUBLISH`, `SUBSCRIBE` ...
+    /// What the client sent, in the standard's words: `CONNECT`, `PUBLISH`, `SUBSCRIBE` ...;
+    /// `WEBSOCKET` for a frame that carries no packet.
     pub packet: &'static str,
     /// The client id.
     pub client_id: String,

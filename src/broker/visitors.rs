@@ -23,7 +23,8 @@ pub(super) struct Authentication {
 }
 
 /// Why the broker ends a connection.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{reason}")]
 pub(super) struct Ending {
     /// The reason code of an MQTT 5 DISCONNECT.
     pub code: u8,

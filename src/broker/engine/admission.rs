@@ -97,14 +97,11 @@ pub(super) async fn connect(core: &Core, info: &ConnectInfo) -> AuthResult {
                 reason: refusal.reason.clone(),
                 client_id: connect.client_id,
             });
-            let code = refusal.code;
             if let Some(visit) = visit {
                 visit.refuse(refusal);
             }
-            match code {
-                ConnectCode::BadUserNameOrPassword => AuthResult::BadUsernameOrPassword,
-                _ => AuthResult::NotAuthorized,
-            }
+            // `exchange.rs` tells the client the code.
+            AuthResult::NotAuthorized
         }
     }
 }

@@ -107,24 +107,35 @@ impl Exchange {
 
     /// Tells journal and client of a packet that breaks a rule.
     fn refuse(&self, first: u8, violation: Violation) -> Passage {
+        let (code, reason) = (violation.code, violation.reason);
+        self.tell(frame::name(first), violation.topic, code, reason.clone());
+        match violation.answer {
+            Some(answer) => Passage::Answered(answer),
+            None => self.end(code, reason),
+        }
+    }
+
+    fn tell(&self, packet: &'static str, topic: Option<String>, code: u8, reason: String) {
         let peer = self.visit.peer();
         let grant = peer.as_ref().map(|peer| &peer.grant);
         self.core.refused(Refused {
             surface: grant.and_then(|grant| grant.surface),
-            packet: frame::name(first),
+            packet,
             client_id: peer
                 .as_ref()
                 .map(|peer| peer.client_id.clone())
                 .unwrap_or_default(),
             identity: grant.map(|grant| grant.identity.clone()),
-            topic: violation.topic,
-            code: violation.code,
-            reason: violation.reason.clone(),
+            topic,
+            code,
+            reason,
         });
-        match violation.answer {
-            Some(answer) => Passage::Answered(answer),
-            None => self.end(violation.code, violation.reason),
-        }
+    }
+
+    /// The client has sent a WebSocket frame that carries no packet.
+    pub(super) fn broken(&self, ending: Ending) {
+        self.tell("WEBSOCKET", None, ending.code, ending.reason.clone());
+        self.visit.end(ending);
     }
 
     fn end(&self, code: u8, reason: String) -> Passage {

@@ -194,10 +194,6 @@ impl Engine {
         }
     }
 
-    pub(super) fn visitors(&self) -> Arc<Visitors> {
-        self.core.visitors.clone()
-    }
-
     pub(super) fn add_dialect(&self, dialect: Arc<dyn Dialect>) {
         self.core.doors.dialects.write().push(dialect);
     }
@@ -207,29 +203,16 @@ impl Engine {
         let _ = self.core.on_refused.set(tell);
     }
 
-    pub(super) fn listen(
-        &self,
-        transport: Transport,
-        address: std::net::SocketAddr,
-    ) -> std::io::Result<std::net::SocketAddr> {
-        let listeners = &self.core.listeners;
-        let settings = &self.core.settings;
-        let (_, bound) = listeners.open(&self.context, settings, transport, address, false)?;
-        Ok(bound)
-    }
-
-    /// Opens a listener on loopback and returns the way to it.
+    /// Opens a listener for what comes through this transport and returns the way to it.
     pub(super) fn door(&self, transport: Transport) -> std::io::Result<Door> {
-        let loopback = std::net::SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, 0));
         let listeners = &self.core.listeners;
         let settings = &self.core.settings;
-        let (listener, inner) =
-            listeners.open(&self.context, settings, transport, loopback, true)?;
+        let (listener, inner) = listeners.open(&self.context, settings, transport)?;
         Ok(Door {
             core: self.core.clone(),
             listener,
             inner,
-            packets: matches!(transport, Transport::Tcp | Transport::Tls),
+            transport,
         })
     }
 

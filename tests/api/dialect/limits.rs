@@ -334,7 +334,8 @@ async fn what_is_sent_behind_the_connect_keeps_to_the_limits_too() {
     let mut client = bench.client(5).await;
     let publish = client.publish_bytes("t", "x", 2, &[]);
     let both = [wire::Connect::new(5, "v-1").bytes(), publish].concat();
-    client.stream = tokio::net::TcpStream::connect(bench.address).await.unwrap();
+    let fresh = tokio::net::TcpStream::connect(bench.address).await.unwrap();
+    client.stream = Box::new(fresh);
     client.send(&both).await;
     assert_eq!(client.read().await.unwrap().0, 0x20);
     bench.ends(client, "PUBLISH", 0x9b, "QoS 1").await;
