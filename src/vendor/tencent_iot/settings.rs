@@ -29,7 +29,16 @@ pub struct Settings {
     /// How long `PublishRRPCMessage` waits for the device, in milliseconds (default 4,000: the
     /// RRPC page; the limits page says 10 seconds).
     pub rrpc_timeout_ms: u64,
-    /// Calls per second by operation, in place of the built-in figures; 0 means no limit.
+    /// How many seconds must lie between two MQTT connections of one device (default 0: no
+    /// matter how many). The limits page says 5, which test suites that reconnect at once cannot
+    /// keep, and the device SDKs, which wait longer, never meet.
+    pub connect_interval_s: u32,
+    /// How many filters a SUBSCRIBE may have (default 1, limits page; 0: as many as it likes,
+    /// since the vendor's Python device SDK can send several).
+    pub filters_per_subscribe: usize,
+    /// Calls per second by operation, in place of the built-in figures; 0 means no limit. Beside
+    /// the names of operations: `mqtt/publish` and `mqtt/deliver`, messages of one device up and
+    /// down (30 and 50, limits page).
     pub quotas: BTreeMap<String, u32>,
     /// The products (default: the well-known test ones).
     pub products: Vec<Product>,
@@ -224,6 +233,8 @@ impl Default for Settings {
             auto_create: false,
             fail_undelivered: false,
             rrpc_timeout_ms: 4_000,
+            connect_interval_s: 0,
+            filters_per_subscribe: 1,
             quotas: BTreeMap::new(),
             products: vec![
                 // Has a public key beside its PSK: the recorded RSA request names this device.

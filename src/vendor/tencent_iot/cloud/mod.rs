@@ -1,11 +1,12 @@
 //! The cloud API `iotcloud`, versions 2018-06-14 and 2021-04-08: what an application can ask.
-//! One table of actions; `messages.rs`, `products.rs` and `devices.rs` perform them.
+//! One table of actions; `messages.rs`, `products.rs`, `devices.rs` and `shadows.rs` perform them.
 //!
 //! Source: the API pages and the request models of the vendor's Python SDK 3.0.1459.
 
 mod devices;
 mod messages;
 mod products;
+mod shadows;
 
 use serde_json::{Map, Value};
 
@@ -42,6 +43,8 @@ enum Action {
     UpdateProductDynamicRegister,
     UpdateDevicePsk,
     UpdateDevicesEnableState,
+    DescribeDeviceShadow,
+    UpdateDeviceShadow,
 }
 
 /// One row of the table of actions.
@@ -55,6 +58,8 @@ struct Entry {
     spelled_id: bool,
     /// Its parameters beside the product's id.
     fields: &'static [&'static str],
+    /// Those that the 2018 version alone has.
+    fields_of_2018: &'static [&'static str],
 }
 
 const fn entry(action: Action, name: &'static str, fields: &'static [&'static str]) -> Entry {
@@ -64,6 +69,7 @@ const fn entry(action: Action, name: &'static str, fields: &'static [&'static st
         in_2018: true,
         spelled_id: false,
         fields,
+        fields_of_2018: &[],
     }
 }
 
@@ -75,7 +81,7 @@ const fn spelled(entry: Entry) -> Entry {
 }
 
 #[rustfmt::skip]
-const ACTIONS: [Entry; 14] = [
+const ACTIONS: [Entry; 16] = [
     entry(Action::PublishMessage, "PublishMessage", &["DeviceName", "Topic", "Payload", "Qos", "PayloadEncoding"]),
     entry(Action::PublishBroadcastMessage, "PublishBroadcastMessage", &["Payload", "Qos", "PayloadEncoding"]),
     entry(Action::PublishRrpcMessage, "PublishRRPCMessage", &["DeviceName", "Payload"]),
@@ -90,6 +96,8 @@ const ACTIONS: [Entry; 14] = [
     entry(Action::UpdateProductDynamicRegister, "UpdateProductDynamicRegister", &["RegisterType", "RegisterLimit"]),
     Entry { in_2018: false, ..entry(Action::UpdateDevicePsk, "UpdateDevicePSK", &["DeviceName", "Psk"]) },
     spelled(entry(Action::UpdateDevicesEnableState, "UpdateDevicesEnableState", &["DeviceNames", "Status"])),
+    entry(Action::DescribeDeviceShadow, "DescribeDeviceShadow", &["DeviceName"]),
+    Entry { fields_of_2018: &["Prefix"], ..entry(Action::UpdateDeviceShadow, "UpdateDeviceShadow", &["DeviceName", "State", "ShadowVersion"]) },
 ];
 
 /// A cloud API call that was understood and allowed.
@@ -154,6 +162,9 @@ pub(super) fn admit(settings: &tencent_tc3::Settings, walk: &mut Walk<'_>) -> Re
     let fields = Fields::new(tencent_tc3::parameters(request)?, asked);
     let mut known = vec![product_field];
     known.extend(entry.fields);
+    if version == Version::V2018 {
+        known.extend(entry.fields_of_2018);
+    }
     fields.only(&known)?;
     Ok(Call {
         action: entry.action,
@@ -186,6 +197,8 @@ pub(super) async fn perform(
         Action::DeleteDevice => devices::delete(vendor, &call, walk).await,
         Action::UpdateDevicePsk => devices::update_psk(vendor, &call),
         Action::UpdateDevicesEnableState => devices::enable(vendor, &call, walk).await,
+        Action::DescribeDeviceShadow => shadows::describe(vendor, &call, walk),
+        Action::UpdateDeviceShadow => shadows::update(vendor, &call, walk).await,
     }?;
     Ok(tencent_tc3::success(walk.receipt, fields))
 }
