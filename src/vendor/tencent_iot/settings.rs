@@ -20,6 +20,10 @@ pub struct Settings {
     /// Further host names that a device may have signed (default none). The `Host` header, with
     /// and without its port, and the four regional gateways are always tried.
     pub host_aliases: Vec<String>,
+    /// The regions that cloud API calls may name; without one or with another they are refused
+    /// (default: those of the device gateways, documented, and the further ones of the sister
+    /// product's API page, assumed). An empty list takes any and none.
+    pub regions: Vec<String>,
     /// Whether a custom topic of the device's own comes into being on first use (default false:
     /// the cloud knows only the topic classes that were created).
     pub auto_create: bool,
@@ -208,6 +212,16 @@ pwIDAQAB
 -----END PUBLIC KEY-----
 ";
 
+const REGIONS: [&str; 7] = [
+    "ap-guangzhou",
+    "na-ashburn",
+    "eu-frankfurt",
+    "ap-bangkok",
+    "ap-beijing",
+    "ap-shanghai",
+    "ap-shanghai-fsi",
+];
+
 impl Default for Settings {
     fn default() -> Self {
         let device = |psk: Option<&str>| Device {
@@ -230,6 +244,7 @@ impl Default for Settings {
             auth: Auth::Strict,
             timestamp_window_s: 300,
             host_aliases: Vec::new(),
+            regions: REGIONS.map(ToOwned::to_owned).to_vec(),
             auto_create: false,
             fail_undelivered: false,
             rrpc_timeout_ms: 4_000,

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use super::TencentIot;
 use super::error::Error;
-use super::fields::{Asked, Fields};
+use super::fields::{Asked, Fields, Kind};
 use crate::exchange::Answer;
 use crate::pipeline::Walk;
 use crate::vendor::tencent_tc3::{self, Tc3Error};
@@ -57,12 +57,15 @@ struct Entry {
     /// Whether the 2018 version spells `ProductId` as `ProductID`.
     spelled_id: bool,
     /// Its parameters beside the product's id.
-    fields: &'static [&'static str],
+    fields: &'static [Parameter],
     /// Those that the 2018 version alone has.
-    fields_of_2018: &'static [&'static str],
+    fields_of_2018: &'static [Parameter],
 }
 
-const fn entry(action: Action, name: &'static str, fields: &'static [&'static str]) -> Entry {
+/// A parameter and its type.
+type Parameter = (&'static str, Kind);
+
+const fn entry(action: Action, name: &'static str, fields: &'static [Parameter]) -> Entry {
     Entry {
         action,
         name,
@@ -80,24 +83,41 @@ const fn spelled(entry: Entry) -> Entry {
     }
 }
 
+const DEVICE: Parameter = ("DeviceName", Kind::Text);
+const PAYLOAD: Parameter = ("Payload", Kind::Text);
+const QOS: Parameter = ("Qos", Kind::Integer);
+const ENCODING: Parameter = ("PayloadEncoding", Kind::Text);
+const SKEY: Parameter = ("Skey", Kind::Text);
+const TOPIC: Parameter = ("TopicName", Kind::Text);
+const PRIVILEGE: Parameter = ("Privilege", Kind::Integer);
+const BROKER: Parameter = ("BrokerSubscribe", Kind::Object);
+
 #[rustfmt::skip]
 const ACTIONS: [Entry; 16] = [
-    entry(Action::PublishMessage, "PublishMessage", &["DeviceName", "Topic", "Payload", "Qos", "PayloadEncoding"]),
-    entry(Action::PublishBroadcastMessage, "PublishBroadcastMessage", &["Payload", "Qos", "PayloadEncoding"]),
-    entry(Action::PublishRrpcMessage, "PublishRRPCMessage", &["DeviceName", "Payload"]),
-    entry(Action::CreateProduct, "CreateProduct", &["ProductName", "ProductProperties", "Skey"]),
-    entry(Action::DeleteProduct, "DeleteProduct", &["Skey"]),
-    entry(Action::CreateDevice, "CreateDevice", &["DeviceName", "Attribute", "DefinedPsk", "Isp", "Imei", "LoraDevEui", "LoraMoteType", "Skey", "LoraAppKey", "TlsCrt"]),
-    spelled(entry(Action::DescribeDevice, "DescribeDevice", &["DeviceName"])),
-    entry(Action::DescribeDevices, "DescribeDevices", &["Offset", "Limit", "FirmwareVersion", "DeviceName", "EnableState"]),
-    entry(Action::DeleteDevice, "DeleteDevice", &["DeviceName", "Skey"]),
-    spelled(entry(Action::CreateTopicPolicy, "CreateTopicPolicy", &["TopicName", "Privilege", "BrokerSubscribe"])),
-    spelled(entry(Action::UpdateTopicPolicy, "UpdateTopicPolicy", &["TopicName", "NewTopicName", "Privilege", "BrokerSubscribe"])),
-    entry(Action::UpdateProductDynamicRegister, "UpdateProductDynamicRegister", &["RegisterType", "RegisterLimit"]),
-    Entry { in_2018: false, ..entry(Action::UpdateDevicePsk, "UpdateDevicePSK", &["DeviceName", "Psk"]) },
-    spelled(entry(Action::UpdateDevicesEnableState, "UpdateDevicesEnableState", &["DeviceNames", "Status"])),
-    entry(Action::DescribeDeviceShadow, "DescribeDeviceShadow", &["DeviceName"]),
-    Entry { fields_of_2018: &["Prefix"], ..entry(Action::UpdateDeviceShadow, "UpdateDeviceShadow", &["DeviceName", "State", "ShadowVersion"]) },
+    entry(Action::PublishMessage, "PublishMessage", &[DEVICE, ("Topic", Kind::Text), PAYLOAD, QOS, ENCODING]),
+    entry(Action::PublishBroadcastMessage, "PublishBroadcastMessage", &[PAYLOAD, QOS, ENCODING]),
+    entry(Action::PublishRrpcMessage, "PublishRRPCMessage", &[DEVICE, PAYLOAD]),
+    entry(Action::CreateProduct, "CreateProduct", &[("ProductName", Kind::Text), ("ProductProperties", Kind::Object), SKEY]),
+    entry(Action::DeleteProduct, "DeleteProduct", &[SKEY]),
+    entry(Action::CreateDevice, "CreateDevice", &[
+        DEVICE, ("Attribute", Kind::Object), ("DefinedPsk", Kind::Text), ("Isp", Kind::Integer), ("Imei", Kind::Text),
+        ("LoraDevEui", Kind::Text), ("LoraMoteType", Kind::Integer), SKEY, ("LoraAppKey", Kind::Text), ("TlsCrt", Kind::Text),
+    ]),
+    spelled(entry(Action::DescribeDevice, "DescribeDevice", &[DEVICE])),
+    entry(Action::DescribeDevices, "DescribeDevices", &[
+        ("Offset", Kind::Integer), ("Limit", Kind::Integer), ("FirmwareVersion", Kind::Text), DEVICE, ("EnableState", Kind::Integer),
+    ]),
+    entry(Action::DeleteDevice, "DeleteDevice", &[DEVICE, SKEY]),
+    spelled(entry(Action::CreateTopicPolicy, "CreateTopicPolicy", &[TOPIC, PRIVILEGE, BROKER])),
+    spelled(entry(Action::UpdateTopicPolicy, "UpdateTopicPolicy", &[TOPIC, ("NewTopicName", Kind::Text), PRIVILEGE, BROKER])),
+    entry(Action::UpdateProductDynamicRegister, "UpdateProductDynamicRegister", &[("RegisterType", Kind::Integer), ("RegisterLimit", Kind::Integer)]),
+    Entry { in_2018: false, ..entry(Action::UpdateDevicePsk, "UpdateDevicePSK", &[DEVICE, ("Psk", Kind::Text)]) },
+    spelled(entry(Action::UpdateDevicesEnableState, "UpdateDevicesEnableState", &[("DeviceNames", Kind::Texts), ("Status", Kind::Integer)])),
+    entry(Action::DescribeDeviceShadow, "DescribeDeviceShadow", &[DEVICE]),
+    Entry {
+        fields_of_2018: &[("Prefix", Kind::Text)],
+        ..entry(Action::UpdateDeviceShadow, "UpdateDeviceShadow", &[DEVICE, ("State", Kind::Text), ("ShadowVersion", Kind::Integer)])
+    },
 ];
 
 /// A cloud API call that was understood and allowed.
@@ -129,14 +149,10 @@ impl Call {
 }
 
 /// Authenticates and parses; an account may do everything with its own products.
-pub(super) fn admit(settings: &tencent_tc3::Settings, walk: &mut Walk<'_>) -> Result<Call, Error> {
+pub(super) fn admit(vendor: &TencentIot, walk: &mut Walk<'_>) -> Result<Call, Error> {
+    let (settings, regions) = (&vendor.cloud, &vendor.settings.regions);
     let request = walk.request;
-    let asked = request
-        .head
-        .headers
-        .text("X-TC-Action")
-        .map(ToOwned::to_owned);
-    walk.draft.operation = asked;
+    walk.draft.operation = tencent_tc3::action(request);
     let caller = tencent_tc3::verify(request, settings, walk.receipt.now, "iotcloud")?;
     walk.draft.caller = Some(caller.secret_id.clone());
     let version = match caller.invocation.version.as_str() {
@@ -148,8 +164,9 @@ pub(super) fn admit(settings: &tencent_tc3::Settings, walk: &mut Walk<'_>) -> Re
         .iter()
         .find(|entry| entry.name == caller.invocation.action)
         .filter(|entry| entry.in_2018 || version == Version::V2021)
-        .ok_or(Tc3Error::InvalidAction(caller.invocation.action))?;
-    let asked = if request.head.method == "GET" {
+        .ok_or_else(|| Tc3Error::InvalidAction(caller.invocation.action.clone()))?;
+    caller.invocation.check_region(regions)?;
+    let asked = if tencent_tc3::are_text(request) {
         Asked::CloudQuery
     } else {
         Asked::Cloud
@@ -160,12 +177,14 @@ pub(super) fn admit(settings: &tencent_tc3::Settings, walk: &mut Walk<'_>) -> Re
         "ProductId"
     };
     let fields = Fields::new(tencent_tc3::parameters(request)?, asked);
-    let mut known = vec![product_field];
-    known.extend(entry.fields);
+    let mut known = entry.fields.to_vec();
+    if entry.action != Action::CreateProduct {
+        known.push((product_field, Kind::Text));
+    }
     if version == Version::V2018 {
         known.extend(entry.fields_of_2018);
     }
-    fields.only(&known)?;
+    fields.conform(&known)?;
     Ok(Call {
         action: entry.action,
         name: entry.name,
