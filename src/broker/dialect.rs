@@ -81,6 +81,11 @@ pub struct Limits {
     pub topic_alias_maximum: Option<u16>,
     /// How many filters one SUBSCRIBE may have; a longer one is refused whole (0x80 each).
     pub filters_per_subscribe: Option<usize>,
+    /// How many filters the client may be subscribed to at once; one more is refused with 0x97.
+    pub filters_per_client: Option<usize>,
+    /// Whether the will is published at once when the connection ends, whatever the Will Delay
+    /// Interval.
+    pub will_delay_ignored: bool,
     /// How many messages of QoS 1 and 2 wait for the client while it is offline; the oldest go.
     pub offline_queue: Option<usize>,
     /// How many messages are delivered to the client in a second; the others wait their turn.
