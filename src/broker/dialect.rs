@@ -83,6 +83,11 @@ pub struct Limits {
     /// How many filters one SUBSCRIBE may have; a longer one is refused whole (3.x: 0x80 each,
     /// 5: 0x97 each).
     pub filters_per_subscribe: Option<usize>,
+    /// How many filters the client may be subscribed to at once; one more is refused with 0x97.
+    pub filters_per_client: Option<usize>,
+    /// Whether the will is published at once when the connection ends, whatever the Will Delay
+    /// Interval.
+    pub will_delay_ignored: bool,
     /// How many messages of QoS 1 and 2 wait for the client while it is offline; the oldest go.
     pub offline_queue: Option<usize>,
     /// How long a message waits for the client while it is offline, in seconds of the emulator's

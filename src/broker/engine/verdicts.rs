@@ -299,6 +299,11 @@ pub(super) async fn subscribe(
         None => open_subscribe(core, &bare, asked),
     };
     let (code, reason, close) = match verdict {
+        SubscribeVerdict::Allow(_) if has_its_filters(core, &peer, subscribe) => (
+            SubscribeAckReason::QuotaExceeded.into(),
+            "the client is subscribed to as many filters as it may be".to_owned(),
+            false,
+        ),
         SubscribeVerdict::Allow(granted) => {
             let granted = convert::engine_qos(granted.min(asked));
             return Some(SubscribeReturn::new_success(granted, None));
@@ -322,6 +327,23 @@ pub(super) async fn subscribe(
     }
     let code = SubscribeAckReason::try_from(code).unwrap_or(SubscribeAckReason::UnspecifiedError);
     Some(SubscribeReturn::new_failure(code))
+}
+
+/// Whether a client has as many filters as it may have, and this is a new one.
+fn has_its_filters(core: &Core, peer: &Peer, subscribe: &Subscribe) -> bool {
+    let Some(limit) = peer.grant.limits.filters_per_client else {
+        return false;
+    };
+    let order = core.order.lock();
+    let own = order.keys().filter(|(owner, _)| **owner == *peer.client_id);
+    let mut count = 0;
+    for (_, filter) in own {
+        if *filter == subscribe.topic_filter {
+            return false;
+        }
+        count += 1;
+    }
+    count >= limit
 }
 
 fn open_subscribe(core: &Core, filter: &str, qos: super::Qos) -> SubscribeVerdict {
