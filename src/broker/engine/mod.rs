@@ -33,7 +33,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytestring::ByteString;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use rmqtt::context::ServerContext;
 use rmqtt::shared::Entry;
 use rmqtt::types::{Id, Message as SessionMessage, Subscribe, Unsubscribe};
@@ -54,6 +54,7 @@ use super::message::{
     Transport,
 };
 use super::outbox::{Outboxes, Tag};
+use super::outlet::Outlet;
 use super::{RefusedSink, Settings, Sink};
 use crate::clock::Clock;
 use crate::exchange::{Refusal, Surface};
@@ -79,6 +80,7 @@ struct Core {
     /// Set when the engine is there, before anything can be published.
     crossing: OnceLock<Crossing>,
     visitors: Arc<Visitors>,
+    outlets: RwLock<Vec<Arc<dyn Outlet>>>,
     on_refused: OnceLock<RefusedSink>,
     started: Instant,
     /// Whether a task publishes the figures of `$SYS`.
@@ -173,6 +175,7 @@ impl Engine {
             writing: Writing::default(),
             crossing: OnceLock::new(),
             visitors: Arc::default(),
+            outlets: RwLock::default(),
             on_refused: OnceLock::new(),
             started: Instant::now(),
             watched: AtomicBool::new(false),
@@ -197,6 +200,10 @@ impl Engine {
 
     pub(super) fn add_dialect(&self, dialect: Arc<dyn Dialect>) {
         self.core.doors.dialects.write().push(dialect);
+    }
+
+    pub(super) fn add_outlet(&self, outlet: Arc<dyn Outlet>) {
+        self.core.outlets.write().push(outlet);
     }
 
     pub(super) fn on_refused(&self, tell: RefusedSink) {

@@ -86,16 +86,20 @@ impl AzureEventGrid {
         ) {
             walk.app.quotas.take("HttpPublish", &call.caller, *rate)?;
         }
-        let tenant = call.namespace.resources().name.clone();
+        let namespace = call.namespace.resources();
+        self.router.room(&namespace).await;
         let published = walk
             .app
             .broker
-            .publish_in(&tenant, call.publication)
+            .publish_in(&namespace.name, call.publication)
             .await?;
         walk.draft.messages.push(published.message.id.clone());
-        let routed = self
-            .router
-            .route(&call.namespace, &published.message, walk.app)?;
+        let routed = self.router.route(
+            &call.namespace,
+            &published.message,
+            &call.caller,
+            &walk.app.ids,
+        )?;
         let status = match self.settings.publish_status {
             Some(status) => status,
             None if routed => 202,
