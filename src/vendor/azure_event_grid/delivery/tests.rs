@@ -73,3 +73,28 @@ fn every_failure_is_sorted_as_the_routing_page_sorts_it() {
         assert_eq!(judge(status), wanted);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_event_is_due_again_as_the_routing_page_says() {
+    let deliveries = deliveries();
+    // It takes connections and says nothing: every attempt runs out of time.
+    let silent = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let url = format!("http://{}/t?key=secret", silent.local_addr().unwrap());
+    deliveries.push(&url, None, &json!({})).unwrap();
+    let clock = Clock::frozen("2026-11-21T22:51:00Z".parse().unwrap());
+    let minutes = [1, 5, 10, 30, 60, 180, 360, 720, 720, 720].map(|minutes| minutes * 60);
+    for wait in [10, 30].into_iter().chain(minutes) {
+        let event = deliveries.take_due(clock.now()).unwrap();
+        assert_eq!(
+            event.shown(),
+            url.split('?').next().unwrap(),
+            "no key is logged"
+        );
+        deliveries.attempt(event, &clock).await;
+        let just_before = SignedDuration::from_secs(wait - 1);
+        clock.advance(just_before).unwrap();
+        assert!(deliveries.take_due(clock.now()).is_none(), "{wait}");
+        clock.advance(SignedDuration::from_secs(1)).unwrap();
+    }
+    assert_eq!(deliveries.waiting.lock().events.len(), 1);
+}
