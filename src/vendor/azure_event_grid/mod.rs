@@ -13,6 +13,7 @@ mod children;
 pub mod choices;
 mod delivery;
 mod deployment;
+mod edit;
 mod entra;
 pub mod error;
 pub mod filter;
@@ -23,6 +24,7 @@ mod mqtt;
 mod outbound;
 mod query;
 mod queue;
+mod rates;
 pub mod resources;
 mod router;
 pub mod routing;
@@ -48,6 +50,7 @@ use self::entra::Keys;
 pub use self::error::{Error, Standing};
 use self::mqtt::AzureDialect;
 use self::outbound::Outbound;
+use self::rates::Rates;
 use self::router::{Router, RoutingOutlet};
 pub use self::settings::{Settings, SettingsError};
 use self::store::Store;
@@ -131,6 +134,14 @@ impl AzureEventGrid {
     pub fn reset(&self) {
         self.store.reset();
         self.router.deliveries.clear();
+    }
+
+    /// The vendor's rates, as far as they were asked for.
+    fn rates<'a>(&self, app: &'a App) -> Rates<'a> {
+        Rates {
+            units: self.settings.throughput_units,
+            app,
+        }
     }
 
     /// Whether a path belongs to this surface.

@@ -1,8 +1,10 @@
 //! What can be asked: paths and methods, and the operation that each is. One file per noun:
 //! `identity` (tokens), `publish` and `retained` (MQTT over HTTP), `topics` (pull delivery).
 
+pub(super) mod events;
 pub(super) mod identity;
 pub(super) mod parameters;
+pub(super) mod properties;
 pub(super) mod publish;
 pub(super) mod resources;
 pub(super) mod retained;

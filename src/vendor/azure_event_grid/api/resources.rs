@@ -14,13 +14,9 @@ use crate::pipeline::Walk;
 use crate::vendor::azure_event_grid::AzureEventGrid;
 use crate::vendor::azure_event_grid::children::{self, Kind};
 use crate::vendor::azure_event_grid::deployment::{self, Declared};
+use crate::vendor::azure_event_grid::edit::{Edit, NAMESPACE, Place, no_topic};
 use crate::vendor::azure_event_grid::error::Error;
-use crate::vendor::azure_event_grid::life_cycle::ClientChange;
-use crate::vendor::azure_event_grid::resources::Namespace;
 use crate::vendor::azure_event_grid::store::NamespaceState;
-
-/// The type of a namespace.
-const NAMESPACE: &str = "Microsoft.EventGrid/namespaces";
 
 /// Which resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -216,7 +212,7 @@ impl AzureEventGrid {
             edit.check()?;
         }
         for edit in edits {
-            edit.commit(walk);
+            edit.commit(walk.receipt.now, &walk.app.ids);
         }
         let body = json!({
             "id": walk.request.head.path(),
@@ -230,125 +226,6 @@ impl AzureEventGrid {
 fn is_bare(document: &Value) -> bool {
     let has = |name| document.get(name).is_some();
     has("properties") && !has("type") && !has("resources")
-}
-
-/// Where a declared resource belongs.
-struct Place<'a> {
-    namespace: Option<&'a str>,
-    topic: Option<&'a str>,
-    /// `None` for the namespace itself.
-    child: Option<(Kind, &'a str)>,
-}
-
-impl<'a> Place<'a> {
-    /// `None` for a resource that is not emulated. The names are read from their end: a pasted
-    /// child may leave its parents' out.
-    fn of(declared: &'a Declared) -> Option<Self> {
-        let kind = &declared.resource_type;
-        let rest = kind
-            .get(..NAMESPACE.len())
-            .filter(|start| start.eq_ignore_ascii_case(NAMESPACE))
-            .map(|_| &kind[NAMESPACE.len()..])?;
-        let kinds: Vec<&str> = rest.split('/').skip(1).collect();
-        let name = |from_end: usize| {
-            let at = declared.name.len().checked_sub(from_end)?;
-            declared.name.get(at).map(String::as_str)
-        };
-        let namespace = name(kinds.len() + 1);
-        let (topic, child) = match kinds.as_slice() {
-            [] => (None, None),
-            [kind] => (None, Some((Kind::find(kind)?, name(1)?))),
-            [topics, kind] if topics.eq_ignore_ascii_case("topics") => {
-                (name(2), Some((Kind::find(kind)?, name(1)?)))
-            }
-            _ => return None,
-        };
-        Some(Self {
-            namespace,
-            topic,
-            child,
-        })
-    }
-}
-
-/// Changes of one namespace that take effect together.
-struct Edit {
-    state: Arc<NamespaceState>,
-    next: Namespace,
-    /// Clients that were put or, with false, removed.
-    clients: Vec<(String, bool)>,
-    /// Clients before, for the events of those that go.
-    before: Arc<Namespace>,
-}
-
-impl Edit {
-    fn of(state: Arc<NamespaceState>) -> Self {
-        let before = state.resources();
-        Self {
-            next: (*before).clone(),
-            before,
-            state,
-            clients: Vec::new(),
-        }
-    }
-
-    fn put(&mut self, place: &Place<'_>, properties: Value) -> Result<(), Error> {
-        let Some((kind, name)) = place.child else {
-            if let Some(configuration) = properties.get("topicSpacesConfiguration") {
-                self.next.topic_spaces_configuration =
-                    serde_json::from_value(configuration.clone()).map_err(|error| {
-                        Error::InvalidBody(format!("topicSpacesConfiguration: {error}"))
-                    })?;
-            }
-            return Ok(());
-        };
-        let children =
-            children::of(&mut self.next, kind, place.topic).ok_or_else(|| no_topic(place.topic))?;
-        children.put(name, properties).map_err(Error::InvalidBody)?;
-        if kind == Kind::Client {
-            self.clients.push((name.to_owned(), true));
-        }
-        Ok(())
-    }
-
-    fn check(&self) -> Result<(), Error> {
-        self.next
-            .check()
-            .map_err(|error| Error::InvalidBody(error.why))
-    }
-
-    /// Puts the changes in force and tells of the clients.
-    fn commit(self, walk: &Walk<'_>) {
-        let now = walk.receipt.now;
-        self.state.replace(self.next);
-        let after = self.state.resources();
-        let Some(topic) = after.life_cycle_topic.as_deref() else {
-            return;
-        };
-        for (name, put) in &self.clients {
-            let resources = if *put { &after } else { &self.before };
-            let mut clients = resources.clients.iter();
-            let found = clients.find(|one| one.short_name().eq_ignore_ascii_case(name));
-            let Some(client) = found else { continue };
-            let change = ClientChange {
-                client,
-                created: self.state.created(name, now),
-                removed: !put,
-            };
-            let event = change.event(resources, now, &walk.app.ids);
-            if !put {
-                self.state.forget_client(name);
-            }
-            if self.state.publish(topic, vec![event], now).is_err() {
-                tracing::warn!(target: "mqttstack::azure", topic, "the life-cycle topic was not found");
-            }
-        }
-    }
-}
-
-fn no_topic(topic: Option<&str>) -> Error {
-    let topic = topic.unwrap_or_default();
-    Error::NotFound(format!("The namespace topic '{topic}' was not found."))
 }
 
 fn whole(walk: &Walk<'_>, status: u16, body: &Value) -> Answer {
@@ -442,7 +319,7 @@ fn put(
     let shown = children::of(&mut edit.next, kind, topic)
         .and_then(|children| children.get(name))
         .unwrap_or_default();
-    edit.commit(walk);
+    edit.commit(walk.receipt.now, &walk.app.ids);
     let body = object(walk.request.head.path(), kind, name, shown);
     Ok(whole(walk, if known { 200 } else { 201 }, &body))
 }
@@ -459,10 +336,10 @@ fn delete(
     let children = children::of(&mut edit.next, kind, topic).ok_or_else(|| no_topic(topic))?;
     if children.remove(name) {
         if kind == Kind::Client {
-            edit.clients.push((name.to_owned(), false));
+            edit.removed_client(name);
         }
         edit.check()?;
-        edit.commit(walk);
+        edit.commit(walk.receipt.now, &walk.app.ids);
     }
     Ok(super::answer(204, walk))
 }
