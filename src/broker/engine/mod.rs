@@ -39,7 +39,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytestring::ByteString;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use rmqtt::context::ServerContext;
 use rmqtt::shared::Entry;
 use rmqtt::types::{Id, Message as SessionMessage, Subscribe, Unsubscribe};
@@ -59,6 +59,7 @@ use super::message::{
     Transport,
 };
 use super::outbox::{Outboxes, Tag};
+use super::outlet::Outlet;
 use super::visitors::Visitors;
 use super::{RefusedSink, Settings, Sink};
 use crate::clock::Clock;
@@ -85,6 +86,7 @@ struct Core {
     /// Set when the engine is there, before anything can be published.
     crossing: OnceLock<Crossing>,
     visitors: Arc<Visitors>,
+    outlets: RwLock<Vec<Arc<dyn Outlet>>>,
     on_refused: OnceLock<RefusedSink>,
     started: Instant,
     /// Whether a task publishes the figures of `$SYS`.
@@ -179,6 +181,7 @@ impl Engine {
             writing: Writing::default(),
             crossing: OnceLock::new(),
             visitors: Arc::default(),
+            outlets: RwLock::default(),
             on_refused: OnceLock::new(),
             started: Instant::now(),
             watched: AtomicBool::new(false),
@@ -203,6 +206,10 @@ impl Engine {
 
     pub(super) fn add_dialect(&self, dialect: Arc<dyn Dialect>) {
         self.core.doors.dialects.write().push(dialect);
+    }
+
+    pub(super) fn add_outlet(&self, outlet: Arc<dyn Outlet>) {
+        self.core.outlets.write().push(outlet);
     }
 
     pub(super) fn on_refused(&self, tell: RefusedSink) {

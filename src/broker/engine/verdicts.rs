@@ -244,6 +244,12 @@ pub(super) async fn permission(
             return refuse(PublishAckReason::NotAuthorized.into(), reason, true);
         }
     }
+    if let Some(peer) = core.doors.peer(client_id) {
+        let outlets = core.outlets.read().clone();
+        for outlet in outlets {
+            outlet.room(&peer).await;
+        }
+    }
     let sender = Sender::from_custom(session.id.clone());
     let relations = routing::would_reach(context, &sender, packet).await;
     let targets = routing::waited_for(core, packet, &relations);
