@@ -98,6 +98,7 @@ async fn a_publish_above_the_highest_qos_ends_the_connection() {
     for version in [4, 5] {
         let mut client = bench.client(version).await;
         client.publish("t", "x", 2, &[]).await;
+        assert_eq!(client.subscribe("t", 2).await, 1);
         let above = client.publish_bytes("t", "x", 4, &[]);
         client.send(&above).await;
         bench
@@ -240,6 +241,22 @@ async fn a_packet_above_the_clients_own_size_ends_the_connection() {
                 "has 101 bytes, the longest allowed has 100",
             )
             .await;
+    }
+}
+
+#[tokio::test]
+async fn a_connect_above_the_clients_own_packet_size_is_refused() {
+    let bench = bounded(Limits {
+        max_packet_size: Some(100),
+        ..Limits::default()
+    })
+    .await;
+    for (version, code) in [(4, 5), (5, 0x95)] {
+        let mut connect = wire::Connect::new(version, "v-1");
+        connect.username = Some("x".repeat(100));
+        let (_, connack) = Wire::connect(bench.address, &connect).await;
+        assert_eq!(connack.code, code);
+        bench.journalled("CONNECT", code, "the longest packet allowed has 100");
     }
 }
 
