@@ -1,7 +1,7 @@
 //! The MQTT engine: rmqtt as a library. This folder alone names its types, so that it can be
 //! exchanged. `hooks.rs` is what the engine asks us, `routing.rs` how a message finds its
-//! subscribers and its journal row, `matching.rs` who they are, `crossing.rs` how it gets to their
-//! sessions, `turns.rs` how some wait for that, `takeover.rs` how a session changes hands,
+//! subscribers and its journal row, `subscriptions.rs` and `matching.rs` who they are,
+//! `crossing.rs` how it gets to their sessions, `turns.rs` how some wait for that, `takeover.rs` how a session changes hands,
 //! `registry.rs` the engine's sessions, `session.rs` one of them, `retained.rs` the retained
 //! store, `listeners.rs` the ports, `door.rs` a connection on its way to one, `opening.rs` its
 //! CONNECT, `exchange.rs`, `frame.rs` and `packets.rs` its packets, `bounds.rs` what is too much
@@ -27,6 +27,7 @@ mod registry;
 mod retained;
 mod routing;
 mod session;
+mod subscriptions;
 mod system;
 mod takeover;
 mod tenant;
@@ -51,6 +52,7 @@ use self::listeners::Listeners;
 use self::retained::RetainedStore;
 use self::routing::To;
 use self::session::Writing;
+use self::subscriptions::Subscriptions;
 use self::tenant::Scope;
 use self::verdicts::Doors;
 use super::dialect::{Dialect, Refused};
@@ -85,6 +87,7 @@ struct Core {
     writing: Writing,
     /// Set when the engine is there, before anything can be published.
     crossing: OnceLock<Crossing>,
+    subscriptions: Subscriptions,
     visitors: Arc<Visitors>,
     outlets: RwLock<Vec<Arc<dyn Outlet>>>,
     on_refused: OnceLock<RefusedSink>,
@@ -180,6 +183,7 @@ impl Engine {
             doors: Doors::default(),
             writing: Writing::default(),
             crossing: OnceLock::new(),
+            subscriptions: Subscriptions::default(),
             visitors: Arc::default(),
             outlets: RwLock::default(),
             on_refused: OnceLock::new(),
@@ -190,6 +194,7 @@ impl Engine {
         let context = ServerContext::new().busy_check_enable(false).build().await;
         retained::install(&context, &core).await;
         registry::install(&context, &core).await;
+        subscriptions::install(&context, &core).await;
         grants::install(&context, &core).await;
         session::install(&context, &core).await;
         hooks::install(&context, &core).await;

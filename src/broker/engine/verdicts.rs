@@ -251,7 +251,7 @@ pub(super) async fn permission(
         }
     }
     let sender = Sender::from_custom(session.id.clone());
-    let relations = routing::would_reach(context, &sender, packet).await;
+    let relations = routing::would_reach(core, context, &sender, packet).await;
     let targets = routing::waited_for(core, packet, &relations);
     if targets.is_empty() {
         return PublishAclResult::allow();
