@@ -146,23 +146,21 @@ pub(super) const CLOSED_BY_CALL: &str = "CloseConnection";
 
 /// The vendor's words for the end of a connection, by the beginning of the engine's. It documents
 /// none for a connection that is closed by a call: "closed by server" is assumed.
-const WORDS: [(&str, &str, &str); 9] = [
+const WORDS: [(&str, &str, &str); 7] = [
     ("Disconnect", "disconnect", "disconnected by client"),
     ("RemoteClose", "close", "closed by client"),
     ("KeepaliveTimeout", "close", "no heart"),
     ("ReadWrite", "close", "Socket IOException"),
-    ("Mqtt protocol error", "close", "invalid param"),
-    ("ProtocolError", "close", "invalid param"),
-    ("Decoding error", "close", "invalid param"),
     (CLOSED_BY_CALL, "close", "closed by server"),
     ("ByAdminKick", "close", "closed by server"),
+    ("Kicked", "close", "closed by server"),
 ];
 
-/// Action and information of a trace for a reason of the engine's. Every other reason is one that
-/// a verdict above gave.
+/// Action and information of a trace for a reason of the engine's. Every other reason is what is
+/// wrong with a packet.
 fn words(reason: &str) -> (&'static str, &'static str) {
     let known = WORDS.iter().find(|(start, ..)| reason.starts_with(start));
-    known.map_or(("close", "resource auth failed"), |(_, action, info)| {
+    known.map_or(("close", "invalid param"), |(_, action, info)| {
         (action, info)
     })
 }
@@ -183,6 +181,7 @@ impl Dialect for ApsaraMqtt {
             instance: claimed.instance().to_owned(),
             mode: Mode::Owner,
             channel: self.ids.upper_hex::<16>().to_ascii_lowercase(),
+            ending: None,
         };
         let client_id = &connect.client_id;
         session.mode = self.admit(connect, &claimed).inspect_err(|refusal| {
@@ -268,7 +267,10 @@ impl Dialect for ApsaraMqtt {
 
     fn disconnected(&self, peer: &Peer, reason: &str) {
         if let Some(session) = self.store.sessions.end(&peer.client_id) {
-            let (action, info) = words(reason);
+            let (action, info) = match session.ending {
+                Some(info) => ("close", info),
+                None => words(reason),
+            };
             self.event(&peer.client_id, &session, action, info);
         }
     }
