@@ -49,9 +49,6 @@ const NOT_AUTHORIZED: u8 = 0x87;
 /// What the product does without (documented: MQTT 5.0 overview).
 const UNAVAILABLE: &[Feature] = &[Feature::Retain, Feature::SharedSubscription];
 
-/// MQTT 5: Shared Subscriptions not supported.
-const NO_SHARED_SUBSCRIPTIONS: u8 = 0x9E;
-
 /// The dialect.
 pub(super) struct ApsaraMqtt {
     pub(super) settings: Arc<Settings>,
@@ -239,18 +236,6 @@ impl Dialect for ApsaraMqtt {
     }
 
     fn subscribe(&self, peer: &Peer, filter: &str, qos: Qos) -> SubscribeVerdict {
-        if filter.starts_with("$share/") {
-            let reason = "ApsaraMQ for MQTT does not support shared subscriptions".to_owned();
-            // Which of the two a client meets is not documented.
-            return if peer.protocol_version >= 5 {
-                SubscribeVerdict::Refuse {
-                    code: NO_SHARED_SUBSCRIPTIONS,
-                    reason,
-                }
-            } else {
-                SubscribeVerdict::Close { reason }
-            };
-        }
         if let Err(reason) = topic::parent_of_filter(filter, &self.settings) {
             return SubscribeVerdict::Close { reason };
         }
