@@ -221,6 +221,7 @@ async fn cloud(emulator: &Emulator, action: &str, parameters: Value) -> Value {
     let request = format!(
         "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
          X-TC-Action: {action}\r\nX-TC-Version: 2021-04-08\r\nX-TC-Timestamp: 1700000000\r\n\
+         X-TC-Region: ap-guangzhou\r\n\
          Connection: close\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     );
