@@ -14,6 +14,7 @@ use super::Core;
 
 struct Grants {
     ceiling: u16,
+    topic_alias_maximum: Option<u16>,
     defaults: DefaultFitter,
 }
 
@@ -49,7 +50,8 @@ impl Fitter for Grants {
     }
 
     fn max_client_topic_aliases(&self) -> u16 {
-        self.defaults.max_client_topic_aliases()
+        self.topic_alias_maximum
+            .unwrap_or_else(|| self.defaults.max_client_topic_aliases())
     }
 
     fn max_server_topic_aliases(&self) -> u16 {
@@ -61,12 +63,11 @@ struct GrantsOfClients(Arc<Core>);
 
 impl FitterManager for GrantsOfClients {
     fn create(&self, info: Arc<ConnectInfo>, id: Id, listener: ListenerConfig) -> FitterType {
-        let of_dialect = self
-            .0
-            .doors
-            .peer(&id.client_id)
-            .and_then(|peer| peer.grant.max_keep_alive);
+        let peer = self.0.doors.peer(&id.client_id);
+        let grant = peer.map(|peer| peer.grant.clone());
+        let of_dialect = grant.as_ref().and_then(|grant| grant.max_keep_alive);
         Arc::new(Grants {
+            topic_alias_maximum: grant.and_then(|grant| grant.limits.topic_alias_maximum),
             ceiling: of_dialect.map_or(listener.max_keepalive, |own| {
                 own.min(listener.max_keepalive)
             }),
