@@ -42,7 +42,7 @@ class Device:
                    "cert_deviceinfo": {"devCaFile": "", "devCertFile": "", "devPrivateKeyFile": ""}},
                   self.file)
         self.file.flush()
-        self.hub = QcloudHub(device_file=self.file.name, tls=False)
+        self.hub = QcloudHub(device_file=self.file.name, tls=False).hub
         self.hub.registerMqttCallback(
             lambda flags, code, user: self.events.put(("connected", code)),
             lambda code, user: self.events.put(("disconnected", code)),
@@ -113,7 +113,7 @@ def answer(topic, qos, payload, userdata):
 device.hub.rrpcInit(*device.names, answer)
 assert device.expect("subscribed") == 0
 told = cloud.call("PublishRRPCMessage", Payload='"asked"', **names)
-assert base64.b64decode(told.PayloadBase64) == b"asked answered", told
+assert json.loads(base64.b64decode(told.PayloadBase64)) == "asked answered", told
 
 cloud.call("UpdateDevicesEnableState", ProductId=product, DeviceNames=["s1"], Status=0)
 device.expect("disconnected")
