@@ -70,33 +70,67 @@ pub struct Grant {
 /// section 3.2.2.3).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Limits {
-    /// Maximum QoS. A PUBLISH above it ends the connection: with 0x9B in MQTT 5.
+    /// Maximum QoS. A PUBLISH above it ends the connection: with 0x9B in MQTT 5. A CONNECT whose
+    /// will is above it is refused; a subscription above it is granted up to it.
     pub max_qos: Option<Qos>,
     /// What the client may not use.
     pub unavailable: &'static [Feature],
-    /// The longest packet in bytes that the client may send; a longer one ends the connection,
-    /// with 0x95 in MQTT 5.
+    /// The longest packet in bytes that the client may send, its fixed header included; a longer
+    /// one ends the connection, with 0x95 in MQTT 5. Never above that of `broker::Settings`.
     pub max_packet_size: Option<u32>,
     /// Topic Alias Maximum; a higher alias ends the connection with 0x94.
     pub topic_alias_maximum: Option<u16>,
-    /// How many filters one SUBSCRIBE may have; a longer one is refused whole (0x80 each).
+    /// How many filters one SUBSCRIBE may have; a longer one is refused whole (3.x: 0x80 each,
+    /// 5: 0x97 each).
     pub filters_per_subscribe: Option<usize>,
+    /// How many filters the client may be subscribed to at once; one more is refused with 0x97.
+    pub filters_per_client: Option<usize>,
+    /// Whether the will is published at once when the connection ends, whatever the Will Delay
+    /// Interval.
+    pub will_delay_ignored: bool,
     /// How many messages of QoS 1 and 2 wait for the client while it is offline; the oldest go.
     pub offline_queue: Option<usize>,
+    /// How long a message waits for the client while it is offline, in seconds of the emulator's
+    /// clock, from the moment it was published.
+    pub offline_expiry_s: Option<u64>,
+    /// How what has waited is delivered once the client is there again.
+    pub offline_replay: Option<Replay>,
     /// How many messages are delivered to the client in a second; the others wait their turn.
     pub deliveries_per_second: Option<u32>,
+}
+
+impl Limits {
+    /// Whether they bear on how messages wait for the client and get to it.
+    pub(super) const fn on_delivery(&self) -> bool {
+        self.offline_queue.is_some()
+            || self.offline_expiry_s.is_some()
+            || self.offline_replay.is_some()
+            || self.deliveries_per_second.is_some()
+    }
+}
+
+/// At what pace the messages are delivered that have waited for an offline client: no more than
+/// `batch` of them in any `interval_ms` of the emulator's clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Replay {
+    /// How many at once; never less than 1.
+    pub batch: usize,
+    /// Milliseconds from one batch to the next.
+    pub interval_ms: u64,
 }
 
 /// A part of MQTT that a vendor's broker does without.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Feature {
-    /// Retained messages: a retained PUBLISH of MQTT 5 ends the connection with 0x9A.
+    /// Retained messages: a retained PUBLISH of MQTT 5 ends the connection with 0x9A, a CONNECT
+    /// with a retained will is refused. 3.x cannot be told; [`Dialect::publish`] decides there.
     Retain,
     /// Shared subscriptions: refused with 0x9E (3.x: 0x80).
     SharedSubscription,
     /// Subscription identifiers: one ends the connection with 0xA1.
     SubscriptionIdentifier,
-    /// User properties of other packets than PUBLISH: refused with 0x83.
+    /// User properties of other packets than PUBLISH (and of the will): a CONNECT is refused with
+    /// 0x83, any other ends the connection with it.
     UserPropertyOutsidePublish,
 }
 
@@ -121,6 +155,12 @@ pub enum ConnectCode {
     BadAuthenticationMethod,
     /// 3.x: 5; 5: 0x83.
     ImplementationSpecific,
+    /// 3.x: 5; 5: 0x95.
+    PacketTooLarge,
+    /// 3.x: 5; 5: 0x9A.
+    RetainNotSupported,
+    /// 3.x: 5; 5: 0x9B.
+    QosNotSupported,
 }
 
 impl ConnectCode {
@@ -137,7 +177,10 @@ impl ConnectCode {
                 Self::NotAuthorized
                 | Self::Banned
                 | Self::BadAuthenticationMethod
-                | Self::ImplementationSpecific,
+                | Self::ImplementationSpecific
+                | Self::PacketTooLarge
+                | Self::RetainNotSupported
+                | Self::QosNotSupported,
                 false,
             ) => 5,
             (Self::ImplementationSpecific, true) => 0x83,
@@ -147,8 +190,20 @@ impl ConnectCode {
             (Self::ServerUnavailable, true) => 0x88,
             (Self::Banned, true) => 0x8a,
             (Self::BadAuthenticationMethod, true) => 0x8c,
+            (Self::PacketTooLarge, true) => 0x95,
             (Self::QuotaExceeded, true) => 0x97,
+            (Self::RetainNotSupported, true) => 0x9a,
+            (Self::QosNotSupported, true) => 0x9b,
             (Self::ConnectionRateExceeded, true) => 0x9f,
+        }
+    }
+
+    /// The nearest code of an MQTT 5 DISCONNECT, which has not all of them.
+    pub const fn disconnect(self) -> u8 {
+        match self {
+            Self::ClientIdentifierNotValid | Self::BadUserNameOrPassword | Self::Banned => 0x87,
+            Self::ServerUnavailable => 0x89,
+            other => other.code(5),
         }
     }
 }
@@ -300,7 +355,8 @@ pub trait Dialect: Send + Sync {
 pub struct Refused {
     /// Whose client it is; `None` for an open one.
     pub surface: Option<Surface>,
-    /// `CONNECT`, `AUTH`, `PUBLISH` or `SUBSCRIBE`.
+    /// What the client sent, in the standard's words: `CONNECT`, `PUBLISH`, `SUBSCRIBE` ...;
+    /// `WEBSOCKET` for a frame that carries no packet.
     pub packet: &'static str,
     /// The client id.
     pub client_id: String,

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -59,6 +59,7 @@ pub struct Connect {
     /// Flags (will QoS, will retain), will properties, topic, payload.
     pub will: Option<(u8, Vec<u8>, String, String)>,
     pub username: Option<String>,
+    pub password: Option<Vec<u8>>,
 }
 
 impl Connect {
@@ -71,6 +72,7 @@ impl Connect {
             properties: vec![],
             will: None,
             username: None,
+            password: None,
         }
     }
 
@@ -90,6 +92,10 @@ impl Connect {
         if let Some(username) = &self.username {
             flags |= 0x80;
             payload.extend(text(username));
+        }
+        if let Some(password) = &self.password {
+            flags |= 0x40;
+            payload.extend(text(password));
         }
         let own = if five {
             properties(&self.properties)
@@ -150,9 +156,14 @@ impl Arrived {
     }
 }
 
+/// What bytes go over: a socket, or something around one.
+pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
 pub struct Wire {
-    pub stream: TcpStream,
-    version: u8,
+    pub stream: Box<dyn Stream>,
+    pub version: u8,
     /// PUBLISH packets that came while something else was waited for.
     inbox: VecDeque<(u8, Vec<u8>)>,
 }
@@ -171,8 +182,13 @@ impl Wire {
     }
 
     pub async fn connect(address: SocketAddr, connect: &Connect) -> (Self, Connack) {
+        let stream = TcpStream::connect(address).await.unwrap();
+        Self::connect_over(stream, connect).await
+    }
+
+    pub async fn connect_over(stream: impl Stream + 'static, connect: &Connect) -> (Self, Connack) {
         let mut wire = Self {
-            stream: TcpStream::connect(address).await.unwrap(),
+            stream: Box::new(stream),
             version: connect.version,
             inbox: VecDeque::new(),
         };

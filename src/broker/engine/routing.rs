@@ -14,9 +14,9 @@ use rmqtt::types::{From as Sender, Id, Publish, SubRelations, SubscriptionOption
 use super::super::message::{
     Delivery, DeliveryOutcome, Message, Origin, Publication, Published, Qos,
 };
-use super::super::outbox::Outbox;
+use super::super::outbox::{Outbox, Tag};
 use super::tenant::Scope;
-use super::{Core, convert, matching, record, tenant};
+use super::{Core, convert, matching, record, tenant, turns};
 use crate::exchange::Refusal;
 
 /// Who a publish from inside the process is for.
@@ -51,7 +51,7 @@ pub(super) async fn publish(
             if let Some(scope) = scope {
                 packet.topic = scope.topic(&packet.topic);
             }
-            matching::matches(context, &sender, &packet.topic).await
+            matching::matches(core, context, &sender, &packet.topic).await
         }
     };
     core.outboxes
@@ -65,6 +65,14 @@ pub(super) async fn publish(
 /// machine's time, whatever the emulator's clock says.
 fn engine_time() -> i64 {
     rmqtt::utils::timestamp_millis()
+}
+
+/// Gives a message that has waited the age that it has on the emulator's clock.
+pub(super) fn set_age(outbox: &Outbox, packet: &mut Publish) {
+    if let Some(age) = packet.delay_interval.and_then(|tag| outbox.age(tag)) {
+        let age = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
+        packet.create_time = Some(engine_time().saturating_sub(age));
+    }
 }
 
 /// The outboxes that a publish of this quality of service must wait for.
@@ -91,11 +99,14 @@ tokio::task_local! {
 
 /// Whom a client's publish would go to now; no shared group's turn is taken by asking.
 pub(super) async fn would_reach(
+    core: &Core,
     context: &ServerContext,
     sender: &Sender,
     packet: &Publish,
 ) -> SubRelations {
-    LOOKING.scope((), meant_for(context, sender, packet)).await
+    LOOKING
+        .scope((), meant_for(core, context, sender, packet))
+        .await
 }
 
 /// Whether the subscribers are only looked up: see [`would_reach`].
@@ -106,13 +117,14 @@ pub(super) fn only_looking() -> bool {
 /// Who a client's publish is meant for: the one client that its dialect named, else whoever is
 /// subscribed.
 pub(super) async fn meant_for(
+    core: &Core,
     context: &ServerContext,
     sender: &Sender,
     packet: &Publish,
 ) -> SubRelations {
     match &packet.target_clientid {
         Some(target) => direct(context, packet, target).await,
-        None => matching::matches(context, sender, &packet.topic).await,
+        None => matching::matches(core, context, sender, &packet.topic).await,
     }
 }
 
@@ -175,13 +187,22 @@ pub(super) fn route(
         packet.delay_interval = Some(tag);
         for (relation, (outbox, index)) in pass {
             outbox.queue(tag, message.clone(), index);
+            if !outbox.is_connected() {
+                turns::trim(core, &outbox, &turns::limits(core, &outbox.client_id));
+            }
             if let Err(reason) = crossing.deliver(sender, &packet, relation) {
-                core.totals.messages_dropped.fetch_add(1, Ordering::Relaxed);
-                outbox.dropped(tag, DeliveryOutcome::Dropped, reason);
+                give_up(core, &outbox, tag, reason);
             }
         }
     }
     (message, matched)
+}
+
+/// Gives up a delivery that was to be written.
+pub(super) fn give_up(core: &Core, outbox: &Outbox, tag: Tag, reason: &str) {
+    if outbox.dropped(tag, DeliveryOutcome::Dropped, reason) {
+        core.totals.messages_dropped.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 /// The journal row of a message that the vendor's own service takes and nobody else gets.
@@ -221,6 +242,19 @@ fn lost_offline(core: &Core, outbox: &Outbox, client_id: &str, qos: Qos) -> Opti
         .then_some("the client is offline, and its vendor keeps no message of this QoS for it")
 }
 
+/// How many deliveries may wait for a client before one more is given up.
+fn room(core: &Core, outbox: &Outbox, qos: Qos) -> usize {
+    let oldest_goes = qos != Qos::AtMostOnce
+        && !outbox.is_connected()
+        && turns::limits(core, &outbox.client_id)
+            .offline_queue
+            .is_some();
+    if oldest_goes {
+        return usize::MAX;
+    }
+    core.outboxes.limit()
+}
+
 /// The rows of a message's deliveries, and the outbox with the index of its row for each one
 /// that goes on; takes those out of `relations` that must be given up at once.
 fn rows(
@@ -235,7 +269,7 @@ fn rows(
         let outbox = core.outboxes.of(client_id);
         let qos = effective_qos(packet, options);
         let full = outbox
-            .full(qos, core.outboxes.limit())
+            .full(qos, room(core, &outbox, qos))
             .or_else(|| lost_offline(core, &outbox, client_id, qos));
         deliveries.push(Delivery {
             client_id: client_id.to_string(),

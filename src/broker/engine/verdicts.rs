@@ -17,13 +17,13 @@ use rmqtt::types::{
 };
 
 use super::super::dialect::{
-    Connect, Dialect, Grant, Peer, Publish as PublishQuestion, PublishVerdict, Refused,
+    Connect, Dialect, Feature, Grant, Peer, Publish as PublishQuestion, PublishVerdict, Refused,
     SubscribeVerdict,
 };
-use super::super::message::Publication;
+use super::super::message::{Publication, Qos};
 use super::super::outbox::ConnectionKey;
 use super::routing::To;
-use super::{Core, convert, routing, tenant};
+use super::{Core, admission, convert, routing, tenant};
 
 /// The topic under which a message that goes to nobody passes the engine: no client can publish
 /// to a name with U+0000.
@@ -158,6 +158,7 @@ pub(super) fn publish(
         PublishVerdict::Withhold { reason } => {
             let code = PublishAckReason::UnspecifiedError.into();
             refused_publish(core, &peer, packet, code, reason);
+            withhold(core, &session.id, packet);
         }
         PublishVerdict::Close { reason } => {
             let code = PublishAckReason::NotAuthorized.into();
@@ -180,6 +181,13 @@ pub(super) fn publish(
             .insert(client_id.clone(), verdict);
     }
     Some(changed)
+}
+
+/// Keeps the engine's acknowledgement of a packet from its client.
+fn withhold(core: &Core, id: &Id, packet: &Publish) {
+    if let Some((packet_id, visit)) = packet.packet_id.zip(admission::visit(core, id)) {
+        visit.withhold(packet_id.get());
+    }
 }
 
 fn refused_publish(core: &Core, peer: &Peer, packet: &Publish, code: u8, reason: &str) {
@@ -243,7 +251,7 @@ pub(super) async fn permission(
         }
     }
     let sender = Sender::from_custom(session.id.clone());
-    let relations = routing::would_reach(context, &sender, packet).await;
+    let relations = routing::would_reach(core, context, &sender, packet).await;
     let targets = routing::waited_for(core, packet, &relations);
     if targets.is_empty() {
         return PublishAclResult::allow();
@@ -284,13 +292,27 @@ pub(super) async fn subscribe(
         None => bare.to_string(),
     };
     let asked = convert::qos(subscribe.opts.qos());
+    let shared = subscribe.opts.shared_group().is_some();
+    let unavailable = &peer.grant.limits.unavailable;
     let verdict = match core.doors.dialect(&peer) {
+        _ if shared && unavailable.contains(&Feature::SharedSubscription) => {
+            SubscribeVerdict::Refuse {
+                code: SubscribeAckReason::SharedSubscriptionNotSupported.into(),
+                reason: "shared subscriptions are not available".into(),
+            }
+        }
         Some(dialect) => dialect.subscribe(&peer, &filter, asked),
         None => open_subscribe(core, &bare, asked),
     };
     let (code, reason, close) = match verdict {
+        SubscribeVerdict::Allow(_) if has_its_filters(core, &peer, subscribe) => (
+            SubscribeAckReason::QuotaExceeded.into(),
+            "the client is subscribed to as many filters as it may be".to_owned(),
+            false,
+        ),
         SubscribeVerdict::Allow(granted) => {
-            let granted = convert::engine_qos(granted.min(asked));
+            let highest = peer.grant.limits.max_qos.unwrap_or(Qos::ExactlyOnce);
+            let granted = convert::engine_qos(granted.min(asked).min(highest));
             return Some(SubscribeReturn::new_success(granted, None));
         }
         SubscribeVerdict::Refuse { code, reason } => (code, reason, false),
@@ -314,7 +336,24 @@ pub(super) async fn subscribe(
     Some(SubscribeReturn::new_failure(code))
 }
 
-fn open_subscribe(core: &Core, filter: &str, qos: super::Qos) -> SubscribeVerdict {
+/// Whether a client has as many filters as it may have, and this is a new one.
+fn has_its_filters(core: &Core, peer: &Peer, subscribe: &Subscribe) -> bool {
+    let Some(limit) = peer.grant.limits.filters_per_client else {
+        return false;
+    };
+    let order = core.order.lock();
+    let own = order.keys().filter(|(owner, _)| **owner == *peer.client_id);
+    let mut count = 0;
+    for (_, filter) in own {
+        if *filter == subscribe.topic_filter {
+            return false;
+        }
+        count += 1;
+    }
+    count >= limit
+}
+
+fn open_subscribe(core: &Core, filter: &str, qos: Qos) -> SubscribeVerdict {
     let denied = core
         .denied
         .subscribe

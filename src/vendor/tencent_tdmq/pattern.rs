@@ -2,9 +2,10 @@
 //! `${ClientId}` that stand for the asking client's own names. A variable's value is always
 //! taken literally: a client that calls itself `*` gains nothing.
 //!
-//! Spring expressions (`${clientId.substring(4)}`) are not evaluated: such a pattern matches
-//! nothing. That `*` also crosses `/`, and that a resource may be an MQTT topic filter, is
-//! assumed.
+//! Of Spring expressions `substring` is evaluated (`${clientId.substring(4)}`,
+//! `${username.substring(0, 4)}`); a pattern with any other matches nothing, and so does one
+//! whose substring is out of range (the expression would fail). That `*` also crosses `/`, and
+//! that a resource may be an MQTT topic filter, is assumed.
 
 use regex::Regex;
 
@@ -23,10 +24,32 @@ pub(super) struct Names<'a> {
 }
 
 impl<'a> Names<'a> {
+    /// The value of a variable, or of `substring` of one.
+    fn evaluate(self, expression: &str) -> Option<String> {
+        let Some((name, bounds)) = expression.split_once(".substring(") else {
+            return self.value(expression).map(str::to_owned);
+        };
+        let value = self.value(name)?;
+        let bounds = bounds.strip_suffix(')')?;
+        let (from, to) = match bounds.split_once(',') {
+            Some((from, to)) => (from, Some(to)),
+            None => (bounds, None),
+        };
+        // Java counts UTF-16 units.
+        let units: Vec<u16> = value.encode_utf16().collect();
+        let from: usize = from.trim().parse().ok()?;
+        let to = match to {
+            Some(to) => to.trim().parse().ok()?,
+            None => units.len(),
+        };
+        String::from_utf16(units.get(from..to)?).ok()
+    }
+
+    /// Expressions spell the variables with a small letter, as the page's example does.
     fn value(self, name: &str) -> Option<&'a str> {
         match name {
-            "Username" => self.username,
-            "ClientId" => Some(self.client_id),
+            "Username" | "username" => self.username,
+            "ClientId" | "clientId" => Some(self.client_id),
             _ => {
                 let field = name.strip_prefix("Certificate.Subject.")?;
                 self.certificate?.field(field)
@@ -48,14 +71,14 @@ enum Piece {
 pub(super) struct Pattern(Vec<Piece>);
 
 impl Pattern {
-    /// Fills in the variables; `None` where one has no value or is an expression.
+    /// Fills in the variables; `None` where one has no value.
     pub(super) fn parse(text: &str, names: Names<'_>) -> Option<Self> {
         let mut pieces = Vec::new();
         let mut rest = text;
         while let Some(start) = rest.find("${") {
             let end = rest[start..].find('}')? + start;
             pieces.push(Piece::Written(rest[..start].to_owned()));
-            pieces.push(Piece::Value(names.value(&rest[start + 2..end])?.to_owned()));
+            pieces.push(Piece::Value(names.evaluate(&rest[start + 2..end])?));
             rest = &rest[end + 1..];
         }
         pieces.push(Piece::Written(rest.to_owned()));
@@ -64,20 +87,56 @@ impl Pattern {
 
     /// Whether the whole text matches, `*` standing for any characters.
     pub(super) fn matches(&self, text: &str) -> bool {
-        self.regex(|written| {
-            written
-                .split('*')
-                .map(regex::escape)
-                .collect::<Vec<_>>()
-                .join(".*")
-        })
-        .is_some_and(|regex| regex.is_match(text))
+        match &*self.between_stars() {
+            [] => text.is_empty(),
+            [only] => text == only,
+            [first, middle @ .., last] => {
+                let Some(mut rest) = text.strip_prefix(&**first) else {
+                    return false;
+                };
+                for part in middle {
+                    let Some((_, behind)) = rest.split_once(&**part) else {
+                        return false;
+                    };
+                    rest = behind;
+                }
+                rest.ends_with(&**last)
+            }
+        }
+    }
+
+    /// What stands before, between and behind the stars.
+    fn between_stars(&self) -> Vec<String> {
+        let mut parts = Vec::new();
+        let mut part = String::new();
+        for piece in &self.0 {
+            match piece {
+                Piece::Value(text) => part.push_str(text),
+                Piece::Written(text) => {
+                    let mut written = text.split('*');
+                    part.push_str(written.next().unwrap_or_default());
+                    for next in written {
+                        parts.push(std::mem::replace(&mut part, next.to_owned()));
+                    }
+                }
+            }
+        }
+        parts.push(part);
+        parts
     }
 
     /// Whether the whole text matches what is written as a regular expression.
     pub(super) fn matches_as_regex(&self, text: &str) -> bool {
-        self.regex(ToOwned::to_owned)
-            .is_some_and(|regex| regex.is_match(text))
+        let body: String = self
+            .0
+            .iter()
+            .map(|piece| match piece {
+                Piece::Written(text) => text.clone(),
+                Piece::Value(text) => regex::escape(text),
+            })
+            .collect();
+        let regex = Regex::new(&format!("(?s)^(?:{body})$"));
+        regex.is_ok_and(|regex| regex.is_match(text))
     }
 
     /// Whether the text is within the pattern read as an MQTT topic filter.
@@ -91,18 +150,6 @@ impl Pattern {
         }
         filter.contains(['+', '#'])
             && TopicFilter::parse(filter).is_ok_and(|filter| filter.matches(topic))
-    }
-
-    fn regex(&self, written: impl Fn(&str) -> String) -> Option<Regex> {
-        let body: String = self
-            .0
-            .iter()
-            .map(|piece| match piece {
-                Piece::Written(text) => written(text),
-                Piece::Value(text) => regex::escape(text),
-            })
-            .collect();
-        Regex::new(&format!("(?s)^(?:{body})$")).ok()
     }
 }
 
@@ -128,6 +175,8 @@ mod tests {
         assert!(!matches("home/room1/*", "home/room2/a"));
         assert!(!matches("a.c", "abc"));
         assert!(!matches("sensor", "sensor1"));
+        assert!(matches("*", "") && matches("**", "a") && matches("a*a*a", "aaa"));
+        assert!(!matches("a*a", "a") && !matches("a*b*b", "ab") && !matches("", "a"));
     }
 
     #[test]
@@ -136,8 +185,31 @@ mod tests {
         assert!(!matches("home/${ClientId}/*", "home/devX1/x"));
         assert!(matches("${Username}", "user0"));
         assert!(!matches("${Certificate.Subject.CommonName}", ""));
-        assert!(!matches("${clientId.substring(4)}", "1"));
         assert!(!matches("a${ClientId", "a${ClientId"));
+    }
+
+    #[test]
+    fn a_substring_is_javas_and_no_other_expression_is_evaluated() {
+        assert!(matches("home/${clientId.substring(4)}", "home/1"));
+        assert!(matches("${ClientId.substring(0, 3)}/*", "dev/x"));
+        assert!(matches("${username.substring(5)}", ""));
+        for never in [
+            "${clientId.substring(7)}",
+            "${clientId.substring(3, 2)}",
+            "${clientId.substring(-1)}",
+            "${clientId.substring()}",
+            "${clientId.substring(1}",
+            "${clientId.toUpperCase()}",
+            "${nobody.substring(0)}",
+        ] {
+            assert!(!matches(never, "") && !matches(never, "*"), "{never}");
+        }
+        let names = Names {
+            client_id: "值a*",
+            ..NAMES
+        };
+        let pattern = Pattern::parse("${clientId.substring(1)}", names).unwrap();
+        assert!(pattern.matches("a*") && !pattern.matches("ab"));
     }
 
     #[test]
