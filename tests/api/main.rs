@@ -7,6 +7,7 @@
     reason = "a test that cannot go on fails, and nothing here is a library"
 )]
 
+mod accounting;
 mod admin;
 mod aliyun;
 mod aliyun_mqtt;
