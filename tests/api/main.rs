@@ -12,6 +12,7 @@ mod admin;
 mod aliyun;
 mod aliyun_mqtt;
 mod broker;
+mod certificates;
 mod clock;
 mod concurrency;
 mod config;
