@@ -4,8 +4,10 @@
 //! Any server name gets a certificate, so that a client which resolves a vendor's real host name
 //! to this program needs no more than trust in [`Authority::ca_pem`]. Client certificates are
 //! asked for and taken as they are (`tls/client.rs`): whether one is good is for the vendor to say.
+//! Configured files can take the place of both (`tls/files.rs`).
 
 mod client;
+mod files;
 
 use std::collections::HashMap;
 use std::fs;
@@ -22,7 +24,7 @@ use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert, ServerConfig};
-use rustls::sign::{CertifiedKey, SigningKey};
+use rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -54,6 +56,15 @@ pub struct Settings {
     /// Further host names and IP addresses for clients that send no server name (which is every
     /// client that connects to an IP address), besides localhost and the loopback addresses.
     pub names: Vec<String>,
+    /// A PEM file with the certificate chain, the server's own first, that all secure listeners
+    /// show in place of the local authority's certificates; `key` goes with it.
+    pub certificate: Option<PathBuf>,
+    /// A PEM file with the private key of `certificate`.
+    pub key: Option<PathBuf>,
+    /// PEM files with the authorities whose client certificates are taken. With any, a
+    /// certificate from elsewhere, or one that has expired, ends the handshake; a client needs
+    /// none. Without, every certificate is taken, and the vendors judge it.
+    pub client_ca: Vec<PathBuf>,
 }
 
 /// Why there is no certificate authority.
@@ -74,6 +85,14 @@ pub enum Error {
     Stored {
         /// The directory.
         dir: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A configured file cannot be used.
+    #[error("tls.{name}: {problem}")]
+    Configured {
+        /// The setting.
+        name: &'static str,
         /// What is wrong.
         problem: String,
     },
@@ -111,13 +130,18 @@ impl Authority {
         };
         let provider = Arc::new(ring::default_provider());
         let ca_pem = root.pem.clone();
-        let leaves = Arc::new(Leaves::new(root, &provider, &settings.names)?);
+        let shown: Arc<dyn ResolvesServerCert> = match files::server(settings, &provider)? {
+            Some(pair) => Arc::new(SingleCertAndKey::from(pair)),
+            None => Arc::new(Leaves::new(root, &provider, &settings.names)?),
+        };
+        let taken = files::clients(settings, &provider)?
+            .unwrap_or_else(|| Arc::new(AnyClient::new(&provider)));
         let config = |alpn: &[&[u8]]| {
             let mut config = ServerConfig::builder_with_provider(Arc::clone(&provider))
                 .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
                 .map_err(|error| Error::Issue(error.to_string()))?
-                .with_client_cert_verifier(Arc::new(AnyClient::new(&provider)))
-                .with_cert_resolver(Arc::clone(&leaves) as Arc<dyn ResolvesServerCert>);
+                .with_client_cert_verifier(Arc::clone(&taken))
+                .with_cert_resolver(Arc::clone(&shown));
             config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
             Ok(Arc::new(config))
         };

@@ -3,26 +3,31 @@
 //! subscriber is too slow (`wait_for_room`). No engine types here.
 
 mod offline;
+mod outboxes;
 mod waiting;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use bytestring::ByteString;
 use jiff::Timestamp;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 use tokio::sync::Notify;
-use tokio::time::Instant;
 
+pub(super) use self::outboxes::Outboxes;
 use self::waiting::{Row, Waiting};
 use super::message::{DeliveryOutcome, Message, Qos};
 use crate::clock::Clock;
-use crate::exchange::Refusal;
 
 /// Names one message inside the engine, from its routing until its last delivery ends.
 pub(super) type Tag = u32;
+
+/// Set in the tag of a retained message as the engine sends it after a subscribe.
+pub(super) const RETAINED: Tag = 1 << 31;
+
+/// Why a delivery is given up that comes too late.
+pub(super) const SESSION_OVER: &str = "the client's session has ended";
 
 /// How many times the usual limit a client's queue may hold while its own publish waits.
 const PUBLISHING_SLACK: usize = 4;
@@ -34,14 +39,14 @@ pub(super) struct ConnectionKey(pub Option<std::net::SocketAddr>, pub i64);
 #[derive(Default)]
 struct State {
     waiting: Waiting,
-    /// What was given up here while others still hold its packet: it must not be written.
-    given_up: HashSet<Tag>,
     unacknowledged: HashMap<Tag, Row>,
     connection: Option<ConnectionKey>,
     connected_at: Option<Timestamp>,
     /// Set while this client's own publish waits for others: nobody waits for it then, so that
     /// two clients that publish to each other cannot block each other.
     publishing: bool,
+    /// Set once the session is over.
+    closed: bool,
 }
 
 /// Counters of one client.
@@ -73,7 +78,7 @@ impl Outbox {
     }
 
     /// A connection of this client was accepted.
-    pub(super) fn connected(&self, key: ConnectionKey) {
+    fn connected(&self, key: ConnectionKey) {
         let mut state = self.state.lock();
         state.connection = Some(key);
         state.connected_at = Some(self.clock.now());
@@ -94,7 +99,7 @@ impl Outbox {
     }
 
     /// Whether another connection than this one is the client's current one.
-    pub(super) fn connected_elsewhere(&self, key: &ConnectionKey) -> bool {
+    fn connected_elsewhere(&self, key: &ConnectionKey) -> bool {
         let state = self.state.lock();
         state
             .connection
@@ -146,10 +151,18 @@ impl Outbox {
         }
     }
 
-    /// Enters a delivery that is about to be handed to the engine.
-    pub(super) fn queue(&self, tag: Tag, message: Arc<Message>, index: usize) {
+    /// Enters a delivery that is about to be handed to the engine; false if the session has ended
+    /// meanwhile.
+    pub(super) fn queue(&self, tag: Tag, message: Arc<Message>, index: usize) -> bool {
         let row = Row::new(message, index);
-        self.state.lock().waiting.insert(tag, row);
+        let mut state = self.state.lock();
+        if state.closed {
+            self.tally.dropped.fetch_add(1, Ordering::Relaxed);
+            self.write(&row, DeliveryOutcome::Dropped, Some(SESSION_OVER));
+            return false;
+        }
+        state.waiting.insert(tag, row);
+        true
     }
 
     /// A delivery is being written. False if it was not waiting: a second try of one that was
@@ -231,11 +244,16 @@ impl Outbox {
             .is_some_and(|expiry| expiry > 0 && age >= i64::from(expiry))
     }
 
-    /// Gives up everything: the session is over.
+    /// Gives up everything, and whatever comes from now on: the session is over.
+    pub(super) fn close(&self, reason: &str) -> usize {
+        self.state.lock().closed = true;
+        self.abandon(reason)
+    }
+
+    /// Gives up everything so far.
     pub(super) fn abandon(&self, reason: &str) -> usize {
         let rows: Vec<Row> = {
             let mut state = self.state.lock();
-            state.given_up.clear();
             let waiting = std::mem::take(&mut state.waiting);
             let unacknowledged = std::mem::take(&mut state.unacknowledged);
             waiting
@@ -260,112 +278,6 @@ impl Outbox {
             delivery.reason = reason.map(ToOwned::to_owned);
             delivery.time = self.clock.now();
         }
-    }
-}
-
-/// The outboxes of all clients.
-pub(super) struct Outboxes {
-    clock: Clock,
-    limit: usize,
-    wait: Duration,
-    boxes: RwLock<HashMap<ByteString, Arc<Outbox>>>,
-}
-
-impl Outboxes {
-    pub(super) fn new(clock: Clock, limit: usize, wait: Duration) -> Self {
-        Self {
-            clock,
-            limit: limit.max(1),
-            wait,
-            boxes: RwLock::default(),
-        }
-    }
-
-    pub(super) fn limit(&self) -> usize {
-        self.limit
-    }
-
-    /// The outbox of a client id, made on first use.
-    pub(super) fn of(&self, client_id: &ByteString) -> Arc<Outbox> {
-        if let Some(found) = self.find(client_id) {
-            return found;
-        }
-        self.boxes
-            .write()
-            .entry(client_id.clone())
-            .or_insert_with(|| Arc::new(Outbox::new(client_id.clone(), self.clock.clone())))
-            .clone()
-    }
-
-    pub(super) fn find(&self, client_id: &str) -> Option<Arc<Outbox>> {
-        self.boxes.read().get(client_id).cloned()
-    }
-
-    /// How many clients have a session, and how many of them are connected.
-    pub(super) fn clients(&self) -> (usize, usize) {
-        let boxes = self.boxes.read();
-        let connected = boxes
-            .values()
-            .filter(|outbox| outbox.state.lock().connection.is_some());
-        (boxes.len(), connected.count())
-    }
-
-    /// Forgets a client whose session is over.
-    pub(super) fn remove(&self, client_id: &str) -> Option<Arc<Outbox>> {
-        self.boxes.write().remove(client_id)
-    }
-
-    /// Waits until every target has room, for the configured time at most. `publisher` is the
-    /// publishing MQTT client, if it is one: it never waits for itself.
-    pub(super) async fn wait_for_room(
-        &self,
-        targets: &[Arc<Outbox>],
-        publisher: Option<&Arc<Outbox>>,
-    ) -> Result<(), Refusal> {
-        let full = |target: &&Arc<Outbox>| {
-            !publisher.is_some_and(|own| Arc::ptr_eq(own, target)) && !target.has_room(self.limit)
-        };
-        if !targets.iter().any(|target| full(&target)) {
-            return Ok(());
-        }
-        let _publishing = publisher.map(Publishing::begin);
-        let deadline = Instant::now() + self.wait;
-        for target in targets {
-            loop {
-                let room = target.room.notified();
-                tokio::pin!(room);
-                // Registered before the check, so that a wake between the two is not lost.
-                room.as_mut().enable();
-                if !full(&target) {
-                    break;
-                }
-                if tokio::time::timeout_at(deadline, room).await.is_err() {
-                    return Err(Refusal::Overloaded {
-                        client_id: target.client_id.to_string(),
-                        waited_ms: u64::try_from(self.wait.as_millis()).unwrap_or(u64::MAX),
-                    });
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Marks a client as waiting in its own publish for as long as this lives.
-struct Publishing(Arc<Outbox>);
-
-impl Publishing {
-    fn begin(outbox: &Arc<Outbox>) -> Self {
-        outbox.state.lock().publishing = true;
-        // Whoever waits for this client need not any more.
-        outbox.room.notify_waiters();
-        Self(outbox.clone())
-    }
-}
-
-impl Drop for Publishing {
-    fn drop(&mut self) {
-        self.0.state.lock().publishing = false;
     }
 }
 

@@ -55,7 +55,10 @@ pub enum StartError {
     Vendor(#[from] SettingsError),
     /// The local certificate authority could not be made, read or kept.
     #[error("--data-dir: {0}")]
-    Authority(#[from] tls::Error),
+    Authority(tls::Error),
+    /// A configured certificate or key cannot be used.
+    #[error("{0}")]
+    Certificates(tls::Error),
     /// The ready file could not be written.
     #[error("--ready-file: cannot write {}: {source}", path.display())]
     ReadyFile {
@@ -129,7 +132,12 @@ impl Emulator {
             config.tencent_tdmq.clone(),
             config.tencent_cloud.clone(),
         )?;
-        let authority = Authority::open(&config.tls, config.data_dir.as_deref())?;
+        let authority = Authority::open(&config.tls, config.data_dir.as_deref()).map_err(
+            |error| match error {
+                tls::Error::Configured { .. } => StartError::Certificates(error),
+                other => StartError::Authority(other),
+            },
+        )?;
         let mut addresses = Addresses::default();
         let http = Http::bind(&config, authority.https(), &mut addresses).await?;
         let app = rooms::build(&config).await;

@@ -75,9 +75,66 @@ fn a_directory_that_cannot_be_used_is_named() {
 fn a_name_that_no_certificate_can_hold_is_refused() {
     let settings = Settings {
         names: vec!["größe.test".to_owned()],
+        ..Settings::default()
     };
     let error = Authority::open(&settings, None).unwrap_err().to_string();
     assert!(error.contains("größe.test"), "{error}");
+}
+
+/// A certificate and its key in files of this name.
+fn pair(dir: &Path, name: &str) -> (PathBuf, PathBuf) {
+    let made = rcgen::generate_simple_self_signed(vec!["server.test".into()]).unwrap();
+    let certificate = dir.join(format!("{name}.pem"));
+    let key = dir.join(format!("{name}.key"));
+    fs::write(&certificate, made.cert.pem()).unwrap();
+    fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    (certificate, key)
+}
+
+#[test]
+fn a_configured_file_that_cannot_be_used_is_named_with_its_setting() {
+    let dir = tempfile::tempdir().unwrap();
+    let (certificate, key) = pair(dir.path(), "one");
+    let (_, other_key) = pair(dir.path(), "two");
+    let missing = dir.path().join("missing.pem");
+    let error = |certificate: Option<&PathBuf>, key: Option<&PathBuf>, ca: &[&PathBuf]| {
+        let settings = Settings {
+            certificate: certificate.cloned(),
+            key: key.cloned(),
+            client_ca: ca.iter().copied().cloned().collect(),
+            ..Settings::default()
+        };
+        let opened = Authority::open(&settings, None);
+        opened.map(|_| ()).map_err(|error| error.to_string())
+    };
+    let says = |result: Result<(), String>, words: &str| {
+        let error = result.unwrap_err();
+        assert!(error.contains(words), "{error}");
+    };
+    error(Some(&certificate), Some(&key), &[&certificate]).unwrap();
+    says(error(Some(&certificate), None, &[]), "tls.key: is missing");
+    says(error(None, Some(&key), &[]), "tls.certificate: is missing");
+    says(
+        error(Some(&missing), Some(&key), &[]),
+        "tls.certificate: cannot read",
+    );
+    says(
+        error(Some(&certificate), Some(&missing), &[]),
+        "tls.key: cannot read",
+    );
+    says(
+        error(Some(&key), Some(&key), &[]),
+        "one.key holds no certificate in PEM",
+    );
+    says(
+        error(Some(&certificate), Some(&certificate), &[]),
+        "one.pem holds no private key in PEM",
+    );
+    says(
+        error(Some(&certificate), Some(&other_key), &[]),
+        "tls.key: is not the key of",
+    );
+    says(error(None, None, &[&missing]), "tls.client_ca: cannot read");
 }
 
 #[test]

@@ -7,10 +7,12 @@
     reason = "a test that cannot go on fails, and nothing here is a library"
 )]
 
+mod accounting;
 mod admin;
 mod aliyun;
 mod aliyun_mqtt;
 mod broker;
+mod certificates;
 mod clock;
 mod concurrency;
 mod config;

@@ -9,7 +9,7 @@ use parking_lot::{Mutex, RwLock};
 use rmqtt::shared::DefaultShared;
 use rmqtt::types::{ClientId, From as Sender, Message as SessionMessage, Publish, SubRelation};
 
-use super::super::outbox::Outbox;
+use super::super::outbox::{Outbox, SESSION_OVER};
 use super::turns::{self, Step, Turns};
 use super::{Core, routing};
 
@@ -85,7 +85,7 @@ impl Crossing {
         };
         session
             .unbounded_send(SessionMessage::Forward(sender, packet))
-            .map_err(|_| "the client's session has ended")
+            .map_err(|_| SESSION_OVER)
     }
 
     /// A takeover begins: nothing is sent any more, and nothing is on its way.
@@ -244,7 +244,7 @@ impl Crossing {
 fn give_up(core: &Core, outbox: Option<&Outbox>, left: VecDeque<(Sender, Publish)>) {
     for (_, packet) in left {
         if let (Some(tag), Some(outbox)) = (packet.delay_interval, outbox) {
-            routing::give_up(core, outbox, tag, "the client's session has ended");
+            routing::give_up(core, outbox, tag, SESSION_OVER);
         }
     }
 }

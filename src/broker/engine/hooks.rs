@@ -16,7 +16,7 @@ use rmqtt::types::{From as Sender, Publish, Reason, SharedGroup, Subscribe, To};
 
 use super::super::SYSTEM_PREFIX;
 use super::super::message::{Delivery, DeliveryOutcome, Qos};
-use super::super::outbox::Tag;
+use super::super::outbox::{Outbox, Tag};
 use super::tenant::Scope;
 use super::{Core, admission, convert, subscriptions, system, tenant, verdicts};
 
@@ -137,11 +137,9 @@ impl Hooks {
                 self.core.order.lock().remove(&key);
             }
             Parameter::MessageAcked(session, _, publish) => {
-                if let Some(tag) = publish.delay_interval {
-                    self.core
-                        .outboxes
-                        .of(&session.id.client_id)
-                        .acknowledged(tag);
+                let outbox = self.core.outboxes.find(&session.id.client_id);
+                if let Some((tag, outbox)) = publish.delay_interval.zip(outbox) {
+                    outbox.acknowledged(tag);
                 }
             }
             Parameter::MessageDropped(to, sender, publish, reason) => {
@@ -184,8 +182,8 @@ impl Hooks {
 
     fn connected(&self, session: &Session) {
         self.core.totals.connects.fetch_add(1, Ordering::Relaxed);
-        let outbox = self.core.outboxes.of(&session.id.client_id);
-        outbox.connected(verdicts::connection_key(&session.id));
+        let key = verdicts::connection_key(&session.id);
+        self.core.outboxes.connected(&session.id.client_id, key);
         self.stir(session);
         verdicts::notify(&self.core, &session.id, |dialect, peer| {
             dialect.connected(peer);
@@ -212,15 +210,11 @@ impl Hooks {
 
     fn terminated(&self, session: &Session, reason: &Reason) {
         let client_id = &session.id.client_id;
-        let Some(outbox) = self.core.outboxes.find(client_id) else {
+        let key = verdicts::connection_key(&session.id);
+        let Some(outbox) = self.core.outboxes.remove(client_id, &key) else {
             return;
         };
-        // A newer connection of the same client id owns the outbox now.
-        if outbox.connected_elsewhere(&verdicts::connection_key(&session.id)) {
-            return;
-        }
-        self.core.outboxes.remove(client_id);
-        let count = outbox.abandon(&format!("the session ended: {reason}"));
+        let count = outbox.close(&format!("the session ended: {reason}"));
         self.core
             .totals
             .messages_dropped
@@ -230,7 +224,7 @@ impl Hooks {
         }
         self.forget_subscriptions(client_id);
         self.core.doors.forget(&session.id);
-        self.core.writing.forget(client_id);
+        self.core.writing.forget(&session.id);
     }
 
     fn forget_subscriptions(&self, client_id: &ByteString) {
@@ -288,27 +282,25 @@ impl Hooks {
     }
 
     fn delivered(&self, session: &Session, sender: &Sender, publish: &Publish) {
-        let Some(tag) = publish.delay_interval else {
+        let outbox = self.core.outboxes.find(&session.id.client_id);
+        let Some((tag, outbox)) = publish.delay_interval.zip(outbox) else {
             return;
         };
         let qos = convert::qos(publish.qos);
         if qos != Qos::AtMostOnce {
-            let client_id = &session.id.client_id;
-            self.core.writing.begin(client_id, sender, publish);
+            self.core.writing.begin(&session.id, sender, publish);
         }
         self.core
             .totals
             .messages_out
             .fetch_add(1, Ordering::Relaxed);
-        let outbox = self.core.outboxes.of(&session.id.client_id);
-        if outbox.sent(tag, qos) {
-            return;
+        if !outbox.sent(tag, qos) {
+            self.delivered_retained(session, &outbox, publish, tag);
         }
-        self.delivered_retained(session, publish, tag);
     }
 
     /// A retained message that the engine sends after a subscribe: a new row of its message.
-    fn delivered_retained(&self, session: &Session, publish: &Publish, tag: Tag) {
+    fn delivered_retained(&self, session: &Session, outbox: &Outbox, publish: &Publish, tag: Tag) {
         let Some(message) = self.core.retained.by_tag(tag, &publish.topic) else {
             return;
         };
@@ -325,7 +317,6 @@ impl Hooks {
             });
             deliveries.len() - 1
         };
-        let outbox = self.core.outboxes.of(&session.id.client_id);
         outbox.sent_retained(tag, qos, message, index);
     }
 
@@ -345,8 +336,9 @@ impl Hooks {
         }
     }
 
-    /// Whether a waiting message's life is over on the emulator's clock. The engine itself
-    /// checks the machine's.
+    /// Whether a waiting message must not be written any more: it was given up, maybe with an
+    /// earlier session, or its life is over on the emulator's clock. The engine itself checks
+    /// the machine's.
     fn expired(&self, session: &Session, publish: &Publish) -> bool {
         publish.delay_interval.is_some_and(|tag| {
             let outbox = self.core.outboxes.find(&session.id.client_id);

@@ -62,7 +62,7 @@ use super::message::{
     Client, Counters, Message, Publication, Published, Qos, Retained, Subscription, TopicFilter,
     Transport,
 };
-use super::outbox::{Outboxes, Tag};
+use super::outbox::{Outboxes, RETAINED, Tag};
 use super::outlet::Outlet;
 use super::visitors::Visitors;
 use super::{RefusedSink, Settings, Sink};
@@ -115,7 +115,7 @@ struct Totals {
 
 impl Core {
     fn tag(&self) -> Tag {
-        self.next_tag.fetch_add(1, Ordering::Relaxed)
+        self.next_tag.fetch_add(1, Ordering::Relaxed) & !RETAINED
     }
 
     /// Tells of a packet that was refused.

@@ -14,7 +14,7 @@ use rmqtt::types::{From as Sender, Id, Publish, SubRelations, SubscriptionOption
 use super::super::message::{
     Delivery, DeliveryOutcome, Message, Origin, Publication, Published, Qos,
 };
-use super::super::outbox::{Outbox, Tag};
+use super::super::outbox::{Outbox, RETAINED, SESSION_OVER, Tag};
 use super::tenant::Scope;
 use super::{Core, convert, matching, record, tenant, turns};
 use crate::exchange::Refusal;
@@ -84,7 +84,7 @@ pub(super) fn waited_for(
     relations
         .iter()
         .filter(|(_, _, options, _, _)| effective_qos(packet, options) != Qos::AtMostOnce)
-        .map(|(_, client_id, _, _, _)| core.outboxes.of(client_id))
+        .filter_map(|(_, client_id, _, _, _)| core.outboxes.find(client_id))
         .collect()
 }
 
@@ -176,7 +176,8 @@ pub(super) fn route(
         outlet.take(&message, publisher.as_deref());
     }
     if packet.retain {
-        core.retained.set(core.tag(), &message, sender, &packet);
+        core.retained
+            .set(core.tag() | RETAINED, &message, sender, &packet);
     }
     let Some(crossing) = core.crossing.get() else {
         return (message, matched);
@@ -186,7 +187,10 @@ pub(super) fn route(
         let tag = core.tag();
         packet.delay_interval = Some(tag);
         for (relation, (outbox, index)) in pass {
-            outbox.queue(tag, message.clone(), index);
+            if !outbox.queue(tag, message.clone(), index) {
+                core.totals.messages_dropped.fetch_add(1, Ordering::Relaxed);
+                continue;
+            }
             if !outbox.is_connected() {
                 turns::trim(core, &outbox, &turns::limits(core, &outbox.client_id));
             }
@@ -266,26 +270,31 @@ fn rows(
     let mut outboxes = Vec::with_capacity(relations.len());
     let time = core.clock.now();
     relations.retain(|(_, client_id, options, _, _)| {
-        let outbox = core.outboxes.of(client_id);
+        let outbox = core.outboxes.find(client_id);
         let qos = effective_qos(packet, options);
-        let full = outbox
-            .full(qos, room(core, &outbox, qos))
-            .or_else(|| lost_offline(core, &outbox, client_id, qos));
+        let lost = match &outbox {
+            // Its subscriptions go only after the session itself.
+            None => Some(SESSION_OVER),
+            Some(outbox) => outbox
+                .full(qos, room(core, outbox, qos))
+                .or_else(|| lost_offline(core, outbox, client_id, qos)),
+        };
         deliveries.push(Delivery {
             client_id: client_id.to_string(),
             topic: tenant::bare(&packet.topic).into_owned(),
             qos,
-            outcome: full.map_or(DeliveryOutcome::Queued, |_| DeliveryOutcome::Dropped),
-            reason: full.map(ToOwned::to_owned),
+            outcome: lost.map_or(DeliveryOutcome::Queued, |_| DeliveryOutcome::Dropped),
+            reason: lost.map(ToOwned::to_owned),
             time,
         });
-        if full.is_some() {
-            outbox.tally.dropped.fetch_add(1, Ordering::Relaxed);
+        if lost.is_some() {
+            let tally = outbox.as_ref().map(|outbox| &outbox.tally.dropped);
+            tally.inspect(|dropped| _ = dropped.fetch_add(1, Ordering::Relaxed));
             core.totals.messages_dropped.fetch_add(1, Ordering::Relaxed);
-        } else {
+        } else if let Some(outbox) = outbox {
             outboxes.push((outbox, deliveries.len() - 1));
         }
-        full.is_none()
+        lost.is_none()
     });
     (deliveries, outboxes)
 }

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use bytestring::ByteString;
@@ -19,7 +20,8 @@ use rmqtt::types::{
     SubscriptionOptions, Subscriptions, TimestampMillis, TopicFilter, UserName,
 };
 
-use super::{Core, admission, ending};
+use super::super::outbox::ConnectionKey;
+use super::{Core, admission, ending, verdicts};
 
 type Result<T> = rmqtt::Result<T>;
 
@@ -33,22 +35,29 @@ struct Sessions(Arc<Core>);
 /// before it writes and knows it as unacknowledged only afterwards, so that a write that fails
 /// would lose it.
 #[derive(Default)]
-pub(super) struct Writing(Mutex<HashMap<ByteString, (Sender, Publish)>>);
+pub(super) struct Writing(Mutex<HashMap<ByteString, (ConnectionKey, Sender, Publish)>>);
 
 impl Writing {
     /// A delivery is about to be written.
-    pub(super) fn begin(&self, client_id: &ByteString, sender: &Sender, packet: &Publish) {
-        let entry = (sender.clone(), packet.clone());
-        self.0.lock().insert(client_id.clone(), entry);
+    pub(super) fn begin(&self, id: &Id, sender: &Sender, packet: &Publish) {
+        let entry = (verdicts::connection_key(id), sender.clone(), packet.clone());
+        self.0.lock().insert(id.client_id.clone(), entry);
     }
 
     /// Forgets a client whose session is over.
-    pub(super) fn forget(&self, client_id: &str) {
-        self.take(client_id);
+    pub(super) fn forget(&self, id: &Id) {
+        self.take(id);
     }
 
-    fn take(&self, client_id: &str) -> Option<(Sender, Publish)> {
-        self.0.lock().remove(client_id)
+    /// Takes what this connection has written last; another one's stays.
+    fn take(&self, id: &Id) -> Option<(Sender, Publish)> {
+        let mut writing = self.0.lock();
+        let (key, ..) = writing.get(&id.client_id)?;
+        if *key != verdicts::connection_key(id) {
+            return None;
+        }
+        let (_, sender, packet) = writing.remove(&id.client_id)?;
+        Some((sender, packet))
     }
 }
 
@@ -95,6 +104,7 @@ impl SessionManager for Sessions {
         Ok(Arc::new(ClosingSession {
             session,
             core: self.0.clone(),
+            kicked: AtomicBool::new(false),
         }))
     }
 }
@@ -120,6 +130,8 @@ fn without_will_delay(core: &Core, connect: ConnectInfoType) -> ConnectInfoType 
 struct ClosingSession {
     session: Arc<dyn SessionLike>,
     core: Arc<Core>,
+    /// Whether the session goes to a newer connection, which takes everything over at once.
+    kicked: AtomicBool,
 }
 
 impl ClosingSession {
@@ -148,10 +160,14 @@ impl ClosingSession {
 
     /// Puts the delivery whose write failed back to the head of the queue.
     async fn keep_unwritten(&self) {
-        let client_id = &self.session.id().client_id;
-        let Some((sender, mut packet)) = self.core.writing.take(client_id) else {
+        // A session is kicked between two writes, never in one.
+        let id = self.session.id();
+        let unwritten = self.core.writing.take(id);
+        let Some((sender, mut packet)) = unwritten.filter(|_| !self.kicked.load(Ordering::Acquire))
+        else {
             return;
         };
+        let client_id = &id.client_id;
         let Some((tag, outbox)) = packet
             .delay_interval
             .zip(self.core.outboxes.find(client_id))
@@ -168,7 +184,8 @@ impl ClosingSession {
         if inflight.iter().any(written) || !outbox.unsent(tag) {
             return;
         }
-        packet.packet_id = None;
+        // It may have got through in spite of all: with its id the client knows it again.
+        packet.dup = true;
         let queue = self.session.deliver_queue();
         let mut waiting = vec![(sender, packet)];
         waiting.extend(std::iter::from_fn(|| queue.pop()));
@@ -299,6 +316,9 @@ impl SessionLike for ClosingSession {
     }
 
     async fn disconnected_reason_add(&self, reason: Reason) -> Result<()> {
+        if matches!(reason, Reason::ConnectKicked(_)) {
+            self.kicked.store(true, Ordering::Release);
+        }
         let reason = self.ended_outside(reason);
         self.tell(&reason).await;
         self.session.disconnected_reason_add(reason).await

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rmqtt::inflight::MomentStatus;
+use rmqtt::inflight::{MomentStatus, OutInflightMessage};
 use rmqtt::session::{OfflineInfo, Session};
 use rmqtt::shared::Entry;
 use rmqtt::types::{
-    ClientId, From as Sender, Id, IsAdmin, OfflineSession, Publish, Reason, SubsSearchResult,
-    Subscribe, SubscribeReturn, Subscriptions, Tx, Unsubscribe,
+    ClientId, From as Sender, Id, IsAdmin, Message as SessionMessage, OfflineSession, Publish,
+    Reason, SubsSearchResult, Subscribe, SubscribeReturn, Subscriptions, Tx, Unsubscribe,
 };
 use tokio::time::Instant;
 
@@ -45,6 +45,8 @@ struct Estate {
     subscriptions: Subscriptions,
     /// Written before, and to be written again.
     unacknowledged: Vec<(Sender, Publish)>,
+    /// Taken by the client, which waits for the PUBREL.
+    released: Vec<OutInflightMessage>,
     /// Never written.
     waiting: Vec<(Sender, Publish)>,
 }
@@ -56,7 +58,6 @@ impl Estate {
         // In the order in which they were sent (MQTT 5.0 section 4.6), before what never was.
         for message in left.inflight_messages.drain(..) {
             if matches!(message.status, MomentStatus::UnComplete) {
-                // Owes a PUBREL, which only the engine can send.
                 released.push(message);
             } else {
                 let mut packet = message.publish;
@@ -64,12 +65,10 @@ impl Estate {
                 unacknowledged.push((message.from, packet));
             }
         }
-        // The engine takes these from the last to the first.
-        released.reverse();
-        left.inflight_messages = released;
         Self {
             subscriptions: std::mem::take(&mut left.subscriptions),
             unacknowledged,
+            released,
             waiting: left.offline_messages.drain(..).collect(),
         }
     }
@@ -82,7 +81,20 @@ impl Estate {
         }
     }
 
-    async fn settle(self, session: &Session) -> Result<()> {
+    /// Leaves out what the new connection's window has no room for: the client has these
+    /// messages, and waits for a PUBREL that it can do without.
+    fn fit(&mut self, session: &Session, outbox: &Outbox) {
+        let room = usize::from(session.fitter.max_inflight().get());
+        if self.released.len() > room {
+            for message in self.released.drain(room..) {
+                if let Some(tag) = message.publish.delay_interval {
+                    outbox.acknowledged(tag);
+                }
+            }
+        }
+    }
+
+    async fn settle(self, session: &Session, tx: &Tx) -> Result<()> {
         for (filter, options) in &self.subscriptions {
             let router = session.scx.extends.router().await;
             router
@@ -90,14 +102,23 @@ impl Estate {
                 .await?;
         }
         session.subscriptions_extend(self.subscriptions).await?;
-        let ids = self
-            .unacknowledged
-            .iter()
-            .filter_map(|(_, packet)| packet.packet_id);
+        let mut inflight = session.out_inflight().write().await;
+        let deliveries = self.unacknowledged.into_iter().chain(self.waiting);
+        let deliveries: Vec<_> = deliveries.collect();
+        let again = deliveries.iter().map(|(_, packet)| packet);
+        let released = self.released.iter().map(|message| &message.publish);
+        let ids = again.chain(released).filter_map(|packet| packet.packet_id);
         if let Some(last) = ids.map(NonZeroU16::get).max() {
-            session.out_inflight().write().await.advance_next_id(last);
+            inflight.advance_next_id(last);
         }
-        for delivery in self.unacknowledged.into_iter().chain(self.waiting) {
+        // The engine enters them only when it sends the PUBREL, and counts wrong where the
+        // window is full by then.
+        for message in self.released {
+            inflight.push_back(message.clone());
+            tx.unbounded_send(SessionMessage::SendRerelease(message))?;
+        }
+        drop(inflight);
+        for delivery in deliveries {
             if session.deliver_queue().push(delivery).is_err() {
                 tracing::warn!(id = %session.id, "the engine's queue is full");
             }
@@ -208,12 +229,13 @@ impl Entry for Takeover {
         if let Some(mut estate) = self.estate.take() {
             if let Some(outbox) = self.core.outboxes.find(&self.client_id) {
                 estate.set_ages(&outbox);
+                estate.fit(&session, &outbox);
             }
             if let Some(crossing) = self.core.crossing.get() {
                 let waiting = std::mem::take(&mut estate.waiting);
                 estate.waiting = crossing.put_back(&self.core, &self.client_id, waiting);
             }
-            estate.settle(&session).await?;
+            estate.settle(&session, &tx).await?;
         }
         self.entry.set(session, tx).await
     }

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use jiff::{SignedDuration, Timestamp};
 
 use super::super::message::DeliveryOutcome;
-use super::{Outbox, Tag};
+use super::{Outbox, RETAINED, Tag};
 
 impl Outbox {
     /// Gives up the oldest of QoS 1 and 2 until no more than `limit` wait; returns how many.
@@ -19,7 +19,6 @@ impl Outbox {
             && let Some(tag) = state.waiting.oldest_counted()
             && let Some(row) = state.waiting.remove(tag)
         {
-            state.given_up.insert(tag);
             self.write(&row, DeliveryOutcome::Dropped, Some(&reason));
             count += 1;
         }
@@ -44,7 +43,6 @@ impl Outbox {
                 break;
             }
             if let Some(row) = state.waiting.remove(tag) {
-                state.given_up.insert(tag);
                 self.write(&row, DeliveryOutcome::Expired, Some(&reason));
                 count += 1;
             }
@@ -54,9 +52,11 @@ impl Outbox {
         (count, next)
     }
 
-    /// Whether a delivery was given up here; who asks drops its packet.
+    /// Whether a delivery has been given up here, so that its packet must not be written.
     pub(in crate::broker) fn gave_up(&self, tag: Tag) -> bool {
-        self.state.lock().given_up.remove(&tag)
+        let state = self.state.lock();
+        let known = state.waiting.get(tag).is_some() || state.unacknowledged.contains_key(&tag);
+        tag & RETAINED == 0 && !known
     }
 
     /// How old the message of a delivery is, on the emulator's clock.

@@ -2,8 +2,10 @@
 
 use super::super::message::{Delivery, Origin, OriginKind, Properties};
 use super::*;
+use crate::exchange::Refusal;
 use bytes::Bytes;
 use futures_util::FutureExt;
+use std::time::Duration;
 
 fn message(clock: &Clock) -> Arc<Message> {
     let delivery = Delivery {
