@@ -1,5 +1,5 @@
-//! Tencent's unmodified Python and Node SDKs and a paho device against IoT Hub, on the real
-//! clock. What is expected stands in the scripts, which end with `ok`: a device registered
+//! Tencent's unmodified cloud SDKs for Python and Node, its device SDK for Python, and a paho
+//! device against IoT Hub, on the real clock. What is expected stands in the scripts, which end with `ok`: a device registered
 //! dynamically, publishing, receiving, disabled and refused is one conversation.
 
 use mqttstack::Emulator;
@@ -27,6 +27,11 @@ pub async fn plays(runtime: Runtime, script: &'static str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn tencents_python_sdk_and_a_paho_device_live_through_a_devices_life() {
     plays(Runtime::Python, "tencent_iot.py").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tencents_python_device_sdk_is_registered_told_asked_and_disabled() {
+    plays(Runtime::PythonTencentDevice, "tencent_device.py").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
