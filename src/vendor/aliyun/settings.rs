@@ -49,6 +49,14 @@ pub struct Settings {
     /// The longest MQTT packet in bytes that a client may send (default 131,072, documented: MQTT
     /// 5.0 overview; that the broker insists on it without being asked is assumed).
     pub max_packet_bytes: u32,
+    /// For how long a message waits for an offline client, in seconds (default 259,200, three
+    /// days, documented: Limits).
+    pub offline_expiry_s: u64,
+    /// How many of them a client that is back gets at once (default 30, documented: Receive
+    /// offline messages).
+    pub offline_batch: usize,
+    /// Milliseconds from one such batch to the next (default 5,000, the same page; 0: no pause).
+    pub offline_interval_ms: u64,
     /// The longest parent topic, the first level, in characters (default 64).
     pub max_parent_topic_chars: usize,
     /// The longest topic in characters (default 128).
@@ -86,6 +94,9 @@ impl Default for Settings {
             retry_after_s: 1,
             max_payload_bytes: 64 << 10,
             max_packet_bytes: 128 << 10,
+            offline_expiry_s: 3 * 24 * 3_600,
+            offline_batch: 30,
+            offline_interval_ms: 5_000,
             max_parent_topic_chars: 64,
             max_topic_chars: 128,
             max_body_bytes: 1 << 20,

@@ -1,6 +1,14 @@
 //! Who may connect: the recorded credentials, every mode with a right and a wrong password, device
 //! credentials, groups, custom identities.
 
+use std::sync::Arc;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
 use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -383,4 +391,67 @@ fn a_configured_token_must_be_one() {
     );
     assert!(refused("a", "#", "R").starts_with("resource \"#\""));
     assert!(refused("a", "TopicA", "RW").contains("none of R, W and R,W"));
+}
+
+/// A CONNECT over TLS to an instance's own host name.
+async fn knock_at(bench: &Bench, host: &str, client_id: &str, login: (&str, &str)) -> u8 {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(bench.emulator.ca_pem().as_bytes()) {
+        roots.add(certificate.unwrap()).unwrap();
+    }
+    // Whoever comes second finds the same provider there.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let config = ClientConfig::builder()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let stream = TcpStream::connect(bench.emulator.mqtts_addr().unwrap()).await;
+    let name = ServerName::try_from(host.to_owned()).unwrap();
+    let stream = TlsConnector::from(Arc::new(config))
+        .connect(name, stream.unwrap())
+        .await
+        .unwrap();
+    let connect = wire::Connect {
+        username: Some(login.0.to_owned()).filter(|name| !name.is_empty()),
+        password: Some(login.1.into()).filter(|_| !login.0.is_empty()),
+        ..wire::Connect::new(4, client_id)
+    };
+    let (_, connack) = Wire::connect_over(stream, &connect).await;
+    connack.code
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instances_own_host_name_must_be_that_of_the_user_name() {
+    let bench = bench(Settings::default()).await;
+    let own = "post-cn-test0001.mqtt.aliyuncs.com";
+    let private = "post-cn-test0001-internal-vpc.mqtt.aliyuncs.com";
+    for host in [own, private, "localhost"] {
+        let code = knock_at(&bench, host, CLIENT, (USERNAME, PASSWORD)).await;
+        assert_eq!(code, 0, "{host}");
+    }
+    let other = "post-cn-other.mqtt.aliyuncs.com";
+    assert_eq!(
+        knock_at(&bench, other, CLIENT, (USERNAME, PASSWORD)).await,
+        5
+    );
+    let reason = bench.last_reason();
+    assert!(
+        reason.contains("the TLS server name for \"post-cn-other\""),
+        "{reason}"
+    );
+    // Nobody is an open client at an instance's door.
+    assert_eq!(knock_at(&bench, own, "anybody", ("", "")).await, 4);
+    assert!(bench.last_reason().contains("known identities are {}"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_name_says_whose_client_brings_its_token_later() {
+    let settings = Settings {
+        token_after_connect: true,
+        ..Settings::default()
+    };
+    let bench = bench(settings).await;
+    let host = "post-cn-new.mqtt.aliyuncs.com";
+    assert_eq!(knock_at(&bench, host, "GID_new@@@1", ("", "")).await, 0);
+    let listed = bench.ok("ListInstances", &[]).await;
+    assert_eq!(listed["Instances"][0]["InstanceId"], "post-cn-new");
 }

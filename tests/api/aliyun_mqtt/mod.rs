@@ -15,7 +15,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use jiff::SignedDuration;
 use mqttstack::Emulator;
-use mqttstack::broker::message::Client;
+use mqttstack::broker::message::{Client, DeliveryOutcome};
 use mqttstack::config::Config;
 use mqttstack::exchange::Surface;
 use mqttstack::journal::masking;
@@ -197,6 +197,27 @@ impl Bench {
         };
         let waited = tokio::time::timeout(PATIENCE, gone).await;
         waited.expect("the broker never saw the client go");
+    }
+
+    /// How many deliveries wait for their clients, once they are so many.
+    async fn waiting(&self, wanted: usize) -> usize {
+        let count = || {
+            let messages = self.emulator.messages().since(0);
+            let rows = messages.iter().flat_map(|(_, message)| {
+                let rows = message.deliveries.lock().clone();
+                rows.into_iter().map(|row| row.outcome)
+            });
+            rows.filter(|outcome| *outcome == DeliveryOutcome::Queued)
+                .count()
+        };
+        let settled = async {
+            while count() != wanted {
+                tokio::task::yield_now().await;
+            }
+        };
+        // What it is otherwise, the caller says.
+        let _ = tokio::time::timeout(PATIENCE, settled).await;
+        count()
     }
 
     /// Good credentials: connects and leaves again.

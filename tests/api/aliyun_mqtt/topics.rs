@@ -119,3 +119,58 @@ async fn mqtt_5_names_what_is_not_supported() {
     wire.send(&retained).await;
     assert_eq!(wire.disconnected().await, 0x9a);
 }
+
+/// A persistent client that has subscribed and left.
+async fn away(bench: &Bench) {
+    let mut device = Device::connect_v4(bench.mqtt, persistent()).await;
+    device.subscribe("TopicA", 1).await;
+    device.leave().await;
+    bench.offline(CLIENT).await;
+}
+
+fn persistent() -> Options {
+    let mut options = Options::login(CLIENT, USERNAME, PASSWORD);
+    options.clean = false;
+    options
+}
+
+async fn send(bench: &Bench, payload: &str) {
+    let message = [("MqttTopic", "TopicA"), ("Payload", payload)];
+    bench.ok("SendMessage", &message).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_is_back_gets_30_messages_every_5_seconds() {
+    let bench = bench(Settings::default()).await;
+    away(&bench).await;
+    for number in 0..65 {
+        send(&bench, &number.to_string()).await;
+    }
+    let mut device = Device::connect_v4(bench.mqtt, persistent()).await;
+    let mut next = 0..65;
+    for batch in [30, 30, 5] {
+        for _ in 0..batch {
+            let expected = next.next().unwrap().to_string();
+            assert_eq!(device.receive().await.payload, expected);
+        }
+        let left = bench.waiting(next.len()).await;
+        assert_eq!(left, next.len());
+        let clock = bench.emulator.clock();
+        clock.advance(SignedDuration::from_secs(5)).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_waits_three_days_for_an_offline_client() {
+    let bench = bench(Settings::default()).await;
+    away(&bench).await;
+    send(&bench, "too old").await;
+    let clock = bench.emulator.clock();
+    clock.advance(SignedDuration::from_secs(1)).unwrap();
+    send(&bench, "just in time").await;
+    let days = SignedDuration::from_hours(3 * 24);
+    clock.advance(days - SignedDuration::from_secs(1)).unwrap();
+    assert_eq!(bench.waiting(1).await, 1);
+    let mut device = Device::connect_v4(bench.mqtt, persistent()).await;
+    assert_eq!(device.receive().await.payload, "just in time");
+}

@@ -27,7 +27,7 @@ use super::store::{Store, Unknown, instance_problem};
 use super::topic::{self, Topic};
 use crate::broker::dialect::{
     Connect, ConnectRefusal, Dialect, Feature, Grant, Limits, Peer, Publish, PublishVerdict,
-    SubscribeVerdict,
+    Replay, SubscribeVerdict,
 };
 use crate::broker::message::Qos;
 use crate::clock::Clock;
@@ -98,6 +98,21 @@ impl ApsaraMqtt {
                 ),
             })
         })
+    }
+
+    fn limits(&self) -> Limits {
+        let settings = &self.settings;
+        let interval_ms = settings.offline_interval_ms;
+        Limits {
+            unavailable: UNAVAILABLE,
+            max_packet_size: Some(settings.max_packet_bytes),
+            offline_expiry_s: Some(settings.offline_expiry_s),
+            offline_replay: (interval_ms > 0).then_some(Replay {
+                batch: settings.offline_batch,
+                interval_ms,
+            }),
+            ..Limits::default()
+        }
     }
 
     fn event(&self, client_id: &str, session: &Session, action: &'static str, info: &'static str) {
@@ -189,11 +204,7 @@ impl Dialect for ApsaraMqtt {
             tenant: Some(session.instance.clone()),
             identity: claimed.identity().to_owned(),
             max_keep_alive: Some(MAX_KEEP_ALIVE),
-            limits: Limits {
-                unavailable: UNAVAILABLE,
-                max_packet_size: Some(self.settings.max_packet_bytes),
-                ..Limits::default()
-            },
+            limits: self.limits(),
         };
         if let Some(displaced) = self.store.sessions.open(client_id, session.clone()) {
             self.event(client_id, &displaced, "close", "clientId conflict");
