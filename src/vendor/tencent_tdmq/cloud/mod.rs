@@ -101,12 +101,7 @@ pub struct CloudCall {
 
 /// Verifies the signature, then the version, the action and the parameters' names.
 pub(super) fn admit(vendor: &TencentTdmq, walk: &mut Walk<'_>) -> Result<CloudCall, Error> {
-    walk.draft.operation = walk
-        .request
-        .head
-        .headers
-        .text("x-tc-action")
-        .map(ToOwned::to_owned);
+    walk.draft.operation = tencent_tc3::action(walk.request);
     let caller = tencent_tc3::verify(walk.request, &vendor.cloud, walk.receipt.now, SERVICE)?;
     walk.draft.caller = Some(caller.secret_id.clone());
     let invocation = caller.invocation;
