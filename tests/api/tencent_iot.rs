@@ -95,6 +95,7 @@ async fn a_wrong_login_is_refused_and_the_journal_names_the_mistake() {
         (with(user, in_base64), "it is hexadecimal"),
         (with(user, "00;hmacsha256"), "does not verify"),
         (with(user, "00;md5"), "\"md5\""),
+        (with(user, "00;HmacSha256"), "to be spelled \"hmacsha256\""),
         (with(user, "00"), "{digest};{algorithm}"),
         (with(user, "00;rsa-sha256"), "rsa-sha256 password"),
         (with("ABCDE12345dev01;1;2", "x"), "the user name is not"),
@@ -329,6 +330,25 @@ async fn a_certificate_device_is_who_its_certificate_says() {
     let address = emulator.mqtt_addr().unwrap();
     let (_wire, code) = Wire::open(address, &login, USUAL).await;
     assert_eq!(code, 4, "without a certificate");
+}
+
+#[tokio::test]
+async fn a_certificate_device_may_sign_its_user_name_as_the_java_sdk_does() {
+    let emulator = started(|_| ()).await;
+    let address = emulator.mqtt_addr().unwrap();
+    // Made with openssl, of the key in recorded/tencent-iothub-publish-rsa.json.
+    let password = include_str!("../../fixtures/tencent-iot/websocket-password.txt");
+    let mut login = Login {
+        client_id: "FGHIJ67890dev01".into(),
+        username: "FGHIJ67890dev01;12010126;X1Y2Z;1700003600".into(),
+        password: password.trim_end().into(),
+    };
+    let (_wire, code) = Wire::open(address, &login, USUAL).await;
+    assert_eq!(code, 0);
+    login.username = "FGHIJ67890dev01;12010126;X1Y2Z;1700003601".into();
+    let (_wire, code) = Wire::open(address, &login, USUAL).await;
+    assert_eq!(code, 4);
+    assert!(refusal(&emulator).contains("rsa-sha256 password"));
 }
 
 #[tokio::test]

@@ -1,11 +1,16 @@
 //! Tencent's unmodified cloud SDKs for Python and Node, its device SDK for Python, and a paho
-//! device against IoT Hub, on the real clock. What is expected stands in the scripts, which end with `ok`: a device registered
-//! dynamically, publishing, receiving, disabled and refused is one conversation.
+//! device against IoT Hub, on the real clock. What is expected stands in the scripts, which end
+//! with `ok`: a device registered dynamically, publishing, receiving, disabled and refused is one
+//! conversation.
+
+use std::process::Stdio;
 
 use mqttstack::Emulator;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::Command;
 
 use crate::install::{Runtime, skipped};
-use crate::script::converse;
+use crate::script::{PATIENCE, converse};
 
 /// Runs a script against an emulator of its own, until it has said `ok`.
 pub async fn plays(runtime: Runtime, script: &'static str) {
@@ -37,4 +42,67 @@ async fn tencents_python_device_sdk_is_registered_told_asked_and_disabled() {
 #[tokio::test(flavor = "multi_thread")]
 async fn tencents_node_sdk_calls_both_versions_of_the_cloud_api() {
     plays(Runtime::Node, "tencent_iot.js").await;
+}
+
+/// The blocks of a language in one section of the README.
+fn printed(section: &str, language: &str) -> Vec<String> {
+    let readme = include_str!("../../README.md");
+    let section = readme.split(&format!("### {section}\n")).nth(1).unwrap();
+    let section = section.split("\n### ").next().unwrap();
+    section
+        .split(&format!("```{language}\n"))
+        .skip(1)
+        .map(|rest| rest.split("\n```").next().unwrap().to_owned())
+        .collect()
+}
+
+/// Runs a script that the README prints, but for host and port.
+fn run(name: &str, script: &str, emulator: &Emulator) -> Command {
+    let http = emulator.http_url().unwrap().trim_start_matches("http://");
+    let mqtt = emulator.mqtt_addr().unwrap().port().to_string();
+    let script = script
+        .replace("127.0.0.1:4580", http)
+        .replace("\"127.0.0.1\", 1883", &format!("\"127.0.0.1\", {mqtt}"));
+    let file = format!("{}/readme-iot-{name}.py", env!("CARGO_TARGET_TMPDIR"));
+    std::fs::write(&file, script).unwrap();
+    let mut command = Command::from(Runtime::Python.command(&file));
+    command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    command
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_readmes_three_scripts_work_as_they_are_printed() {
+    if skipped() {
+        return;
+    }
+    let scripts = printed("Tencent IoT Hub", "python");
+    let [publish, send, listen] = &scripts[..] else {
+        panic!("{} scripts", scripts.len());
+    };
+    let emulator = Emulator::builder().start().await.unwrap();
+    let mut device = run("listen", listen, &emulator).spawn().unwrap();
+    let subscribed = async {
+        while emulator.app().broker.subscriptions().await.len() < 2 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, subscribed).await.unwrap();
+    for (name, script) in [("publish", publish), ("send", send)] {
+        let output = run(name, script, &emulator).output().await.unwrap();
+        let problems = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{problems}");
+        let told = String::from_utf8_lossy(&output.stdout);
+        assert!(!told.contains("Error") && !told.is_empty(), "{told}");
+    }
+    let mut heard = BufReader::new(device.stdout.take().unwrap()).lines();
+    for line in [
+        "ABCDE12345/dev01/data 21 degrees",
+        "ABCDE12345/dev01/control lamp on",
+    ] {
+        let next = tokio::time::timeout(PATIENCE, heard.next_line());
+        assert_eq!(next.await.unwrap().unwrap().as_deref(), Some(line));
+    }
 }

@@ -273,9 +273,6 @@ impl Dialect for IotHub {
 
     fn publish(&self, peer: &Peer, publish: &Publish<'_>) -> PublishVerdict {
         let close = |reason: String| PublishVerdict::Close { reason };
-        if publish.qos == Qos::ExactlyOnce {
-            return close("IoT Hub supports no QoS 2".to_owned());
-        }
         if publish.payload.len() > MAX_PAYLOAD {
             return close(format!(
                 "the payload has {} bytes; {MAX_PAYLOAD} are allowed",

@@ -112,9 +112,36 @@ pub fn respellings(body: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
             sorted.to_string().into(),
         ));
         found.push(("with its names sorted, as json.dumps does", spaced(&sorted)));
+        // `ensure_ascii`, which is Python's default.
+        found.push((
+            "as json.dumps does, all but ASCII escaped",
+            escaped(&spaced(&value)),
+        ));
+        found.push((
+            "without white space, all but ASCII escaped",
+            escaped(value.to_string().as_bytes()),
+        ));
     }
     found.retain(|(_, bytes)| bytes != body);
     found
+}
+
+/// JSON with `\uXXXX` in place of every character outside ASCII.
+fn escaped(json: &[u8]) -> Vec<u8> {
+    use std::fmt::Write;
+    let text = String::from_utf8_lossy(json);
+    let mut out = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if letter.is_ascii() {
+            out.push(letter);
+            continue;
+        }
+        for unit in letter.encode_utf16(&mut [0; 2]) {
+            // Writing to a String cannot fail.
+            let _ = write!(out, "\\u{unit:04x}");
+        }
+    }
+    out.into_bytes()
 }
 
 fn sorted(value: &Value) -> Value {

@@ -80,45 +80,47 @@ def decrypted(answer, secret):
     return json.loads(plain[:answer["Len"]])["psk"]
 
 
-def life_of_a_device(protocol, name):
+def life_of_a_device(protocol, product_name, name):
     cloud = Cloud("v20210408")
-    product, secret = new_product(cloud, name)
-    answer = post("/device/register", json.dumps({"ProductId": product, "DeviceName": "s1"}), secret)
+    product, secret = new_product(cloud, product_name)
+    answer = post("/device/register", json.dumps({"ProductId": product, "DeviceName": name}), secret)
     assert answer["State"] == 0, answer
     psk = decrypted(answer, secret)
-    assert psk == cloud.call("DescribeDevice", ProductId=product, DeviceName="s1").DevicePsk
-    topic = f"{product}/s1/data"
-    assert "Error" not in publish(product, "s1", psk, topic, "before")
-    device = Device(product, "s1", psk, protocol)
+    assert psk == cloud.call("DescribeDevice", ProductId=product, DeviceName=name).DevicePsk
+    topic = f"{product}/{name}/data"
+    assert "Error" not in publish(product, name, psk, topic, "before")
+    device = Device(product, name, psk, protocol)
     assert device.expect("connected") == 0
     assert device.subscribe(topic) == [1]
     assert device.subscribe(f"{product}/other/data") == [0x80]
-    assert "Error" not in publish(product, "s1", psk, topic, 'say "hi"')
+    assert "Error" not in publish(product, name, psk, topic, 'say "hi"')
     assert device.expect("message") == (topic, 'say "hi"')
     device.client.publish(topic, "by itself", 1)
     assert device.expect("message") == (topic, "by itself")
-    cloud.call("PublishMessage", ProductId=product, DeviceName="s1", Topic=topic, Payload="down", Qos=1)
+    cloud.call("PublishMessage", ProductId=product, DeviceName=name, Topic=topic, Payload="down", Qos=1)
     assert device.expect("message") == (topic, "down")
-    assert cloud.call("DescribeDevice", ProductId=product, DeviceName="s1").Online == 1
-    cloud.call("UpdateDevicesEnableState", ProductId=product, DeviceNames=["s1"], Status=0)
+    assert cloud.call("DescribeDevice", ProductId=product, DeviceName=name).Online == 1
+    cloud.call("UpdateDevicesEnableState", ProductId=product, DeviceNames=[name], Status=0)
     device.expect("disconnected")
-    refused = publish(product, "s1", psk, topic, "after")
+    refused = publish(product, name, psk, topic, "after")
     assert refused["Error"]["Code"] == "UnauthorizedOperation.DeviceIsNotEnabled", refused
     cloud.refused("UnauthorizedOperation.DeviceIsNotEnabled", "PublishMessage", ProductId=product,
-                  DeviceName="s1", Topic=topic, Payload="down", Qos=1)
-    refused = post("/device/register", json.dumps({"ProductId": product, "DeviceName": "s1"}), secret)
+                  DeviceName=name, Topic=topic, Payload="down", Qos=1)
+    refused = post("/device/register", json.dumps({"ProductId": product, "DeviceName": name}), secret)
     assert refused["Error"]["Code"] == "UnauthorizedOperation.DeviceIsNotEnabled", refused
     for _ in range(2):
-        assert Device(product, "s1", psk, protocol).expect("connected") != 0
-    assert cloud.call("DescribeDevice", ProductId=product, DeviceName="s1").Online == 0
+        assert Device(product, name, psk, protocol).expect("connected") != 0
+    assert cloud.call("DescribeDevice", ProductId=product, DeviceName=name).Online == 0
     cloud.refused("UnauthorizedOperation.DevicesExistUnderProduct", "DeleteProduct", ProductId=product)
-    cloud.call("DeleteDevice", ProductId=product, DeviceName="s1")
+    cloud.call("DeleteDevice", ProductId=product, DeviceName=name)
     cloud.call("DeleteProduct", ProductId=product)
     cloud.refused("ResourceNotFound.ProductNotExist", "DeleteProduct", ProductId=product)
 
 
 versions()
 ways_of_signing()
-life_of_a_device(mqtt.MQTTv31, "sensors31")
-life_of_a_device(mqtt.MQTTv311, "sensors311")
+life_of_a_device(mqtt.MQTTv31, "sensors31", "s1")
+# Of the longest name that a device may have: MQTT 3.1 knows no client id of that length.
+life_of_a_device(mqtt.MQTTv31, "sensors31long", "room:1_" + "s" * 41)
+life_of_a_device(mqtt.MQTTv311, "sensors311", "s1")
 print("ok")
