@@ -24,11 +24,12 @@ async fn open(
     Bare::open(bench.mqtt(), opening, client_id, "user0", "secret0").await
 }
 
-/// The code with which a CONNECT is refused.
+/// The code with which a CONNECT is refused, the same on the wire and in the journal.
 async fn refused(bench: &Bench, opening: &Opening<'_>, client_id: &str) -> u8 {
     let (_, code) = open(bench, opening, client_id).await;
     assert_ne!(code, 0, "{client_id} got in");
-    bench.refused().code
+    assert_eq!(bench.refused().code, code);
+    code
 }
 
 fn a_second_later(bench: &Bench) {
@@ -158,6 +159,21 @@ async fn over_the_quota_qos_0_is_dropped_and_qos_1_refused_to_who_can_be_told() 
         assert_eq!(watcher.receive().await.topic, "home/1");
         assert_eq!(watcher.receive().await.topic, "home/4");
     }
+}
+
+#[tokio::test]
+async fn over_the_quota_qos_1_of_mqtt_3_is_not_acknowledged() {
+    let bench = with(json!({"quotas": {"Publish": 1}})).await;
+    let (mut device, _) = connect(&bench, 4, "dev").await;
+    assert_eq!(device.publish("home/1", "x").await, 0);
+    device.publish_only("home/2", "x").await;
+    // The PINGRESP comes where the PUBACK would.
+    device.ping().await;
+    assert!(
+        bench.refusal().contains("Publish per second"),
+        "{}",
+        bench.refusal()
+    );
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use jiff::tz::{Offset, TimeZone};
 use serde_json::{Value, json};
 
+use super::condition::Condition;
 use super::parameters::{Parameters, value};
 use super::{Fields, fields, nothing};
 use crate::broker::message::{
@@ -168,7 +169,21 @@ fn list_item(message: &Message) -> Value {
     })
 }
 
-/// `Topic` is a topic name or filter. jq filters are not there and are refused, not passed over.
+/// `FilterExpression`, in Base64. What this emulator does not evaluate is refused, not passed over.
+fn condition(parameters: &Parameters) -> Result<Option<Condition>, Error> {
+    const NAME: &str = "FilterExpression";
+    let Some(encoded) = parameters.text(NAME)?.filter(|it| !it.is_empty()) else {
+        return Ok(None);
+    };
+    let text = BASE64_STANDARD
+        .decode(encoded)
+        .ok()
+        .and_then(|bytes| String::from_utf8(bytes).ok())
+        .ok_or_else(|| value(NAME, "it is not Base64 of a text"))?;
+    Condition::parse(&text).map(Some).map_err(Error::Condition)
+}
+
+/// `Topic` is a topic name or filter.
 pub(super) fn describe_message_by_topic(
     parameters: &Parameters,
     walk: &mut Walk<'_>,
@@ -177,17 +192,16 @@ pub(super) fn describe_message_by_topic(
     let filter = TopicFilter::parse(topic).map_err(|error| value("Topic", error.to_string()))?;
     let from = parameters.needed_integer("StartTime")?;
     let number = parameters.bounded("MaxNumber", 100, 1..=1024)?;
-    if parameters
-        .text("FilterExpression")?
-        .is_some_and(|it| !it.is_empty())
-    {
-        return Err(Error::Unsupported(
-            "This emulator does not evaluate FilterExpression (jq).",
-        ));
-    }
+    let condition = condition(parameters)?;
     let data: Vec<Value> = newest_first(walk)
         .iter()
-        .filter(|message| message.time.as_millisecond() >= from && filter.matches(&message.topic))
+        .filter(|message| {
+            message.time.as_millisecond() >= from
+                && filter.matches(&message.topic)
+                && condition
+                    .as_ref()
+                    .is_none_or(|condition| condition.is_met_by(&message.payload))
+        })
         .take(usize::try_from(number).unwrap_or_default())
         .map(|message| {
             json!({

@@ -7,6 +7,7 @@
 
 mod authenticators;
 mod clients;
+mod condition;
 mod instances;
 mod messages;
 mod parameters;

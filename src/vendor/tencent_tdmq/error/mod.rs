@@ -170,6 +170,9 @@ pub enum Error {
     /// The action exists, this use of it does not.
     #[error("{0}")]
     Unsupported(&'static str),
+    /// A jq filter with more than the conditions that are evaluated here.
+    #[error("This emulator evaluates conditions of jq alone: {0}.")]
+    Condition(String),
     /// Raised by a shared room.
     #[error("{0}")]
     Shared(Refusal),
@@ -237,6 +240,7 @@ impl Error {
             Self::DuplicatePriority(1),
             Self::TooManyTopics(1),
             Self::Unsupported(""),
+            Self::Condition(text()),
             Self::Shared(Refusal::Internal(text())),
         ]
     }

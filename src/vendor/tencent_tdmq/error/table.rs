@@ -98,7 +98,9 @@ impl Error {
             Self::DuplicatePolicy(_) => cloud("FailedOperation.DuplicatePolicy", ERROR_LIST),
             Self::DuplicatePriority(_) => cloud("FailedOperation.DuplicatePriority", ERROR_LIST),
             Self::TooManyTopics(_) => cloud("LimitExceeded.TopicNum", ERROR_LIST),
-            Self::Unsupported(_) => cloud("UnsupportedOperation", COMMON_CODES),
+            Self::Unsupported(_) | Self::Condition(_) => {
+                assumed(cloud("UnsupportedOperation", COMMON_CODES))
+            }
             Self::Shared(refusal) => shared(refusal, plane),
         }
     }
