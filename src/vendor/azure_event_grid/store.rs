@@ -276,12 +276,11 @@ impl Topic {
     /// Creates these subscriptions, or gives those that are there their settings.
     fn configure(&mut self, subscriptions: &[EventSubscription]) {
         for one in subscriptions {
-            match self.subscriptions.get_mut(&one.name) {
-                Some(queue) => queue.configure(one.clone()),
-                None => {
-                    let queue = Queue::new(one.clone());
-                    self.subscriptions.insert(one.name.clone(), queue);
-                }
+            if let Some(queue) = self.subscriptions.get_mut(&one.name) {
+                queue.configure(one.clone());
+            } else {
+                let queue = Queue::new(one.clone());
+                self.subscriptions.insert(one.name.clone(), queue);
             }
         }
     }
