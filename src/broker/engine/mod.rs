@@ -16,6 +16,7 @@ mod crossing;
 mod door;
 mod ending;
 mod exchange;
+mod fields;
 mod frame;
 mod grants;
 mod hooks;
@@ -32,6 +33,7 @@ mod system;
 mod takeover;
 mod tenant;
 mod turns;
+mod validity;
 mod verdicts;
 
 use std::collections::HashMap;
