@@ -135,6 +135,7 @@ impl AzureEventGrid {
         walk: &mut Walk<'_>,
     ) -> Result<Answer, Error> {
         let ResourceCall { id, verb } = call;
+        let _editing = self.store.editing();
         let state = match &id.namespace {
             None => self.store.namespace(None),
             Some(name) => self
