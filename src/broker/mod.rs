@@ -28,7 +28,7 @@ use self::message::{
 };
 use self::outlet::Outlet;
 use crate::clock::Clock;
-use crate::exchange::Refusal;
+use crate::exchange::{Refusal, Surface};
 use crate::ids::Ids;
 
 /// What the broker grants and refuses.
@@ -220,6 +220,11 @@ impl Broker {
     /// Every retained message that has not expired, by topic.
     pub fn retained(&self) -> Vec<Retained> {
         self.engine.retained()
+    }
+
+    /// The same as one tenant of a vendor sees it: with [`Isolation::Tenant`] only its own.
+    pub fn retained_of(&self, vendor: Surface, tenant: &str) -> Vec<Retained> {
+        self.engine.retained_of(vendor, tenant)
     }
 
     /// Ends a client's connection and its session; false if there is no such client.

@@ -15,7 +15,7 @@ use wiremock::{Mock, MockServer, Request, ResponseTemplate};
 use crate::bench::{Ask, Bench, bench};
 
 /// How long something that must happen may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 fn publish(topic: &str) -> Ask {
     Ask::post(&format!(
@@ -171,7 +171,7 @@ async fn forgetful(namespace: Value) -> Emulator {
 async fn burst(emulator: &Emulator, count: usize) {
     let address = emulator.mqtt_addr().unwrap();
     let mut options = MqttOptions::new("burst", address.ip().to_string(), address.port());
-    options.set_keep_alive(Duration::from_secs(60));
+    options.set_keep_alive(Duration::from_mins(1));
     let (client, mut events) = AsyncClient::new(options, 64);
     let sending = async {
         for n in 0..count {
@@ -241,5 +241,66 @@ async fn no_message_of_a_burst_is_missed_by_a_custom_topic() {
     let mut sent: Vec<_> = (0..COUNT).map(|n| format!("m/{n}")).collect();
     sent.sort();
     assert_eq!(seen, sent);
+    emulator.stop().await;
+}
+
+/// Publishes one message as an open client of this tenant.
+async fn publish_as(emulator: &Emulator, tenant: &str, topic: &str) {
+    let address = emulator.mqtt_addr().unwrap();
+    let mut options = MqttOptions::new("open", address.ip().to_string(), address.port());
+    options.set_credentials(format!("tenant:{tenant}"), "");
+    let (client, mut events) = AsyncClient::new(options, 64);
+    let publishing = async {
+        client
+            .publish(topic, QoS::AtLeastOnce, true, "x")
+            .await
+            .unwrap();
+        while !matches!(
+            events.poll().await.unwrap(),
+            Event::Incoming(Incoming::PubAck(_))
+        ) {}
+        client.disconnect().await.unwrap();
+        while events.poll().await.is_ok() {}
+    };
+    tokio::time::timeout(PATIENCE, publishing)
+        .await
+        .expect("the publish was never acknowledged");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_a_tree_for_each_tenant_a_namespace_routes_and_lists_its_own_messages_alone() {
+    let mut config = Config::free_ports();
+    config.mqtt.isolation = mqttstack::broker::Isolation::Tenant;
+    config.azure = serde_json::from_value(json!({"auth": "off", "namespaces": [
+        {"name": "first", "route_topic": "events"},
+        {"name": "second", "route_topic": "events"},
+    ]}))
+    .unwrap();
+    let emulator = Emulator::builder().config(config).start().await.unwrap();
+    publish_as(&emulator, "azure/second", "own/2").await;
+    publish_as(&emulator, "aliyun/instance", "none/of/azure").await;
+    publish_as(&emulator, "azure/first", "own/1").await;
+    let url = emulator.http_url().unwrap();
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let client = reqwest::Client::new();
+    for (namespace, topic) in [("first", "own/1"), ("second", "own/2")] {
+        let host = format!("{namespace}.westus3-1.ts.eventgrid.azure.net");
+        let ask = async |request: reqwest::RequestBuilder| -> Value {
+            let answer = request.header("Host", &host).send().await.unwrap();
+            serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap()
+        };
+        let target =
+            "topics/events/eventsubscriptions/s:receive?api-version=x&maxEvents=9&maxWaitTime=10";
+        let received = ask(client.post(format!("{url}/{target}"))).await;
+        let events = received["value"].as_array().unwrap();
+        assert_eq!(events.len(), 1, "{received}");
+        assert_eq!(events[0]["event"]["subject"], topic);
+        assert_eq!(events[0]["event"]["source"], namespace);
+        let target = "mqtt/retainedMessages?api-version=x%26";
+        let listed = ask(client.get(format!("{url}/{target}"))).await;
+        let rows = listed["retainedMessages"].as_array().unwrap();
+        assert_eq!(rows.len(), 1, "{listed}");
+        assert_eq!(rows[0]["topic"], topic);
+    }
     emulator.stop().await;
 }

@@ -63,6 +63,28 @@ async fn a_pasted_topic_space_takes_effect_until_the_reset() {
     assert_eq!(bench.ask(publish("elsewhere")).await.status, 204);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn resources_that_are_put_at_once_are_all_there() {
+    let bench = std::sync::Arc::new(bench(json!({"auth": "off"})).await);
+    let puts: Vec<_> = (0..100)
+        .map(|n| {
+            let bench = bench.clone();
+            let body = json!({"properties": {}});
+            tokio::spawn(async move {
+                bench
+                    .ask(put(&format!("/clients/c{n}"), &body))
+                    .await
+                    .status
+            })
+        })
+        .collect();
+    for one in puts {
+        assert_eq!(one.await.unwrap(), 201);
+    }
+    let all = bench.json(200, get("/clients")).await;
+    assert_eq!(all["value"].as_array().unwrap().len(), 100);
+}
+
 #[tokio::test]
 async fn resources_that_mean_nothing_are_refused_and_change_nothing() {
     let bench = bench(json!({"auth": "off", "namespaces": [{"topics": [{"name": "t"}]}]})).await;

@@ -133,7 +133,7 @@ impl Sent {
         for (name, value) in &self.headers {
             head.extend([name, ": ", value, "\r\n"]);
         }
-        head.push_str(&format!("Content-Length: {}\r\n\r\n", body.len()));
+        head.extend(["Content-Length: ", &body.len().to_string(), "\r\n\r\n"]);
         let mut bytes = head.into_bytes();
         bytes.extend(body);
         bytes

@@ -274,6 +274,11 @@ impl Engine {
         self.core.retained.all()
     }
 
+    pub(super) fn retained_of(&self, vendor: Surface, tenant: &str) -> Vec<Retained> {
+        let scope = Scope::of_vendor(&self.core, Some(vendor), Some(tenant));
+        self.core.retained.below(scope.as_ref())
+    }
+
     pub(super) fn clear_retained(&self) {
         self.core.retained.clear();
     }

@@ -15,6 +15,7 @@ use rmqtt::types::{From as Sender, Publish, Retain, TopicFilter, TopicName};
 
 use super::super::message::{Message, Retained, TopicFilter as Filter};
 use super::super::outbox::Tag;
+use super::tenant::Scope;
 use super::{Core, system};
 use crate::clock::Clock;
 
@@ -79,8 +80,16 @@ impl RetainedStore {
     }
 
     pub(super) fn all(&self) -> Vec<Retained> {
+        self.below(None)
+    }
+
+    /// Those of one tenant, or all.
+    pub(super) fn below(&self, scope: Option<&Scope>) -> Vec<Retained> {
         let kept = self.kept.read();
-        let live = kept.values().filter_map(|kept| {
+        let kept = kept
+            .iter()
+            .filter(|(topic, _)| scope.is_none_or(|scope| scope.holds(topic)));
+        let live = kept.filter_map(|(_, kept)| {
             let expires_in = match self.life(&kept.message) {
                 Life::Forever => None,
                 Life::Seconds(left) => Some(left.get()),

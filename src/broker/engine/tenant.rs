@@ -64,6 +64,13 @@ impl Scope {
         }
     }
 
+    /// Whether a topic name of the engine stands below this tenant.
+    pub(super) fn holds(&self, topic: &str) -> bool {
+        let below = topic.strip_prefix('$').unwrap_or(topic);
+        let rest = below.strip_prefix(&self.0);
+        rest.is_some_and(|rest| rest.starts_with('/'))
+    }
+
     /// A topic filter as it stands in the engine. The broker's own figures are everybody's.
     pub(super) fn filter(&self, filter: &str) -> ByteString {
         if filter.starts_with(SYSTEM_PREFIX) {
@@ -121,6 +128,8 @@ mod tests {
             assert_eq!(inside.starts_with('$'), topic.starts_with('$'));
             assert_eq!(bare(&inside), topic);
             assert_eq!(bare(topic), topic);
+            assert!(scope.holds(&inside) && !scope.holds(topic));
+            assert!(!Scope::new("aliyun", "a/b").holds(&inside));
         }
         assert_eq!(scope.topic("t"), "\u{1}aliyun:a\u{2}b\u{4}/t");
         assert_eq!(scope.filter("$SYS/#"), "$SYS/#");

@@ -281,6 +281,14 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn no_name_panics(name in "[\\[\\]'(),a-z{0}é ]{0,40}") {
+            let _ = resources(&json!({"type": "t", "name": name}), &json!({}));
+            let _ = resources(&json!({"type": "t", "name": format!("[{name}]")}), &json!({}));
+        }
+    }
+
     #[test]
     fn an_expression_that_names_itself_ends() {
         let template = json!({

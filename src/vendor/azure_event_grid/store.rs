@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{Mutex, MutexGuard, RwLock};
 use serde_json::Value;
 use tokio::sync::Notify;
 
@@ -19,6 +19,8 @@ use crate::ids::Ids;
 #[derive(Debug)]
 pub(super) struct Store {
     namespaces: Vec<Arc<NamespaceState>>,
+    /// Held while resources are changed, so that no change is lost to another.
+    editing: Mutex<()>,
 }
 
 /// One namespace.
@@ -65,6 +67,7 @@ impl Store {
         });
         Self {
             namespaces: namespaces.collect(),
+            editing: Mutex::default(),
         }
     }
 
@@ -85,8 +88,14 @@ impl Store {
             .cloned()
     }
 
+    /// Keeps other changes of resources out until it is dropped.
+    pub(super) fn editing(&self) -> MutexGuard<'_, ()> {
+        self.editing.lock()
+    }
+
     /// Back to the configured state.
     pub(super) fn reset(&self) {
+        let _editing = self.editing();
         for namespace in &self.namespaces {
             *namespace.resources.write() = Arc::new(namespace.configured.clone());
             *namespace.topics.lock() = topics(&namespace.configured);
@@ -276,12 +285,11 @@ impl Topic {
     /// Creates these subscriptions, or gives those that are there their settings.
     fn configure(&mut self, subscriptions: &[EventSubscription]) {
         for one in subscriptions {
-            match self.subscriptions.get_mut(&one.name) {
-                Some(queue) => queue.configure(one.clone()),
-                None => {
-                    let queue = Queue::new(one.clone());
-                    self.subscriptions.insert(one.name.clone(), queue);
-                }
+            if let Some(queue) = self.subscriptions.get_mut(&one.name) {
+                queue.configure(one.clone());
+            } else {
+                let queue = Queue::new(one.clone());
+                self.subscriptions.insert(one.name.clone(), queue);
             }
         }
     }

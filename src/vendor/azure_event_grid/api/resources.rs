@@ -135,6 +135,7 @@ impl AzureEventGrid {
         walk: &mut Walk<'_>,
     ) -> Result<Answer, Error> {
         let ResourceCall { id, verb } = call;
+        let _editing = self.store.editing();
         let state = match &id.namespace {
             None => self.store.namespace(None),
             Some(name) => self
@@ -197,14 +198,11 @@ impl AzureEventGrid {
             let known = edits
                 .iter()
                 .position(|edit| Arc::ptr_eq(&edit.state, &state));
-            let edit = match known {
-                Some(at) => &mut edits[at],
-                None => {
-                    edits.push(Edit::of(state));
-                    let last = edits.len() - 1;
-                    &mut edits[last]
-                }
-            };
+            let at = known.unwrap_or_else(|| {
+                edits.push(Edit::of(state));
+                edits.len() - 1
+            });
+            let edit = &mut edits[at];
             edit.put(&place, one.properties.clone())?;
             put.push(json!({"type": one.resource_type, "name": one.name.join("/")}));
         }

@@ -4,18 +4,22 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::{SignedDuration, Timestamp};
+use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
 use super::parameters::{Parameters, invalid};
 use super::publish::VERSIONS;
 use crate::broker::message::{Message, Retained, TopicFilter, TopicName};
-use crate::exchange::Answer;
+use crate::exchange::{Answer, Surface};
 use crate::pipeline::Walk;
 use crate::vendor::azure_event_grid::AzureEventGrid;
 use crate::vendor::azure_event_grid::access;
 use crate::vendor::azure_event_grid::auth::Accept;
 use crate::vendor::azure_event_grid::error::Error;
 use crate::vendor::azure_event_grid::resources::Permission;
+
+/// What a query's value cannot hold as it is.
+const QUERY_VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.');
 
 /// The most and the default number of messages of a page.
 const PAGE: usize = 100;
@@ -25,6 +29,7 @@ const PAGE: usize = 100;
 pub(in crate::vendor::azure_event_grid) struct Read {
     /// Whose rate it counts against.
     pub caller: String,
+    namespace: String,
     what: What,
 }
 
@@ -83,6 +88,7 @@ impl AzureEventGrid {
         .map_err(Error::Forbidden)?;
         Ok(Read {
             caller: caller.object_id,
+            namespace: resources.name.clone(),
             what,
         })
     }
@@ -92,7 +98,8 @@ impl AzureEventGrid {
         call: Read,
         walk: &mut Walk<'_>,
     ) -> Result<Answer, Error> {
-        let retained = walk.app.broker.retained();
+        let broker = &walk.app.broker;
+        let retained = broker.retained_of(Surface::Azure, &call.namespace);
         let answer = super::answer(200, walk);
         match call.what {
             What::One(topic) => {
@@ -178,6 +185,7 @@ impl Page {
             .ok()
             .and_then(|query| query.get("api-version").ok().flatten().map(str::to_owned))
             .unwrap_or_default();
+        let version = utf8_percent_encode(&version, QUERY_VALUE);
         format!(
             "{}/mqtt/retainedMessages?continuationToken={}&maxResults={}&api-version={version}",
             super::identity::base(walk.request),
@@ -231,7 +239,7 @@ fn whole(answer: Answer, retained: &Retained, now: Timestamp) -> Answer {
 
 /// A topic in a header: control characters must not end the field.
 fn escaped(topic: &str) -> String {
-    percent_encoding::utf8_percent_encode(topic, percent_encoding::CONTROLS).to_string()
+    utf8_percent_encode(topic, CONTROLS).to_string()
 }
 
 fn row(retained: &Retained, now: Timestamp) -> Value {
