@@ -85,6 +85,9 @@ pub struct Limits {
     pub offline_queue: Option<usize>,
     /// How many messages are delivered to the client in a second; the others wait their turn.
     pub deliveries_per_second: Option<u32>,
+    /// The longest Session Expiry Interval in seconds; a longer one is lowered, and a session of
+    /// 3.x without Clean Session has this one.
+    pub max_session_expiry: Option<u32>,
 }
 
 /// A part of MQTT that a vendor's broker does without.

@@ -1,5 +1,6 @@
 //! What a CONNECT is granted beyond the engine's defaults: keep-alive ceilings that cap instead
-//! of refusing, and the standard's one and a half times of grace for every keep-alive.
+//! of refusing, the standard's one and a half times of grace for every keep-alive, and how long a
+//! session may outlive its connection.
 
 use std::num::{NonZeroU16, NonZeroU32};
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use super::Core;
 
 struct Grants {
     ceiling: u16,
+    longest_session: Option<Duration>,
     defaults: DefaultFitter,
 }
 
@@ -41,7 +43,8 @@ impl Fitter for Grants {
     }
 
     fn session_expiry_interval(&self, disconnect: Option<&Disconnect>) -> Duration {
-        self.defaults.session_expiry_interval(disconnect)
+        let asked = self.defaults.session_expiry_interval(disconnect);
+        self.longest_session.map_or(asked, |most| asked.min(most))
     }
 
     fn message_expiry_interval(&self, publish: &Packet) -> Duration {
@@ -61,15 +64,15 @@ struct GrantsOfClients(Arc<Core>);
 
 impl FitterManager for GrantsOfClients {
     fn create(&self, info: Arc<ConnectInfo>, id: Id, listener: ListenerConfig) -> FitterType {
-        let of_dialect = self
-            .0
-            .doors
-            .peer(&id.client_id)
-            .and_then(|peer| peer.grant.max_keep_alive);
+        let peer = self.0.doors.peer(&id.client_id);
+        let grant = peer.as_ref().map(|peer| &peer.grant);
+        let of_dialect = grant.and_then(|grant| grant.max_keep_alive);
+        let longest = grant.and_then(|grant| grant.limits.max_session_expiry);
         Arc::new(Grants {
             ceiling: of_dialect.map_or(listener.max_keepalive, |own| {
                 own.min(listener.max_keepalive)
             }),
+            longest_session: longest.map(|seconds| Duration::from_secs(seconds.into())),
             defaults: DefaultFitter::new(info, id, listener),
         })
     }

@@ -41,7 +41,6 @@ use self::api::topics::TopicCall;
 use self::auth::Authenticator;
 use self::entra::Keys;
 pub use self::error::{Error, Standing};
-use self::mqtt::AzureDialect;
 use self::outbound::Outbound;
 use self::routing::Router;
 pub use self::settings::{Settings, SettingsError};
@@ -104,19 +103,22 @@ impl AzureEventGrid {
     /// Registers the MQTT side and begins to follow the broker's messages, until this is
     /// dropped. Must be called inside a tokio runtime, once.
     pub fn started(&self, app: &App) {
-        app.broker.add_dialect(self.dialect(app));
+        let (dialect, watch) = self.mqtt_side(app);
+        app.broker.add_dialect(dialect);
         let (router, app) = (self.router.clone(), app.clone());
-        let task = tokio::spawn(async move { router.follow(&app).await });
+        let task = tokio::spawn(async move {
+            tokio::join!(router.follow(&app), watch.run());
+        });
         *self.follower.lock() = Some(AbortOnDropHandle::new(task));
     }
 
-    /// The MQTT side over the rooms of an emulator.
+    /// The MQTT side over the rooms of an emulator, for whoever wants to ask it without a broker.
     pub fn dialect(&self, app: &App) -> Arc<dyn Dialect> {
-        Arc::new(AzureDialect::new(
-            self.authenticator.clone(),
-            self.store.clone(),
-            app.clone(),
-        ))
+        self.mqtt_side(app).0
+    }
+
+    fn mqtt_side(&self, app: &App) -> (Arc<dyn Dialect>, mqtt::Watch) {
+        mqtt::open(self.authenticator.clone(), self.store.clone(), app)
     }
 
     /// Back to the configured state. The signing key stays, so tokens stay good.

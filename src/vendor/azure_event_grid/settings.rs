@@ -109,6 +109,9 @@ pub struct Settings {
     /// Calls per second of one caller, by operation (`HttpPublish`, ...); none by default.
     /// The vendor's figure for `HttpPublish` is 500 per throughput unit.
     pub quotas: BTreeMap<String, u32>,
+    /// How long a namespace's webhook may take to decide, in milliseconds (default 5,000: the
+    /// vendor's "approximately 5 seconds").
+    pub webhook_timeout_ms: u64,
     /// PEM file of further certificate authorities for custom topics and issuers over https.
     pub trusted_ca: Option<String>,
     /// The namespaces; the first answers to host names that name none.
@@ -133,6 +136,7 @@ impl Default for Settings {
             signing_key: None,
             limits: true,
             quotas: BTreeMap::new(),
+            webhook_timeout_ms: 5_000,
             trusted_ca: None,
             namespaces: vec![Namespace::default()],
             principals: vec![Principal {
