@@ -70,16 +70,18 @@ pub struct Grant {
 /// section 3.2.2.3).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Limits {
-    /// Maximum QoS. A PUBLISH above it ends the connection: with 0x9B in MQTT 5.
+    /// Maximum QoS. A PUBLISH above it ends the connection: with 0x9B in MQTT 5. A CONNECT whose
+    /// will is above it is refused.
     pub max_qos: Option<Qos>,
     /// What the client may not use.
     pub unavailable: &'static [Feature],
-    /// The longest packet in bytes that the client may send; a longer one ends the connection,
-    /// with 0x95 in MQTT 5.
+    /// The longest packet in bytes that the client may send, its fixed header included; a longer
+    /// one ends the connection, with 0x95 in MQTT 5. Never above that of `broker::Settings`.
     pub max_packet_size: Option<u32>,
     /// Topic Alias Maximum; a higher alias ends the connection with 0x94.
     pub topic_alias_maximum: Option<u16>,
-    /// How many filters one SUBSCRIBE may have; a longer one is refused whole (0x80 each).
+    /// How many filters one SUBSCRIBE may have; a longer one is refused whole (3.x: 0x80 each,
+    /// 5: 0x97 each).
     pub filters_per_subscribe: Option<usize>,
     /// How many messages of QoS 1 and 2 wait for the client while it is offline; the oldest go.
     pub offline_queue: Option<usize>,
@@ -93,13 +95,15 @@ pub struct Limits {
 /// A part of MQTT that a vendor's broker does without.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Feature {
-    /// Retained messages: a retained PUBLISH of MQTT 5 ends the connection with 0x9A.
+    /// Retained messages: a retained PUBLISH of MQTT 5 ends the connection with 0x9A, a CONNECT
+    /// with a retained will is refused. 3.x cannot be told; [`Dialect::publish`] decides there.
     Retain,
     /// Shared subscriptions: refused with 0x9E (3.x: 0x80).
     SharedSubscription,
     /// Subscription identifiers: one ends the connection with 0xA1.
     SubscriptionIdentifier,
-    /// User properties of other packets than PUBLISH: refused with 0x83.
+    /// User properties of other packets than PUBLISH (and of the will): a CONNECT is refused with
+    /// 0x83, any other ends the connection with it.
     UserPropertyOutsidePublish,
 }
 
@@ -124,6 +128,12 @@ pub enum ConnectCode {
     BadAuthenticationMethod,
     /// 3.x: 5; 5: 0x83.
     ImplementationSpecific,
+    /// 3.x: 5; 5: 0x95.
+    PacketTooLarge,
+    /// 3.x: 5; 5: 0x9A.
+    RetainNotSupported,
+    /// 3.x: 5; 5: 0x9B.
+    QosNotSupported,
 }
 
 impl ConnectCode {
@@ -140,7 +150,10 @@ impl ConnectCode {
                 Self::NotAuthorized
                 | Self::Banned
                 | Self::BadAuthenticationMethod
-                | Self::ImplementationSpecific,
+                | Self::ImplementationSpecific
+                | Self::PacketTooLarge
+                | Self::RetainNotSupported
+                | Self::QosNotSupported,
                 false,
             ) => 5,
             (Self::ImplementationSpecific, true) => 0x83,
@@ -150,7 +163,10 @@ impl ConnectCode {
             (Self::ServerUnavailable, true) => 0x88,
             (Self::Banned, true) => 0x8a,
             (Self::BadAuthenticationMethod, true) => 0x8c,
+            (Self::PacketTooLarge, true) => 0x95,
             (Self::QuotaExceeded, true) => 0x97,
+            (Self::RetainNotSupported, true) => 0x9a,
+            (Self::QosNotSupported, true) => 0x9b,
             (Self::ConnectionRateExceeded, true) => 0x9f,
         }
     }
@@ -303,7 +319,7 @@ pub trait Dialect: Send + Sync {
 pub struct Refused {
     /// Whose client it is; `None` for an open one.
     pub surface: Option<Surface>,
-    /// `CONNECT`, `AUTH`, `PUBLISH` or `SUBSCRIBE`.
+    /// What the client sent, in the standard's words: `CONNECT`, `PUBLISH`, `SUBSCRIBE` ...
     pub packet: &'static str,
     /// The client id.
     pub client_id: String,

@@ -4,14 +4,12 @@
 //! engine on loopback, behind a PROXY line that names the real peer; `engine/door.rs` is the way
 //! there.
 
-use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use parking_lot::Mutex;
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -19,121 +17,14 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::dialect::{Connect, Visitor};
+use super::dialect::Visitor;
 use super::engine::Door;
+use super::visitors::Visitors;
 
 /// How long a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How long accepting pauses after an error such as "too many open files".
 const BACK_OFF: Duration = Duration::from_millis(100);
-
-/// One open connection: the engine's listener behind the gate, and the client's address.
-pub(super) type Key = (u16, SocketAddr);
-
-/// The Authentication Method and Data of a CONNECT, which the engine would refuse.
-#[derive(Debug, Clone)]
-pub(super) struct Authentication {
-    pub method: String,
-    pub data: Option<Bytes>,
-}
-
-/// Why the broker ends a connection.
-#[derive(Debug, Clone)]
-pub(super) struct Ending {
-    /// The reason code of an MQTT 5 DISCONNECT.
-    pub code: u8,
-    /// The reason in words. Never a secret.
-    pub reason: String,
-}
-
-/// What is known of one open connection, from both sides of the engine.
-#[derive(Default)]
-struct Known {
-    visitor: Visitor,
-    authentication: Option<Authentication>,
-    connect: Option<Connect>,
-    unclaimed: bool,
-    ending: Option<Ending>,
-}
-
-/// The connections that are open.
-#[derive(Default)]
-pub(super) struct Visitors(Mutex<HashMap<Key, Known>>);
-
-impl Visitors {
-    fn change(&self, key: Key, change: impl FnOnce(&mut Known)) {
-        if let Some(known) = self.0.lock().get_mut(&key) {
-            change(known);
-        }
-    }
-
-    /// What the TLS handshake told, and the authentication that its CONNECT asked for.
-    pub(super) fn find(&self, key: Key) -> Option<(Visitor, Option<Authentication>)> {
-        let all = self.0.lock();
-        let known = all.get(&key)?;
-        Some((known.visitor.clone(), known.authentication.clone()))
-    }
-
-    pub(super) fn authenticating(&self, key: Key, authentication: Authentication) {
-        self.change(key, |known| known.authentication = Some(authentication));
-    }
-
-    /// Keeps an accepted CONNECT for a later re-authentication.
-    pub(super) fn accepted(&self, key: Key, connect: &Connect) {
-        self.change(key, |known| {
-            if known.authentication.is_some() {
-                known.connect = Some(connect.clone());
-            }
-        });
-    }
-
-    pub(super) fn connect(&self, key: Key) -> Option<Connect> {
-        self.0.lock().get(&key)?.connect.clone()
-    }
-
-    /// No dialect knows the authentication method.
-    pub(super) fn refuse_method(&self, key: Key) {
-        self.change(key, |known| known.unclaimed = true);
-    }
-
-    pub(super) fn unclaimed(&self, key: Key) -> bool {
-        self.0.lock().get(&key).is_some_and(|known| known.unclaimed)
-    }
-
-    /// Tells why a connection ends; the first to tell is believed.
-    pub(super) fn end(&self, key: Key, ending: Ending) {
-        self.change(key, |known| {
-            known.ending.get_or_insert(ending);
-        });
-    }
-
-    pub(super) fn ending(&self, key: Key) -> Option<Ending> {
-        self.0.lock().get(&key)?.ending.clone()
-    }
-}
-
-/// Keeps a connection known for as long as it lives.
-struct Visit<'a> {
-    visitors: &'a Visitors,
-    key: Key,
-}
-
-impl<'a> Visit<'a> {
-    fn begin(visitors: &'a Visitors, key: Key, visitor: Visitor) -> Self {
-        let known = Known {
-            visitor,
-            ..Known::default()
-        };
-        visitors.0.lock().insert(key, known);
-        Self { visitors, key }
-    }
-}
-
-impl Drop for Visit<'_> {
-    fn drop(&mut self) {
-        self.visitors.0.lock().remove(&self.key);
-    }
-}
 
 /// What every connection through one port needs.
 struct Gate {
@@ -210,9 +101,10 @@ impl Gate {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let key = self.door.key(peer);
-        let _visit = Visit::begin(&self.visitors, key, visitor);
+        let reception = self.visitors.receive(key, visitor);
         let line = proxy_line(peer, local);
-        self.door.carry(outside, &line, key).await
+        let visit = reception.visit.clone();
+        self.door.carry(outside, &line, visit).await
     }
 }
 

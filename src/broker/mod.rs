@@ -7,6 +7,7 @@ mod engine;
 mod gate;
 pub mod message;
 mod outbox;
+mod visitors;
 
 use std::io;
 use std::net::SocketAddr;

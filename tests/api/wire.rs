@@ -152,7 +152,7 @@ impl Arrived {
 
 pub struct Wire {
     pub stream: TcpStream,
-    version: u8,
+    pub version: u8,
     /// PUBLISH packets that came while something else was waited for.
     inbox: VecDeque<(u8, Vec<u8>)>,
 }

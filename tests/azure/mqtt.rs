@@ -18,7 +18,7 @@ use crate::bench::{Ask, Bench, OBJECT_ID, bench, tokens};
 /// How long an answer may take.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-struct Client(TcpStream);
+pub struct Client(TcpStream);
 
 fn text(value: &str) -> Vec<u8> {
     let mut bytes = u16::try_from(value.len()).unwrap().to_be_bytes().to_vec();
@@ -51,7 +51,7 @@ fn connect(client_id: &str, username: &str) -> Vec<u8> {
 }
 
 impl Client {
-    async fn open(address: SocketAddr) -> Self {
+    pub async fn open(address: SocketAddr) -> Self {
         Self(TcpStream::connect(address).await.unwrap())
     }
 
@@ -82,7 +82,7 @@ impl Client {
     }
 
     /// Connects and tells the CONNACK reason code.
-    async fn connect(&mut self, bytes: &[u8]) -> u8 {
+    pub async fn connect(&mut self, bytes: &[u8]) -> u8 {
         self.send(bytes).await;
         let (kind, body) = self.next().await.unwrap();
         assert_eq!(kind, 0x20);

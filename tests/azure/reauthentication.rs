@@ -3,10 +3,9 @@
 
 use jiff::SignedDuration;
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt;
 
 use crate::bench::{Bench, OBJECT_ID, claims, recording, tokens};
-use crate::mqtt::listening;
+use crate::mqtt::{Client, listening};
 use crate::wire::{AUTH, Connack, Connect, Wire, packet, properties, text};
 
 /// The reason codes and the property identifiers that matter here.
@@ -96,13 +95,8 @@ async fn the_recorded_connect_is_understood_and_its_placeholder_token_refused() 
         .step_by(2)
         .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap())
         .collect();
-    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
-    stream.write_all(&bytes).await.unwrap();
-    let mut head = [0; 4];
-    tokio::io::AsyncReadExt::read_exact(&mut stream, &mut head)
-        .await
-        .unwrap();
-    assert_eq!((head[0], head[3]), (0x20, NOT_AUTHORIZED));
+    let mut client = Client::open(address).await;
+    assert_eq!(client.connect(&bytes).await, NOT_AUTHORIZED);
     // The same bytes with a real token in the place of the placeholder are accepted. Everything
     // before the properties has ten bytes.
     let at = bytes
@@ -113,12 +107,8 @@ async fn the_recorded_connect_is_understood_and_its_placeholder_token_refused() 
     let own = properties(&authentication("OAUTH2-JWT", &token("entra", "good")));
     let rest = &bytes[at + 11..];
     let changed = packet(0x10, &[body, &own, rest]);
-    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
-    stream.write_all(&changed).await.unwrap();
-    tokio::io::AsyncReadExt::read_exact(&mut stream, &mut head)
-        .await
-        .unwrap();
-    assert_eq!((head[0], head[3]), (0x20, 0));
+    let mut client = Client::open(address).await;
+    assert_eq!(client.connect(&changed).await, 0);
 }
 
 #[tokio::test]
@@ -252,15 +242,10 @@ async fn a_token_in_the_password_is_refused_and_the_journal_says_where_it_belong
         let own: &[u8] = if version == 5 { &[0] } else { &[] };
         let head = [text("MQTT"), vec![version, 0xc2, 0, 60]].concat();
         let payload = [text("s"), text("user"), text(token("entra", "good"))].concat();
-        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        let mut client = Client::open(address).await;
         let bytes = packet(0x10, &[&head, own, &payload]);
-        stream.write_all(&bytes).await.unwrap();
-        let mut answer = [0; 4];
-        tokio::io::AsyncReadExt::read_exact(&mut stream, &mut answer)
-            .await
-            .unwrap();
         let code = if version == 5 { NOT_AUTHORIZED } else { 5 };
-        assert_eq!((answer[0], answer[3]), (0x20, code));
+        assert_eq!(client.connect(&bytes).await, code);
         let reason = refused.lock().pop().unwrap().reason;
         assert!(reason.starts_with("Client could not be found"), "{reason}");
         assert!(

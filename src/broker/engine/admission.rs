@@ -7,24 +7,25 @@ use std::sync::Arc;
 use bytes::Bytes;
 use rmqtt::types::{AuthResult, ConnectInfo, Id};
 
-use super::super::dialect::{Connect, ConnectCode, ConnectRefusal, Grant, Limits, Peer, Refused};
-use super::super::gate::Key;
+use super::super::dialect::{
+    Connect, ConnectCode, ConnectRefusal, Feature, Grant, Limits, Peer, Refused,
+};
+use super::super::message::Qos;
+use super::super::visitors::Visit;
 use super::{Core, convert, tenant, verdicts};
 use crate::secret::shown;
 
-/// What the gate calls a connection; `None` for one that has no address.
-fn gate_key(id: &Id) -> Option<Key> {
-    id.remote_addr.map(|peer| (id.lid(), peer))
+/// What is known of a connection; `None` for one that has no address.
+pub(super) fn visit(core: &Core, id: &Id) -> Option<Arc<Visit>> {
+    core.visitors.find((id.lid(), id.remote_addr?))
 }
 
 /// What a CONNECT says, in our words.
-fn question(core: &Core, info: &ConnectInfo) -> Connect {
+fn question(core: &Core, info: &ConnectInfo, visit: Option<&Visit>) -> Connect {
     let id = info.id();
-    let transport = core.listeners.transport(id.lid());
-    let known = gate_key(id).and_then(|key| core.visitors.find(key));
-    let (visitor, authentication) = known.unwrap_or_default();
-    let (method, data) =
-        authentication.map_or((None, None), |asked| (Some(asked.method), asked.data));
+    let (method, data) = visit
+        .and_then(Visit::authentication)
+        .map_or((None, None), |asked| (Some(asked.method), asked.data));
     Connect {
         client_id: id.client_id.to_string(),
         username: info.username().map(ToString::to_string),
@@ -33,43 +34,53 @@ fn question(core: &Core, info: &ConnectInfo) -> Connect {
         clean_start: info.clean_start(),
         keep_alive: info.keep_alive(),
         will: convert::will(info),
-        transport,
+        transport: core.listeners.transport(id.lid()),
         peer: info.ipaddress(),
-        tls: visitor,
+        tls: visit.map(|visit| visit.visitor.clone()).unwrap_or_default(),
         authentication_method: method,
         authentication_data: data,
     }
 }
 
+fn refusal(code: ConnectCode, reason: impl Into<String>) -> ConnectRefusal {
+    ConnectRefusal {
+        code,
+        reason: reason.into(),
+    }
+}
+
 pub(super) async fn connect(core: &Core, info: &ConnectInfo) -> AuthResult {
-    let connect = question(core, info);
+    let visit = visit(core, info.id());
+    let connect = question(core, info, visit.as_deref());
     let dialect = core.doors.claimant(&connect);
-    let key = gate_key(info.id());
     let verdict = match &dialect {
         Some(dialect) => dialect.connect(&connect).await,
-        None if connect.authentication_method.is_some() => {
-            key.inspect(|&key| core.visitors.refuse_method(key));
-            Err(ConnectRefusal {
-                code: ConnectCode::NotAuthorized,
-                reason: "no vendor knows the authentication method".into(),
-            })
-        }
+        None if connect.authentication_method.is_some() => Err(refusal(
+            ConnectCode::BadAuthenticationMethod,
+            "no vendor knows the authentication method",
+        )),
         None if core.settings.open_clients => open_grant(core, &connect),
-        None => Err(ConnectRefusal {
-            code: ConnectCode::NotAuthorized,
-            reason: "no vendor's credentials, and open_clients is false".into(),
-        }),
+        None => Err(refusal(
+            ConnectCode::NotAuthorized,
+            "no vendor's credentials, and open_clients is false",
+        )),
     };
+    let verdict = verdict.and_then(|grant| {
+        within(&grant.limits, info, &connect)?;
+        Ok(grant)
+    });
     match verdict {
         Ok(grant) => {
-            key.inspect(|&key| core.visitors.accepted(key, &connect));
-            let peer = Peer {
-                client_id: connect.client_id,
+            let peer = Arc::new(Peer {
+                client_id: connect.client_id.clone(),
                 grant: Arc::new(grant),
                 protocol_version: connect.protocol_version,
-            };
+            });
+            if let Some(visit) = visit {
+                visit.accepted(&connect, peer.clone());
+            }
             let id = info.id();
-            let entry = (verdicts::connection_key(id), Arc::new(peer));
+            let entry = (verdicts::connection_key(id), peer);
             core.doors.peers.write().insert(id.client_id.clone(), entry);
             AuthResult::Allow(false, None)
         }
@@ -83,10 +94,14 @@ pub(super) async fn connect(core: &Core, info: &ConnectInfo) -> AuthResult {
                     .map(|name| shown(name).into_owned()),
                 topic: None,
                 code: refusal.code.code(connect.protocol_version),
-                reason: refusal.reason,
+                reason: refusal.reason.clone(),
                 client_id: connect.client_id,
             });
-            match refusal.code {
+            let code = refusal.code;
+            if let Some(visit) = visit {
+                visit.refuse(refusal);
+            }
+            match code {
                 ConnectCode::BadUserNameOrPassword => AuthResult::BadUsernameOrPassword,
                 _ => AuthResult::NotAuthorized,
             }
@@ -94,24 +109,47 @@ pub(super) async fn connect(core: &Core, info: &ConnectInfo) -> AuthResult {
     }
 }
 
+/// Whether a CONNECT keeps to the limits of its grant (MQTT 5.0 sections 3.2.2.3.4 and 3.2.2.3.5).
+fn within(limits: &Limits, info: &ConnectInfo, connect: &Connect) -> Result<(), ConnectRefusal> {
+    let highest = limits.max_qos.unwrap_or(Qos::ExactlyOnce);
+    if let Some(will) = connect.will.as_ref().filter(|will| will.qos > highest) {
+        let (qos, highest) = (will.qos.level(), highest.level());
+        return Err(refusal(
+            ConnectCode::QosNotSupported,
+            format!("the will has QoS {qos}, the highest allowed is {highest}"),
+        ));
+    }
+    let ConnectInfo::V5(_, packet) = info else {
+        return Ok(());
+    };
+    let lacks = |feature| limits.unavailable.contains(&feature);
+    if lacks(Feature::Retain) && connect.will.as_ref().is_some_and(|will| will.retain) {
+        return Err(refusal(
+            ConnectCode::RetainNotSupported,
+            "the will is retained, and retained messages are not available",
+        ));
+    }
+    if lacks(Feature::UserPropertyOutsidePublish) && !packet.user_properties.is_empty() {
+        return Err(refusal(
+            ConnectCode::ImplementationSpecific,
+            "the CONNECT has a user property, which only a PUBLISH may have",
+        ));
+    }
+    Ok(())
+}
+
 /// Puts a client's new authentication data to its dialect.
 pub(super) async fn reauthenticate(
     core: &Core,
-    key: Key,
+    visit: &Visit,
     data: Option<Bytes>,
 ) -> Result<(), ConnectRefusal> {
-    let refusal = |reason: &str| ConnectRefusal {
-        code: ConnectCode::NotAuthorized,
-        reason: reason.into(),
-    };
-    let mut connect = core
-        .visitors
-        .connect(key)
-        .ok_or_else(|| refusal("the CONNECT has not been answered yet"))?;
+    let ended = || refusal(ConnectCode::NotAuthorized, "the session has ended");
+    let mut connect = visit.connect().ok_or_else(ended)?;
     connect.authentication_data = data;
     let peer = core.doors.peer(&connect.client_id);
     let asked = peer.and_then(|peer| Some((core.doors.dialect(&peer)?, peer)));
-    let (dialect, peer) = asked.ok_or_else(|| refusal("the session has ended"))?;
+    let (dialect, peer) = asked.ok_or_else(ended)?;
     let verdict = dialect.reauthenticate(&peer, &connect).await;
     match verdict {
         Ok(grant) => {
@@ -135,10 +173,7 @@ pub(super) async fn reauthenticate(
 
 fn open_grant(core: &Core, connect: &Connect) -> Result<Grant, ConnectRefusal> {
     let tenant = tenant::chosen(core, connect.username.as_deref());
-    let tenant = tenant.map_err(|reason| ConnectRefusal {
-        code: ConnectCode::BadUserNameOrPassword,
-        reason,
-    })?;
+    let tenant = tenant.map_err(|reason| refusal(ConnectCode::BadUserNameOrPassword, reason))?;
     Ok(Grant {
         surface: None,
         tenant,

@@ -1,8 +1,7 @@
-//! One connection between a client outside and the engine's own listener on loopback: passes the
-//! packets on and does what the engine leaves out, the MQTT 5 DISCONNECT that tells why a
-//! connection ends, the check of topic aliases, and enhanced authentication (`exchange.rs`).
-//! `broker/gate.rs` accepts the connections; what the engine knows of why one ends comes from
-//! `session.rs`.
+//! One connection between a client outside and the engine's own listener on loopback: reads its
+//! CONNECT (`opening.rs`), then passes the packets on, each through `exchange.rs`, which does what
+//! the engine leaves out. `broker/gate.rs` accepts the connections; what the engine knows of why
+//! one ends comes from `session.rs`.
 
 use std::future::pending;
 use std::io;
@@ -10,18 +9,20 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use rmqtt::types::ListenerId;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::super::gate::{Ending, Key};
+use super::super::dialect::Refused;
+use super::super::visitors::{Key, Visit};
 use super::Core;
-use super::exchange::Exchange;
+use super::exchange::{Exchange, Passage};
 use super::frame::{self, CONNECT_TYPE, Next};
 use super::listeners::{HANDSHAKE, WRITE};
+use super::opening::{Opening, Unreadable};
 
 /// How much is read at once.
 const CHUNK: usize = 4096;
@@ -49,36 +50,49 @@ impl Door {
         &self,
         outside: S,
         proxy_line: &str,
-        key: Key,
+        visit: Arc<Visit>,
     ) -> io::Result<()>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
+        if !self.packets {
+            let mut outside = outside;
+            let mut inside = TcpStream::connect(self.inner).await?;
+            inside.write_all(proxy_line.as_bytes()).await?;
+            tokio::io::copy_bidirectional(&mut outside, &mut inside).await?;
+            return Ok(());
+        }
         let (mut reader, mut writer) = tokio::io::split(outside);
         let mut unread = BytesMut::new();
-        let mut exchange = None;
-        let mut opening = BytesMut::from(proxy_line.as_bytes());
-        if self.packets {
-            let limit = self.core.settings.max_packet_size as usize;
-            let connect = timeout(HANDSHAKE, connect(&mut reader, &mut unread, limit)).await??;
-            let (connect, begun) = Exchange::begin(self.core.clone(), key, connect);
-            opening.extend_from_slice(&connect);
-            exchange = begun;
-        }
-        let inside = TcpStream::connect(self.inner).await?;
+        let limit = self.core.settings.max_packet_size as usize;
+        let connect = timeout(HANDSHAKE, connect(&mut reader, &mut unread, limit)).await??;
+        let opening = match Opening::read(connect) {
+            Ok(opening) => opening,
+            Err(unreadable) => {
+                self.unreadable(&unreadable);
+                return leave(&mut reader, &mut writer, &unreadable.answer).await;
+            }
+        };
+        let (opening, mut exchange) = Exchange::begin(self.core.clone(), visit, opening);
+        let mut inside = TcpStream::connect(self.inner).await?;
         inside.set_nodelay(true)?;
+        let opening = [proxy_line.as_bytes(), &opening].concat();
+        inside.write_all(&opening).await?;
+        // What the client sends meanwhile waits: only the answer says what it may send.
+        let mut unsent = BytesMut::new();
+        let Some(connack) = first(&mut inside, &mut unsent).await else {
+            return leave(&mut reader, &mut writer, &[]).await;
+        };
+        let (connack, accepted) = exchange.connack(connack.freeze());
+        if !accepted {
+            return leave(&mut reader, &mut writer, &connack).await;
+        }
+        write(&mut writer, &connack).await?;
         let (mut from_engine, mut to_engine) = inside.into_split();
-        to_engine.write_all(&opening).await?;
         let (notices, mut noticed) = mpsc::channel(4);
         let mut gone = false;
         let upstream = async {
-            let passed = up(
-                &mut reader,
-                &mut to_engine,
-                unread,
-                exchange.as_ref(),
-                &notices,
-            );
+            let passed = up(&mut reader, &mut to_engine, unread, &exchange, &notices);
             gone = passed.await.is_err();
             // The engine closes its side now, which is what ends the connection.
             let _ = to_engine.shutdown().await;
@@ -87,7 +101,8 @@ impl Door {
         let downstream = down(
             &mut from_engine,
             &mut writer,
-            exchange.as_ref(),
+            unsent,
+            &exchange,
             &mut noticed,
         );
         tokio::select! {
@@ -97,12 +112,53 @@ impl Door {
         if gone {
             return Ok(());
         }
-        if let (Some(exchange), Some(ending)) = (&exchange, self.core.visitors.ending(key)) {
-            write(&mut writer, &exchange.disconnect(&ending)).await?;
+        let last = exchange.disconnect().unwrap_or_default();
+        leave(&mut reader, &mut writer, &last).await
+    }
+
+    /// Tells the journal of a CONNECT that no dialect sees.
+    fn unreadable(&self, unreadable: &Unreadable) {
+        self.core.refused(Refused {
+            surface: None,
+            packet: "CONNECT",
+            client_id: String::new(),
+            identity: None,
+            topic: None,
+            code: unreadable.code,
+            reason: unreadable.reason.clone(),
+        });
+    }
+}
+
+/// Says the last words and closes.
+async fn leave<R, W>(reader: &mut R, writer: &mut W, words: &[u8]) -> io::Result<()>
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    if !words.is_empty() {
+        write(writer, words).await?;
+    }
+    writer.shutdown().await?;
+    let _ = timeout(LINGER, tokio::io::copy(reader, &mut tokio::io::sink())).await;
+    Ok(())
+}
+
+/// The engine's first packet; what came behind it stays in `unread`. `None` if it closes instead.
+async fn first<R>(reader: &mut R, unread: &mut BytesMut) -> Option<BytesMut>
+where
+    R: AsyncRead + Unpin,
+{
+    loop {
+        if let Next::Packet(length) = frame::next(unread)
+            && length <= unread.len()
+        {
+            return Some(unread.split_to(length));
         }
-        writer.shutdown().await?;
-        let _ = timeout(LINGER, tokio::io::copy(&mut reader, &mut tokio::io::sink())).await;
-        Ok(())
+        unread.reserve(CHUNK);
+        if reader.read_buf(unread).await.unwrap_or(0) == 0 {
+            return None;
+        }
     }
 }
 
@@ -138,35 +194,43 @@ async fn up<R, W>(
     reader: &mut R,
     writer: &mut W,
     mut unread: BytesMut,
-    exchange: Option<&Exchange>,
+    exchange: &Exchange,
     notices: &mpsc::Sender<Bytes>,
 ) -> io::Result<()>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
-    let mut watched = exchange;
     loop {
-        while let Some(exchange) = watched {
-            let length = match frame::next(&unread) {
-                Next::Packet(length) if !exchange.takes(length) => return Ok(()),
-                Next::Packet(length) if length <= unread.len() => length,
-                Next::Packet(_) | Next::Unknown => break,
+        // How many bytes at the head of `unread` the engine gets as they are.
+        let mut passed = 0;
+        let over = loop {
+            let rest = &unread[passed..];
+            let length = match frame::next(rest) {
+                Next::Packet(length) if !exchange.takes(rest[0], length) => break true,
+                Next::Packet(length) if length <= rest.len() => length,
+                Next::Packet(_) | Next::Unknown => break false,
                 // The engine finds the same, and ends the connection.
                 Next::Malformed => {
-                    watched = None;
-                    break;
+                    passed = unread.len();
+                    break false;
                 }
             };
-            let packet = unread.split_to(length).freeze();
-            let Some(packet) = exchange.packet(packet, notices).await else {
-                return Ok(());
-            };
-            writer.write_all(&packet).await?;
-        }
-        if watched.is_none() && !unread.is_empty() {
-            writer.write_all(&unread).await?;
-            unread.clear();
+            match exchange.packet(&rest[..length]).await {
+                Passage::On => passed += length,
+                Passage::Answered(answer) => {
+                    writer.write_all(&unread.split_to(passed)).await?;
+                    passed = 0;
+                    unread.advance(length);
+                    // A client that is not written to any more is about to end.
+                    let _ = notices.send(answer).await;
+                }
+                Passage::Ended => break true,
+            }
+        };
+        writer.write_all(&unread.split_to(passed)).await?;
+        if over {
+            return Ok(());
         }
         unread.reserve(CHUNK);
         if reader.read_buf(&mut unread).await? == 0 {
@@ -179,16 +243,19 @@ where
 async fn down<R, W>(
     reader: &mut R,
     writer: &mut W,
-    exchange: Option<&Exchange>,
+    mut unread: BytesMut,
+    exchange: &Exchange,
     notices: &mut mpsc::Receiver<Bytes>,
 ) -> io::Result<()>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
-    let mut unread = BytesMut::new();
-    let mut first = true;
     loop {
+        let whole = frame::whole(&unread);
+        if whole > 0 {
+            write(writer, &exchange.outward(unread.split_to(whole))).await?;
+        }
         unread.reserve(CHUNK);
         tokio::select! {
             read = reader.read_buf(&mut unread) => {
@@ -198,24 +265,6 @@ where
                 }
             }
             Some(notice) = notices.recv() => write(writer, &notice).await?,
-        }
-        let Some(exchange) = exchange else {
-            write(writer, &unread).await?;
-            unread.clear();
-            continue;
-        };
-        let mut whole = frame::whole(&unread);
-        if first && whole > 0 {
-            first = false;
-            let Next::Packet(length) = frame::next(&unread) else {
-                continue;
-            };
-            let connack = exchange.connack(unread.split_to(length));
-            write(writer, &connack).await?;
-            whole -= length;
-        }
-        if whole > 0 {
-            write(writer, &unread.split_to(whole)).await?;
         }
     }
 }
@@ -227,13 +276,4 @@ async fn write<W: AsyncWrite + Unpin>(writer: &mut W, bytes: &[u8]) -> io::Resul
         writer.flush().await
     })
     .await?
-}
-
-impl Ending {
-    pub(super) fn new(code: u8, reason: impl Into<String>) -> Self {
-        Self {
-            code,
-            reason: reason.into(),
-        }
-    }
 }

@@ -5,7 +5,7 @@ use rmqtt::codec::v5::{DisconnectReasonCode, ToReasonCode};
 use rmqtt::net::MqttError;
 use rmqtt::types::Reason;
 
-use super::super::gate::Ending;
+use super::super::visitors::Ending;
 
 /// What a codec can say of a packet.
 const MALFORMED: [DecodeError; 7] = [

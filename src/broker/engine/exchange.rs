@@ -1,5 +1,6 @@
-//! What the engine leaves out of an MQTT 5 connection, packet by packet: enhanced authentication
-//! (MQTT 5.0 section 4.12) in one step, re-authentication, topic aliases that are out of range,
+//! One connection packet by packet, and what the engine leaves out of it: the CONNACK with the
+//! code and the properties that the dialect decided, enhanced authentication (MQTT 5.0 section
+//! 4.12) in one step, re-authentication, limits (`bounds.rs`), acknowledgements that are withheld,
 //! and the DISCONNECT at the end. `door.rs` moves the bytes.
 
 use std::sync::Arc;
@@ -7,143 +8,152 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 use rmqtt::codec::v5::{
-    Auth, AuthReasonCode, Codec, Connect, ConnectAckReason, Disconnect, DisconnectReasonCode,
+    Auth, AuthReasonCode, Connect, ConnectAck, ConnectAckReason, Disconnect, DisconnectReasonCode,
     Packet,
 };
-use tokio::sync::mpsc;
-use tokio_util::codec::{Decoder, Encoder};
 
-use super::super::gate::{Authentication, Ending, Key};
+use super::super::dialect::{ConnectRefusal, Limits, Refused};
+use super::super::visitors::{Authentication, Ending, Visit};
+use super::bounds::{Bounds, Violation};
+use super::opening::Opening;
+use super::packets::{decode, encode};
 use super::{Core, admission, frame};
 
-/// The high four bits of a packet's first byte.
-const PUBLISH: u8 = 0x30;
-const DISCONNECT: u8 = 0xe0;
-const AUTH: u8 = 0xf0;
 /// The reason code of a DISCONNECT with Will Message.
 const WITH_WILL: u8 = 4;
 /// The shortest Maximum Packet Size of a client that is sent a reason in words.
 const ROOM_FOR_WORDS: u32 = 512;
 
-/// An MQTT 5 connection.
+/// One connection.
 pub(super) struct Exchange {
     core: Arc<Core>,
-    key: Key,
+    visit: Arc<Visit>,
+    /// 3 (MQTT 3.1), 4 (3.1.1) or 5.
+    version: u8,
     /// The Authentication Method of its CONNECT.
     method: Option<ByteString>,
-    /// Whether a DISCONNECT may have a Reason String.
+    /// Whether the client takes a Reason String.
     words: bool,
+    bounds: Bounds,
 }
 
-fn decode(packet: &[u8]) -> Option<Packet> {
-    let decoded = Codec::new(0, 0).decode(&mut BytesMut::from(packet));
-    Some(decoded.ok()??.0)
-}
-
-fn encode(packet: Packet) -> Bytes {
-    let mut bytes = BytesMut::new();
-    if let Err(error) = Codec::new(0, 0).encode(packet, &mut bytes) {
-        tracing::error!(%error, "a packet could not be written");
-    }
-    bytes.freeze()
+/// What becomes of a packet of the client.
+pub(super) enum Passage {
+    /// The engine gets it as it is.
+    On,
+    /// It is answered with this.
+    Answered(Bytes),
+    /// It ends the connection.
+    Ended,
 }
 
 impl Exchange {
-    /// Reads a CONNECT. Returns it as the engine may see it, and `None` unless it is a
-    /// well-formed one of MQTT 5: the engine serves everything else alone.
-    pub(super) fn begin(core: Arc<Core>, key: Key, packet: BytesMut) -> (Bytes, Option<Self>) {
-        let Some(Packet::Connect(mut connect)) = decode(&packet) else {
-            return (packet.freeze(), None);
+    /// Begins with a CONNECT that `opening.rs` has found well formed. Returns it as the
+    /// engine may see it.
+    pub(super) fn begin(core: Arc<Core>, visit: Arc<Visit>, opening: Opening) -> (Bytes, Self) {
+        let (version, packet, connect) = match opening {
+            Opening::Old(version, packet) => (version, packet, None),
+            Opening::Five(packet, connect) => (5, packet, Some(connect)),
         };
-        let method = connect.auth_method.take();
-        let exchange = Self {
+        let mut exchange = Self {
+            bounds: Bounds::new(&core.settings, &Limits::default(), version),
             core,
-            key,
-            words: words(&connect),
-            method: method.clone(),
+            visit,
+            version,
+            method: None,
+            words: connect.as_deref().is_some_and(words),
         };
-        let Some(method) = method else {
-            return (packet.freeze(), Some(exchange));
+        let Some(mut connect) = connect.filter(|connect| connect.auth_method.is_some()) else {
+            return (packet, exchange);
         };
-        let authentication = Authentication {
-            method: method.to_string(),
+        exchange.method = connect.auth_method.take();
+        exchange.visit.authenticating(Authentication {
+            method: exchange.method.as_deref().unwrap_or_default().to_owned(),
             data: connect.auth_data.take(),
-        };
-        exchange.core.visitors.authenticating(key, authentication);
-        (encode(Packet::Connect(connect)), Some(exchange))
+        });
+        (encode(Packet::Connect(connect)), exchange)
     }
 
     /// Whether a packet of so many bytes is taken; if not, the connection must be ended.
-    pub(super) fn takes(&self, length: usize) -> bool {
-        let longest = self.core.settings.max_packet_size as usize;
-        if length > longest {
-            let reason = format!("the packet has {length} bytes, the longest {longest}");
-            let ending = Ending::new(DisconnectReasonCode::PacketTooLarge.into(), reason);
-            self.core.visitors.end(self.key, ending);
+    pub(super) fn takes(&self, first: u8, length: usize) -> bool {
+        match self.bounds.size(length) {
+            Ok(()) => true,
+            Err(violation) => {
+                self.refuse(first, violation);
+                false
+            }
         }
-        length <= longest
     }
 
-    /// A packet of the client. Returns what the engine gets of it; `None` ends the connection.
-    pub(super) async fn packet(
-        &self,
-        packet: Bytes,
-        notices: &mpsc::Sender<Bytes>,
-    ) -> Option<Bytes> {
-        let refuse = |ending| {
-            self.core.visitors.end(self.key, ending);
-            None
-        };
-        match packet.first().map(|first| first & 0xf0) {
-            Some(PUBLISH) => {
-                let largest = self.core.settings.topic_alias_maximum;
-                match frame::topic_alias(&packet) {
-                    Some(alias) if alias == 0 || alias > largest => refuse(Ending::new(
-                        DisconnectReasonCode::TopicAliasInvalid.into(),
-                        format!("the topic alias is {alias}, the highest is {largest}"),
-                    )),
-                    _ => Some(packet),
-                }
-            }
-            // The engine does not publish the will of a client that leaves with its will.
-            Some(DISCONNECT) if packet.get(2) == Some(&WITH_WILL) => None,
-            Some(AUTH) if self.method.is_some() => {
-                match self.reauthenticate(&packet).await {
-                    // A client that is not read from any more is about to end.
-                    Ok(answer) => {
-                        let _ = notices.send(answer).await;
-                        Some(Bytes::new())
-                    }
-                    Err(ending) => refuse(ending),
-                }
-            }
-            _ => Some(packet),
+    /// A whole packet of the client.
+    pub(super) async fn packet(&self, packet: &[u8]) -> Passage {
+        let first = packet.first().copied().unwrap_or_default();
+        if let Err(violation) = self.bounds.check(packet) {
+            return self.refuse(first, violation);
         }
+        if self.version < 5 {
+            return Passage::On;
+        }
+        match first & 0xf0 {
+            // The engine does not publish the will of a client that leaves with its will.
+            frame::DISCONNECT if packet.get(2) == Some(&WITH_WILL) => Passage::Ended,
+            frame::AUTH if self.method.is_some() => match self.reauthenticate(packet).await {
+                Ok(answer) => Passage::Answered(answer),
+                Err(passage) => passage,
+            },
+            _ => Passage::On,
+        }
+    }
+
+    /// Tells journal and client of a packet that breaks a rule.
+    fn refuse(&self, first: u8, violation: Violation) -> Passage {
+        let peer = self.visit.peer();
+        let grant = peer.as_ref().map(|peer| &peer.grant);
+        self.core.refused(Refused {
+            surface: grant.and_then(|grant| grant.surface),
+            packet: frame::name(first),
+            client_id: peer
+                .as_ref()
+                .map(|peer| peer.client_id.clone())
+                .unwrap_or_default(),
+            identity: grant.map(|grant| grant.identity.clone()),
+            topic: violation.topic,
+            code: violation.code,
+            reason: violation.reason.clone(),
+        });
+        match violation.answer {
+            Some(answer) => Passage::Answered(answer),
+            None => self.end(violation.code, violation.reason),
+        }
+    }
+
+    fn end(&self, code: u8, reason: String) -> Passage {
+        self.visit.end(Ending::new(code, reason));
+        Passage::Ended
     }
 
     /// MQTT 5.0 section 4.12.1. Returns the AUTH that answers.
-    async fn reauthenticate(&self, packet: &[u8]) -> Result<Bytes, Ending> {
-        let Some(Packet::Auth(auth)) = decode(packet) else {
+    async fn reauthenticate(&self, packet: &[u8]) -> Result<Bytes, Passage> {
+        let refuse = |code, reason| self.refuse(frame::AUTH, Violation::ending(code, reason));
+        let Ok(Packet::Auth(auth)) = decode(packet) else {
             let code = DisconnectReasonCode::MalformedPacket;
-            return Err(Ending::new(code.into(), "the AUTH is malformed"));
+            return Err(refuse(code, "the AUTH is malformed"));
         };
         if auth.reason_code != AuthReasonCode::ReAuth {
-            let code = DisconnectReasonCode::ProtocolError;
-            return Err(Ending::new(
-                code.into(),
+            return Err(refuse(
+                DisconnectReasonCode::ProtocolError,
                 "no authentication exchange is under way that this AUTH could continue",
             ));
         }
         if auth.auth_method != self.method {
-            let code = DisconnectReasonCode::BadAuthenticationMethod;
-            return Err(Ending::new(
-                code.into(),
+            return Err(refuse(
+                DisconnectReasonCode::BadAuthenticationMethod,
                 "the authentication method is not the one of the CONNECT",
             ));
         }
-        let granted = admission::reauthenticate(&self.core, self.key, auth.auth_data).await;
+        let granted = admission::reauthenticate(&self.core, &self.visit, auth.auth_data).await;
         if let Err(refusal) = granted {
-            return Err(Ending::new(refusal.code.code(5), refusal.reason));
+            return Err(self.end(refusal.code.code(5), refusal.reason));
         }
         Ok(encode(Packet::Auth(Auth {
             reason_code: AuthReasonCode::Success,
@@ -152,38 +162,93 @@ impl Exchange {
         })))
     }
 
-    /// The engine's CONNACK as the client gets it: with the method, which the engine has not
-    /// seen.
-    pub(super) fn connack(&self, packet: BytesMut) -> Bytes {
-        if self.method.is_none() {
-            return packet.freeze();
+    /// The engine's CONNACK as the client gets it, and whether the client is accepted. From here
+    /// on its own limits hold.
+    pub(super) fn connack(&mut self, packet: Bytes) -> (Bytes, bool) {
+        if let Some(refusal) = self.visit.refusal() {
+            return (self.refused(&refusal), false);
         }
-        let Some(Packet::ConnectAck(mut connack)) = decode(&packet) else {
-            return packet.freeze();
+        if let Some(peer) = self.visit.peer() {
+            self.bounds = Bounds::new(&self.core.settings, &peer.grant.limits, self.version);
+        }
+        if self.version < 5 {
+            let accepted = packet.get(3) == Some(&0);
+            return (packet, accepted);
+        }
+        let Ok(Packet::ConnectAck(mut connack)) = decode(&packet) else {
+            return (packet, false);
         };
-        if connack.reason_code == ConnectAckReason::Success {
-            connack.auth_method.clone_from(&self.method);
-        } else if self.core.visitors.unclaimed(self.key) {
-            connack.reason_code = ConnectAckReason::BadAuthenticationMethod;
+        if connack.reason_code != ConnectAckReason::Success {
+            return (packet, false);
         }
-        encode(Packet::ConnectAck(connack))
+        connack.auth_method.clone_from(&self.method);
+        self.bounds.announce(&mut connack);
+        (encode(Packet::ConnectAck(connack)), true)
     }
 
-    /// The DISCONNECT that tells why the connection ends.
-    pub(super) fn disconnect(&self, ending: &Ending) -> Bytes {
+    /// The CONNACK of a refusal.
+    fn refused(&self, refusal: &ConnectRefusal) -> Bytes {
+        let code = refusal.code.code(self.version);
+        if self.version < 5 {
+            return refused_3x(code);
+        }
+        let reason = self.words.then_some(&*refusal.reason);
+        refused_5(code, reason)
+    }
+
+    /// What the client gets of what the engine sends: whole packets, without acknowledgements
+    /// that are withheld.
+    pub(super) fn outward(&self, packets: BytesMut) -> BytesMut {
+        if !self.visit.withholds() {
+            return packets;
+        }
+        let mut kept = BytesMut::with_capacity(packets.len());
+        let mut rest = packets;
+        while let frame::Next::Packet(length) = frame::next(&rest) {
+            let packet = rest.split_to(length.min(rest.len()));
+            let acknowledges = packet
+                .first()
+                .is_some_and(|first| matches!(first & 0xf0, frame::PUBACK | frame::PUBREC));
+            let withheld = acknowledges
+                && frame::packet_id(&packet).is_some_and(|id| self.visit.is_withheld(id));
+            if !withheld {
+                kept.extend_from_slice(&packet);
+            }
+        }
+        kept
+    }
+
+    /// The DISCONNECT that tells why the connection ends; `None` where the version has none.
+    pub(super) fn disconnect(&self) -> Option<Bytes> {
+        let ending = self.visit.ending().filter(|_| self.version >= 5)?;
         let reason_code = DisconnectReasonCode::try_from(ending.code)
             .unwrap_or(DisconnectReasonCode::UnspecifiedError);
-        encode(Packet::Disconnect(Disconnect {
+        Some(encode(Packet::Disconnect(Disconnect {
             reason_code,
             session_expiry_interval_secs: None,
             server_reference: None,
-            reason_string: self.words.then(|| ending.reason.as_str().into()),
+            reason_string: self.words.then(|| ending.reason.into()),
             user_properties: Vec::new(),
-        }))
+        })))
     }
 }
 
-/// MQTT 5.0 section 3.14.2.2.3: no Reason String that the client did not want or has no room for.
+/// A CONNACK of MQTT 3.1 or 3.1.1 that refuses.
+pub(super) fn refused_3x(code: u8) -> Bytes {
+    Bytes::copy_from_slice(&[0x20, 2, 0, code])
+}
+
+/// A CONNACK of MQTT 5 that refuses.
+pub(super) fn refused_5(code: u8, reason: Option<&str>) -> Bytes {
+    encode(Packet::ConnectAck(Box::new(ConnectAck {
+        reason_code: ConnectAckReason::try_from(code).unwrap_or(ConnectAckReason::UnspecifiedError),
+        reason_string: reason.map(Into::into),
+        ..ConnectAck::default()
+    })))
+}
+
+/// MQTT 5.0 sections 3.2.2.3.9 and 3.14.2.2.3: no Reason String that the client did not want or
+/// has no room for.
 fn words(connect: &Connect) -> bool {
     connect.request_problem_info
         && connect

@@ -16,6 +16,7 @@ use super::Core;
 struct Grants {
     ceiling: u16,
     longest_session: Option<Duration>,
+    topic_alias_maximum: Option<u16>,
     defaults: DefaultFitter,
 }
 
@@ -52,7 +53,8 @@ impl Fitter for Grants {
     }
 
     fn max_client_topic_aliases(&self) -> u16 {
-        self.defaults.max_client_topic_aliases()
+        self.topic_alias_maximum
+            .unwrap_or_else(|| self.defaults.max_client_topic_aliases())
     }
 
     fn max_server_topic_aliases(&self) -> u16 {
@@ -69,6 +71,7 @@ impl FitterManager for GrantsOfClients {
         let of_dialect = grant.and_then(|grant| grant.max_keep_alive);
         let longest = grant.and_then(|grant| grant.limits.max_session_expiry);
         Arc::new(Grants {
+            topic_alias_maximum: grant.and_then(|grant| grant.limits.topic_alias_maximum),
             ceiling: of_dialect.map_or(listener.max_keepalive, |own| {
                 own.min(listener.max_keepalive)
             }),

@@ -3,12 +3,13 @@
 //! subscribers and its journal row, `matching.rs` who they are, `crossing.rs` how it gets to their
 //! sessions, `registry.rs` the engine's sessions, `session.rs` one of them, `retained.rs` the
 //! retained store, `listeners.rs` the ports, `door.rs` a connection on its way to one,
-//! `exchange.rs` and `frame.rs` its packets, `admission.rs` who may connect,
-//! `verdicts.rs` who may what, `tenant.rs` which part
-//! of the topic tree is whose, `system.rs` the figures of `$SYS`, `grants.rs` what a CONNECT is
-//! granted, `convert.rs` our values from and to the engine's.
+//! `opening.rs` its CONNECT, `exchange.rs`, `frame.rs` and `packets.rs` its packets, `bounds.rs` what is too much in them, `admission.rs`
+//! who may connect, `verdicts.rs` who may what, `tenant.rs` which part of the topic tree is whose,
+//! `system.rs` the figures of `$SYS`, `grants.rs` what a CONNECT is granted, `convert.rs` our
+//! values from and to the engine's.
 
 mod admission;
+mod bounds;
 mod convert;
 mod crossing;
 mod door;
@@ -19,6 +20,8 @@ mod grants;
 mod hooks;
 mod listeners;
 mod matching;
+mod opening;
+mod packets;
 mod registry;
 mod retained;
 mod routing;
@@ -48,12 +51,12 @@ use self::session::Writing;
 use self::tenant::Scope;
 use self::verdicts::Doors;
 use super::dialect::{Dialect, Refused};
-use super::gate::Visitors;
 use super::message::{
     Client, Counters, Message, Publication, Published, Qos, Retained, Subscription, TopicFilter,
     Transport,
 };
 use super::outbox::{Outboxes, Tag};
+use super::visitors::Visitors;
 use super::{RefusedSink, Settings, Sink};
 use crate::clock::Clock;
 use crate::exchange::{Refusal, Surface};

@@ -17,13 +17,13 @@ use rmqtt::types::{
 };
 
 use super::super::dialect::{
-    Connect, Dialect, Grant, Peer, Publish as PublishQuestion, PublishVerdict, Refused,
+    Connect, Dialect, Feature, Grant, Peer, Publish as PublishQuestion, PublishVerdict, Refused,
     SubscribeVerdict,
 };
 use super::super::message::Publication;
 use super::super::outbox::ConnectionKey;
 use super::routing::To;
-use super::{Core, convert, routing, tenant};
+use super::{Core, admission, convert, routing, tenant};
 
 /// The topic under which a message that goes to nobody passes the engine: no client can publish
 /// to a name with U+0000.
@@ -158,6 +158,7 @@ pub(super) fn publish(
         PublishVerdict::Withhold { reason } => {
             let code = PublishAckReason::UnspecifiedError.into();
             refused_publish(core, &peer, packet, code, reason);
+            withhold(core, &session.id, packet);
         }
         PublishVerdict::Close { reason } => {
             let code = PublishAckReason::NotAuthorized.into();
@@ -180,6 +181,13 @@ pub(super) fn publish(
             .insert(client_id.clone(), verdict);
     }
     Some(changed)
+}
+
+/// Keeps the engine's acknowledgement of a packet from its client.
+fn withhold(core: &Core, id: &Id, packet: &Publish) {
+    if let Some((packet_id, visit)) = packet.packet_id.zip(admission::visit(core, id)) {
+        visit.withhold(packet_id.get());
+    }
 }
 
 fn refused_publish(core: &Core, peer: &Peer, packet: &Publish, code: u8, reason: &str) {
@@ -278,7 +286,15 @@ pub(super) async fn subscribe(
         None => bare.to_string(),
     };
     let asked = convert::qos(subscribe.opts.qos());
+    let shared = subscribe.opts.shared_group().is_some();
+    let unavailable = &peer.grant.limits.unavailable;
     let verdict = match core.doors.dialect(&peer) {
+        _ if shared && unavailable.contains(&Feature::SharedSubscription) => {
+            SubscribeVerdict::Refuse {
+                code: SubscribeAckReason::SharedSubscriptionNotSupported.into(),
+                reason: "shared subscriptions are not available".into(),
+            }
+        }
         Some(dialect) => dialect.subscribe(&peer, &filter, asked),
         None => open_subscribe(core, &bare, asked),
     };

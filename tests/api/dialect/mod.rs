@@ -21,7 +21,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::mqtt::{Device, Options, PATIENCE};
-use crate::wire::{self, AUTH, Wire, packet, properties, text};
+
+mod authentication;
+mod limits;
+mod refusals;
 
 /// Claims client ids that begin with `v-`; the rest of the id and the topics say what to do.
 struct Sample;
@@ -72,6 +75,9 @@ impl Dialect for Sample {
                 code: 0x87,
                 reason: "not this device's topic".into(),
             },
+            "withheld" => PublishVerdict::Withhold {
+                reason: "only operations are published to".into(),
+            },
             "fatal" => PublishVerdict::Close {
                 reason: "not this device's topic".into(),
             },
@@ -101,6 +107,10 @@ struct Bench {
 }
 
 async fn bench() -> Bench {
+    bench_of(Arc::new(Sample)).await
+}
+
+async fn bench_of(dialect: Arc<dyn Dialect>) -> Bench {
     let messages: Arc<Mutex<Vec<_>>> = Arc::default();
     let sink = messages.clone();
     let broker = Broker::start(
@@ -110,7 +120,7 @@ async fn bench() -> Bench {
         Arc::new(move |message| sink.lock().push(message)),
     )
     .await;
-    broker.add_dialect(Arc::new(Sample));
+    broker.add_dialect(dialect);
     let refused: Arc<Mutex<Vec<_>>> = Arc::default();
     let tell = refused.clone();
     broker.on_refused(Arc::new(move |packet| tell.lock().push(packet)));
@@ -348,103 +358,4 @@ async fn over_tls_a_dialect_sees_server_name_and_certificate() {
     assert_eq!(connect.tls.server_name.as_deref(), Some("broker.test"));
     assert_eq!(connect.tls.certificates.to_vec(), [certificate]);
     assert_eq!(bench.broker.clients().await[0].transport, Transport::Tls);
-}
-
-/// Knows one authentication method; the data says what to answer.
-struct Tokens;
-
-#[async_trait]
-impl Dialect for Tokens {
-    fn surface(&self) -> Surface {
-        Surface::Azure
-    }
-
-    fn claims(&self, connect: &Connect) -> bool {
-        connect.authentication_method.as_deref() == Some("JWT")
-    }
-
-    async fn connect(&self, connect: &Connect) -> Result<Grant, ConnectRefusal> {
-        match connect.authentication_data.as_deref() {
-            Some(token @ (b"good" | b"better")) => Ok(Grant {
-                surface: Some(Surface::Azure),
-                tenant: None,
-                identity: String::from_utf8(token.to_vec()).unwrap(),
-                max_keep_alive: None,
-                limits: Limits::default(),
-            }),
-            _ => Err(ConnectRefusal {
-                code: ConnectCode::NotAuthorized,
-                reason: "the token has expired".into(),
-            }),
-        }
-    }
-}
-
-fn asking(token: &str) -> Vec<u8> {
-    [&[0x15][..], &text("JWT"), &[0x16], &text(token)].concat()
-}
-
-fn reauthenticate(token: &str) -> Vec<u8> {
-    packet(AUTH, &[&[0x19], &properties(&asking(token))])
-}
-
-#[tokio::test]
-async fn enhanced_authentication_admits_a_good_token_and_renews_it_on_the_connection() {
-    let bench = bench().await;
-    bench.broker.add_dialect(Arc::new(Tokens));
-    let mut connect = wire::Connect::new(5, "c");
-    connect.properties = asking("good");
-    connect.will = Some((0, vec![], "will".into(), "gone".into()));
-    let (mut client, connack) = Wire::connect(bench.address, &connect).await;
-    assert_eq!(connack.code, 0);
-    let method = [&[0x15][..], &text("JWT")].concat();
-    assert!(connack.has(&method), "{connack:?}");
-    assert_eq!(client.subscribe("t", 1).await, 1);
-    let listed = bench.broker.clients().await;
-    assert_eq!(listed[0].identity.as_deref(), Some("good"));
-    assert_eq!(listed[0].will.as_ref().unwrap().topic, "will");
-    client.send(&reauthenticate("better")).await;
-    let (first, body) = client.read().await.unwrap();
-    assert_eq!((first, body[0]), (AUTH, 0));
-    assert!(body.windows(method.len()).any(|window| window == method));
-    let listed = bench.broker.clients().await;
-    assert_eq!(listed[0].identity.as_deref(), Some("better"));
-    client.publish("t", "still here", 2, &[]).await;
-    assert_eq!(client.receive().await.payload, "still here");
-}
-
-#[tokio::test]
-async fn enhanced_authentication_refuses_a_bad_token_at_connect_and_later() {
-    let bench = bench().await;
-    bench.broker.add_dialect(Arc::new(Tokens));
-    let mut connect = wire::Connect::new(5, "c");
-    connect.properties = asking("bad");
-    let (mut client, connack) = Wire::connect(bench.address, &connect).await;
-    assert_eq!(connack.code, 0x87);
-    client.ended().await;
-    assert_eq!(bench.refusal().reason, "the token has expired");
-    connect.properties = asking("good");
-    let (mut client, _) = Wire::connect(bench.address, &connect).await;
-    client.send(&reauthenticate("bad")).await;
-    assert_eq!(client.disconnected().await, 0x87);
-    let refusal = bench.refusal();
-    assert_eq!((refusal.packet, refusal.code), ("AUTH", 0x87));
-}
-
-#[tokio::test]
-async fn an_auth_that_nothing_led_up_to_ends_the_connection() {
-    let bench = bench().await;
-    bench.broker.add_dialect(Arc::new(Tokens));
-    let mut connect = wire::Connect::new(5, "c");
-    connect.properties = asking("good");
-    let other_method = [&[0x15][..], &text("SCRAM")].concat();
-    for (auth, code) in [
-        (packet(AUTH, &[&[0x18], &properties(&asking("good"))]), 0x82),
-        (packet(AUTH, &[&[0x19], &properties(&other_method)]), 0x8c),
-        (packet(AUTH, &[&[0x77]]), 0x81),
-    ] {
-        let (mut client, _) = Wire::connect(bench.address, &connect).await;
-        client.send(&auth).await;
-        assert_eq!(client.disconnected().await, code);
-    }
 }
