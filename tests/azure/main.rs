@@ -12,6 +12,7 @@
 mod authorization;
 mod bench;
 mod errors;
+mod features;
 mod mqtt;
 mod publish;
 mod reauthentication;

@@ -88,14 +88,14 @@ pub(super) fn check_publish(publish: &Publish<'_>) -> Result<(), (u8, String)> {
     let sizes = fields.map(|(what, size)| (what, size, FIELD));
     let user = properties.user_properties.iter();
     let user = user.map(|(key, value)| key.len() + value.len()).sum();
-    let message = if publish.retain {
-        RETAINED_MESSAGE
+    let (message, most) = if publish.retain {
+        ("retained message", RETAINED_MESSAGE)
     } else {
-        MESSAGE
+        ("message", MESSAGE)
     };
     let rest = [
         ("user properties", user, USER_PROPERTIES),
-        ("message", publish.payload.len(), message),
+        (message, publish.payload.len(), most),
     ];
     match sizes
         .into_iter()
@@ -104,7 +104,7 @@ pub(super) fn check_publish(publish: &Publish<'_>) -> Result<(), (u8, String)> {
     {
         Some((what, size, limit)) => Err((
             0x97,
-            format!("the {what} has {size} bytes, the limit is {limit}"),
+            format!("the size of the {what} is {size} bytes, the limit is {limit}"),
         )),
         None => Ok(()),
     }

@@ -31,6 +31,8 @@ use crate::broker::dialect::{
 use crate::broker::message::Qos;
 use crate::exchange::Surface;
 
+/// The reason code of a missing permission, and of credentials that are not good any more.
+const NOT_AUTHORIZED: u8 = 0x87;
 /// What the engine calls the end of a silent client's connection.
 const KEEP_ALIVE_TIMEOUT: &str = "KeepaliveTimeout";
 /// What the vendor's resource log says of it, and its reason code.
@@ -191,7 +193,8 @@ impl AzureDialect {
         PublishVerdict::Close { reason }
     }
 
-    /// A PUBLISH that is not taken: MQTT 5 with QoS 1 is told, anybody else's connection ends.
+    /// A PUBLISH that is not taken. MQTT 5 is told; the connection of 3.x ends, and so does that
+    /// of MQTT 5 where there is no acknowledgement to tell it of a missing permission.
     fn refuse(
         &self,
         peer: &Peer,
@@ -199,12 +202,15 @@ impl AzureDialect {
         code: u8,
         reason: String,
     ) -> PublishVerdict {
-        if publish.will || peer.protocol_version >= 5 && publish.qos == Qos::AtLeastOnce {
+        let authorized = code != NOT_AUTHORIZED;
+        let told = publish.qos == Qos::AtLeastOnce || authorized;
+        if publish.will || peer.protocol_version >= 5 && told {
             return PublishVerdict::Refuse { code, reason };
         }
-        let ended = match code {
-            0x87 => "ClientAuthorizationError",
-            _ => "ClientError",
+        let ended = if authorized {
+            "ClientError"
+        } else {
+            "ClientAuthorizationError"
         };
         self.close(peer, ended, reason)
     }
@@ -279,7 +285,7 @@ impl Dialect for AzureDialect {
         }
         match self.may(peer, Permission::Publisher, publish.topic) {
             Ok(()) => PublishVerdict::Allow,
-            Err(reason) => self.refuse(peer, publish, 0x87, reason),
+            Err(reason) => self.refuse(peer, publish, NOT_AUTHORIZED, reason),
         }
     }
 
@@ -301,7 +307,7 @@ impl Dialect for AzureDialect {
         }
         match self.may(peer, Permission::Subscriber, filter) {
             Ok(()) => SubscribeVerdict::Allow(qos.min(Qos::AtLeastOnce)),
-            Err(reason) => refuse(0x87, reason),
+            Err(reason) => refuse(NOT_AUTHORIZED, reason),
         }
     }
 

@@ -15,8 +15,8 @@ use tokio::time::MissedTickBehavior;
 
 use super::super::access;
 use super::super::limits;
-use super::Who;
 use super::sessions::{Session, Sessions};
+use super::{NOT_AUTHORIZED, Who};
 use crate::app::App;
 use crate::broker::Broker;
 use crate::broker::message::{DeliveryOutcome, Message};
@@ -28,9 +28,7 @@ const INTERVAL: Duration = Duration::from_millis(250);
 /// After how many looks the sessions that have ended are forgotten.
 const SWEEP: u32 = 20;
 
-/// The reason code of a connection whose credentials are not good any more (assumed).
-const NOT_AUTHORIZED: u8 = 0x87;
-/// That of a session that is terminated for its queue, for the journal alone (assumed).
+/// The reason code of a session that is terminated for its queue, for the journal alone (assumed).
 const QUOTA_EXCEEDED: u8 = 0x97;
 
 /// What only the holder of the broker can do.
