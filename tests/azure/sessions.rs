@@ -126,9 +126,12 @@ async fn offline_sessions_count_until_they_are_over() {
     let (bench, address) = namespace(json!({})).await;
     let (wire, _) = open(address, "a", "123", Some(600)).await;
     let (_, connack) = open(address, "a", "456", None).await;
-    assert_ne!(connack.code, 0, "one session for each authentication name");
+    assert_eq!(
+        connack.code, 0x97,
+        "one session for each authentication name"
+    );
     leave(&bench, wire, "123").await;
-    assert_ne!(open(address, "a", "456", None).await.1.code, 0);
+    assert_eq!(open(address, "a", "456", None).await.1.code, 0x97);
     assert_eq!(open(address, "b", "456", None).await.1.code, 0);
     // A clean start without an expiry ends the session with its connection.
     let (wire, connack) = open(address, "a", "123", None).await;
@@ -146,7 +149,7 @@ async fn the_namespace_says_how_many_sessions_a_name_may_have() {
     let (_second, two) = open(address, "a", "2", None).await;
     let (_, three) = open(address, "a", "3", None).await;
     assert_eq!((one.code, two.code), (0, 0));
-    assert_ne!(three.code, 0);
+    assert_eq!(three.code, 0x97);
 }
 
 #[tokio::test]
@@ -177,12 +180,37 @@ async fn each_refusal_has_its_code() {
 }
 
 #[tokio::test]
+async fn a_session_to_come_back_to_needs_a_name() {
+    let (_bench, address) = namespace(json!({})).await;
+    let (_, connack) = Wire::connect(address, &connect(4, "a", "", Some(1))).await;
+    assert_eq!(connack.code, 2);
+    let (_wire, connack) = Wire::connect(address, &connect(5, "a", "", Some(1))).await;
+    assert_eq!(connack.code, 0);
+}
+
+#[tokio::test]
 async fn a_session_lasts_no_longer_than_the_namespace_allows() {
     let (_bench, address) = namespace(json!({})).await;
     let (_wire, connack) = open(address, "a", "1", Some(86_400)).await;
     assert!(connack.has(&[0x11, 0, 0, 0x0e, 0x10]), "{connack:?}");
     let (_wire, connack) = open(address, "b", "2", Some(600)).await;
     assert!(!connack.has(&[0x11, 0, 0, 0x0e, 0x10]));
+}
+
+#[tokio::test]
+async fn a_session_of_3_1_1_lasts_as_long_as_the_namespace_says() {
+    for (hours, kept) in [(1, true), (0, false)] {
+        let most = json!({"topic_spaces_configuration": {"maximumSessionExpiryInHours": hours}});
+        let (bench, address) = namespace(most).await;
+        let stay = connect(4, "a", "1", Some(1));
+        let (wire, _) = Wire::connect(address, &stay).await;
+        leave(&bench, wire, "1").await;
+        while !kept && !bench.app.broker.clients().await.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        let (_wire, connack) = Wire::connect(address, &stay).await;
+        assert_eq!(connack.session_present, kept);
+    }
 }
 
 #[tokio::test]

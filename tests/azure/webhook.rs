@@ -176,6 +176,23 @@ async fn a_webhook_that_fails_makes_the_server_unavailable() {
     );
 }
 
+#[tokio::test]
+async fn the_answers_of_the_webhook_are_codes_on_the_wire() {
+    let deny = json!({"decision": "deny"});
+    for (template, five, three) in [
+        (ResponseTemplate::new(200).set_body_json(deny), 0x87, 5),
+        (ResponseTemplate::new(503), 0x88, 3),
+    ] {
+        let server = answering(template).await;
+        let (_bench, address) = listening(settings(&format!("{}/hook", server.uri()))).await;
+        for (version, code) in [(5, five), (4, three)] {
+            let mut packet = Packet::new(version, "session");
+            packet.username = Some("user".to_owned());
+            assert_eq!(Wire::connect(address, &packet).await.1.code, code);
+        }
+    }
+}
+
 async fn with_expiration(expiration: Value) -> (MockServer, Bench, std::net::SocketAddr) {
     let allow =
         json!({"decision": "allow", "clientAuthenticationName": "d", "expiration": expiration});
