@@ -83,13 +83,43 @@ pub struct Limits {
     /// How many filters one SUBSCRIBE may have; a longer one is refused whole (3.x: 0x80 each,
     /// 5: 0x97 each).
     pub filters_per_subscribe: Option<usize>,
+    /// How many filters the client may be subscribed to at once; one more is refused with 0x97.
+    pub filters_per_client: Option<usize>,
+    /// Whether the will is published at once when the connection ends, whatever the Will Delay
+    /// Interval.
+    pub will_delay_ignored: bool,
     /// How many messages of QoS 1 and 2 wait for the client while it is offline; the oldest go.
     pub offline_queue: Option<usize>,
+    /// How long a message waits for the client while it is offline, in seconds of the emulator's
+    /// clock, from the moment it was published.
+    pub offline_expiry_s: Option<u64>,
+    /// How what has waited is delivered once the client is there again.
+    pub offline_replay: Option<Replay>,
     /// How many messages are delivered to the client in a second; the others wait their turn.
     pub deliveries_per_second: Option<u32>,
     /// The longest Session Expiry Interval in seconds; a longer one is lowered, and a session of
     /// 3.x without Clean Session has this one.
     pub max_session_expiry: Option<u32>,
+}
+
+impl Limits {
+    /// Whether they bear on how messages wait for the client and get to it.
+    pub(super) const fn on_delivery(&self) -> bool {
+        self.offline_queue.is_some()
+            || self.offline_expiry_s.is_some()
+            || self.offline_replay.is_some()
+            || self.deliveries_per_second.is_some()
+    }
+}
+
+/// At what pace the messages are delivered that have waited for an offline client: no more than
+/// `batch` of them in any `interval_ms` of the emulator's clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Replay {
+    /// How many at once; never less than 1.
+    pub batch: usize,
+    /// Milliseconds from one batch to the next.
+    pub interval_ms: u64,
 }
 
 /// A part of MQTT that a vendor's broker does without.

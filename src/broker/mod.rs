@@ -7,6 +7,7 @@ mod engine;
 mod gate;
 pub mod message;
 mod outbox;
+pub mod outlet;
 mod visitors;
 
 use std::io;
@@ -24,6 +25,7 @@ use self::message::{
     Client, Counters, Message, Publication, Published, Qos, Retained, Subscription, TopicFilter,
     Transport,
 };
+use self::outlet::Outlet;
 use crate::clock::Clock;
 use crate::exchange::Refusal;
 use crate::ids::Ids;
@@ -125,6 +127,11 @@ impl Broker {
     /// Adds a vendor's MQTT side. The first that claims a CONNECT has it.
     pub fn add_dialect(&self, dialect: Arc<dyn Dialect>) {
         self.engine.add_dialect(dialect);
+    }
+
+    /// Adds a way out beside the subscribers.
+    pub fn add_outlet(&self, outlet: Arc<dyn Outlet>) {
+        self.engine.add_outlet(outlet);
     }
 
     /// Registers who is told of refused packets; only the first one is.

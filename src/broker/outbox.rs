@@ -2,7 +2,10 @@
 //! a delivery's outcome is kept up to date, and where a publish waits while a connected
 //! subscriber is too slow (`wait_for_room`). No engine types here.
 
-use std::collections::HashMap;
+mod offline;
+mod waiting;
+
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -13,6 +16,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use self::waiting::{Row, Waiting};
 use super::message::{DeliveryOutcome, Message, Qos};
 use crate::clock::Clock;
 use crate::exchange::Refusal;
@@ -23,19 +27,15 @@ pub(super) type Tag = u32;
 /// How many times the usual limit a client's queue may hold while its own publish waits.
 const PUBLISHING_SLACK: usize = 4;
 
-/// One delivery: a row of a message's `deliveries`.
-struct Row {
-    message: Arc<Message>,
-    index: usize,
-}
-
 /// One connection of a client, told apart from its earlier ones.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ConnectionKey(pub Option<std::net::SocketAddr>, pub i64);
 
 #[derive(Default)]
 struct State {
-    waiting: HashMap<Tag, Row>,
+    waiting: Waiting,
+    /// What was given up here while others still hold its packet: it must not be written.
+    given_up: HashSet<Tag>,
     unacknowledged: HashMap<Tag, Row>,
     connection: Option<ConnectionKey>,
     connected_at: Option<Timestamp>,
@@ -148,10 +148,8 @@ impl Outbox {
 
     /// Enters a delivery that is about to be handed to the engine.
     pub(super) fn queue(&self, tag: Tag, message: Arc<Message>, index: usize) {
-        self.state
-            .lock()
-            .waiting
-            .insert(tag, Row { message, index });
+        let row = Row::new(message, index);
+        self.state.lock().waiting.insert(tag, row);
     }
 
     /// A delivery is being written. False if it was not waiting: a second try of one that was
@@ -160,7 +158,7 @@ impl Outbox {
         self.tally.written.fetch_add(1, Ordering::Relaxed);
         let known = {
             let mut state = self.state.lock();
-            let Some(row) = state.waiting.remove(&tag) else {
+            let Some(row) = state.waiting.remove(tag) else {
                 return state.unacknowledged.contains_key(&tag);
             };
             self.write(&row, DeliveryOutcome::Sent, None);
@@ -189,7 +187,7 @@ impl Outbox {
     /// message that the engine sends after a subscribe.
     pub(super) fn sent_retained(&self, tag: Tag, qos: Qos, message: Arc<Message>, index: usize) {
         if qos != Qos::AtMostOnce {
-            let row = Row { message, index };
+            let row = Row::new(message, index);
             self.state.lock().unacknowledged.insert(tag, row);
         }
     }
@@ -202,26 +200,28 @@ impl Outbox {
         }
     }
 
-    /// A delivery was given up.
-    pub(super) fn dropped(&self, tag: Tag, outcome: DeliveryOutcome, reason: &str) {
+    /// A delivery was given up; false if it was none of this client's any more.
+    pub(super) fn dropped(&self, tag: Tag, outcome: DeliveryOutcome, reason: &str) -> bool {
         let row = {
             let mut state = self.state.lock();
             state
                 .waiting
-                .remove(&tag)
+                .remove(tag)
                 .or_else(|| state.unacknowledged.remove(&tag))
         };
+        let known = row.is_some();
         if let Some(row) = row {
             self.tally.dropped.fetch_add(1, Ordering::Relaxed);
             self.write(&row, outcome, Some(reason));
         }
         self.room.notify_waiters();
+        known
     }
 
     /// Whether a waiting delivery has outlived its message expiry interval.
     pub(super) fn expired(&self, tag: Tag) -> bool {
         let state = self.state.lock();
-        let Some(row) = state.waiting.get(&tag) else {
+        let Some(row) = state.waiting.get(tag) else {
             return false;
         };
         let age = self.clock.now().duration_since(row.message.time).as_secs();
@@ -235,10 +235,11 @@ impl Outbox {
     pub(super) fn abandon(&self, reason: &str) -> usize {
         let rows: Vec<Row> = {
             let mut state = self.state.lock();
+            state.given_up.clear();
             let waiting = std::mem::take(&mut state.waiting);
             let unacknowledged = std::mem::take(&mut state.unacknowledged);
             waiting
-                .into_values()
+                .into_rows()
                 .chain(unacknowledged.into_values())
                 .collect()
         };

@@ -13,7 +13,7 @@ use crate::exchange::{Answer, BodyPolicy, Head, Request, Surface};
 use crate::http1::Handler;
 use crate::vendor::Vendors;
 
-pub use table::{ADMIN, Destination, destination};
+pub use table::{ADMIN, Destination, destination, destination_of};
 
 /// What answers the requests of one listener.
 #[derive(Clone)]
@@ -92,7 +92,11 @@ impl Handler for Edge {
     }
 
     async fn handle(&self, request: Request) -> Answer {
-        match self.destination(&request.head) {
+        let destination = match self.only {
+            Some(surface) => Destination::Vendor(surface),
+            None => destination_of(&request),
+        };
+        match destination {
             Destination::Vendor(surface) => self.vendor(surface, &request).await,
             Destination::Nowhere => self.nowhere(&request),
             Destination::Admin => match &request.malformed {

@@ -7,7 +7,7 @@
 
 use std::borrow::Cow;
 
-use crate::exchange::{Head, Surface};
+use crate::exchange::{Head, Request, Surface};
 
 pub use crate::admin::PREFIX as ADMIN;
 
@@ -107,9 +107,47 @@ pub fn destination(head: &Head) -> Destination {
     if path == "/" && head.headers.get("x-tc-action").is_some() {
         return Destination::Vendor(cloud_product(head));
     }
+    if path == "/"
+        && let Some(surface) = signed_in_parameters(head.raw_query().as_bytes())
+    {
+        return Destination::Vendor(surface);
+    }
     ROWS.iter()
         .find(|row| row.paths.iter().any(|pattern| matches(pattern, path, '/')))
         .map_or(Destination::Nowhere, |row| Destination::Vendor(row.surface))
+}
+
+/// The same of a whole request: the older signature of Tencent's cloud API puts everything that
+/// tells it from a call to Aliyun into the form of a POST.
+pub fn destination_of(request: &Request) -> Destination {
+    let head = &request.head;
+    let found = destination(head);
+    let form = head
+        .headers
+        .text("content-type")
+        .is_some_and(|media| media.starts_with("application/x-www-form-urlencoded"));
+    if form
+        && found == Destination::Vendor(Surface::Aliyun)
+        && head.host().and_then(by_host).is_none()
+        && let Some(surface) = signed_in_parameters(&request.body)
+    {
+        return Destination::Vendor(surface);
+    }
+    found
+}
+
+/// Which of Tencent's two products parameters with a `SecretId` are for, by their `Version`.
+fn signed_in_parameters(parameters: &[u8]) -> Option<Surface> {
+    let mut pairs = parameters.split(|byte| *byte == b'&');
+    let has = |wanted: &[u8]| pairs.clone().any(|pair| pair == wanted);
+    let tdmq = has(b"Version=2024-05-16");
+    pairs
+        .any(|pair| pair.starts_with(b"SecretId="))
+        .then_some(if tdmq {
+            Surface::TencentTdmq
+        } else {
+            Surface::TencentIot
+        })
 }
 
 fn by_host(host: &str) -> Option<Surface> {
@@ -303,6 +341,35 @@ mod tests {
         assert_eq!(call("2024-05-16", &signed("mqtt")), tdmq);
         assert_eq!(call("2024-05-16", ""), tdmq);
         assert_eq!(call("2018-06-14", "Basic x"), hub);
+    }
+
+    #[test]
+    fn parameters_with_a_secret_id_are_tencents_in_a_query_and_in_a_form() {
+        let query = |query: &str| at("localhost", &format!("/?{query}"));
+        let hub = Destination::Vendor(Surface::TencentIot);
+        let tdmq = Destination::Vendor(Surface::TencentTdmq);
+        let aliyun = Destination::Vendor(Surface::Aliyun);
+        assert_eq!(query("Action=A&Version=2021-04-08&SecretId=x"), hub);
+        assert_eq!(query("SecretId=x&Version=2024-05-16"), tdmq);
+        assert_eq!(query("Action=A&AccessKeyId=x"), aliyun);
+        let form = |host: &str, body: &'static str| {
+            let content_type = ("Content-Type", "application/x-www-form-urlencoded");
+            let mut head = head("/", &[("Host", host), content_type]);
+            head.method = "POST".into();
+            destination_of(&Request {
+                head,
+                body: body.into(),
+                malformed: None,
+                peer: ([127, 0, 0, 1], 1).into(),
+                local: ([127, 0, 0, 1], 2).into(),
+                scheme: crate::exchange::Scheme::Http,
+                certificates: [].into(),
+            })
+        };
+        assert_eq!(form("localhost", "Version=2021-04-08&SecretId=x"), hub);
+        assert_eq!(form("localhost", "Version=2024-05-16&SecretId=x"), tdmq);
+        assert_eq!(form("localhost", "AccessKeyId=x&Action=SecretId"), aliyun);
+        assert_eq!(form("aliyun.localhost", "SecretId=x"), aliyun);
     }
 
     proptest! {

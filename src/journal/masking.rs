@@ -23,9 +23,10 @@ static PARAMETER: LazyLock<Option<Regex>> = LazyLock::new(|| {
     .ok()
 });
 
+/// Also a member of JSON that stands in a text of JSON.
 static JSON_MEMBER: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(&format!(
-        r#"(?i)("(?:{SECRET_NAMES})"\s*:\s*")((?:[^"\\]|\\.)*)"#
+        r#"(?i)(\\?"(?:{SECRET_NAMES})\\?"\s*:\s*\\?")((?:[^"\\]|\\.)*)"#
     ))
     .ok()
 });

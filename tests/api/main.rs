@@ -24,6 +24,7 @@ mod http1;
 mod isolation;
 mod journal;
 mod layers;
+mod limits;
 mod listeners;
 mod mqtt;
 mod nanomq;

@@ -59,6 +59,7 @@ pub struct Connect {
     /// Flags (will QoS, will retain), will properties, topic, payload.
     pub will: Option<(u8, Vec<u8>, String, String)>,
     pub username: Option<String>,
+    pub password: Option<Vec<u8>>,
 }
 
 impl Connect {
@@ -71,6 +72,7 @@ impl Connect {
             properties: vec![],
             will: None,
             username: None,
+            password: None,
         }
     }
 
@@ -90,6 +92,10 @@ impl Connect {
         if let Some(username) = &self.username {
             flags |= 0x80;
             payload.extend(text(username));
+        }
+        if let Some(password) = &self.password {
+            flags |= 0x40;
+            payload.extend(text(password));
         }
         let own = if five {
             properties(&self.properties)

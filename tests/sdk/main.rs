@@ -4,7 +4,7 @@
 //! `python/` and `node/`, which hold what a user of the client would write and answer with what
 //! it saw. What is expected stands here: `publishing.rs` and `refusals.rs` for the SDKs (listed
 //! in `sdks.rs`), `http_clients.rs`, `mqtt_clients.rs` (which speaks through `peers.rs`),
-//! `tencent_iot.rs`.
+//! `aliyun.rs`, `tencent_iot.rs`, `tencent_tdmq.rs`.
 
 #![allow(
     clippy::unwrap_used,
@@ -14,6 +14,7 @@
     reason = "a test that cannot go on fails, and nothing here is a library"
 )]
 
+mod aliyun;
 mod http_clients;
 mod install;
 mod mqtt_clients;
@@ -23,3 +24,4 @@ mod refusals;
 mod script;
 mod sdks;
 mod tencent_iot;
+mod tencent_tdmq;

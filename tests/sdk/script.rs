@@ -74,3 +74,24 @@ impl Script {
         }
     }
 }
+
+/// Runs a script that is a whole conversation with these arguments; it must end with `ok`.
+pub async fn converse(runtime: Runtime, script: &'static str, arguments: &[&str]) {
+    let command = tokio::task::spawn_blocking(move || runtime.command(script))
+        .await
+        .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+    let child = Command::from(command)
+        .args(arguments)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap_or_else(|error| panic!("{script}: {error}"));
+    let output = tokio::time::timeout(PATIENCE, child.wait_with_output())
+        .await
+        .unwrap_or_else(|_| panic!("{script} never ended"))
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stdout);
+    let problems = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(told.trim(), "ok", "{problems}");
+}

@@ -10,7 +10,8 @@ use tokio::process::Command;
 use crate::install::{Runtime, skipped};
 use crate::script::PATIENCE;
 
-async fn plays(runtime: Runtime, script: &'static str) {
+/// Runs a script against an emulator of its own, until it has said `ok`.
+pub async fn plays(runtime: Runtime, script: &'static str) {
     if skipped() {
         return;
     }

@@ -312,7 +312,9 @@ async fn exchange(fixture: &Fixture) -> Result<(), Failed> {
         .body
         .replace("{RequestId}", &entry.id.to_ascii_lowercase());
     let body = String::from_utf8(answer.body.bytes().to_vec())?;
-    same("body", &json!(wanted), &json!(body))?;
+    if !fits(&wanted, &body) {
+        same("body", &json!(wanted), &json!(body))?;
+    }
     let published: Vec<Value> = app
         .journal
         .messages()
@@ -352,6 +354,19 @@ fn check_reasons(fixture: &Fixture, draft: &Draft) -> Result<(), Failed> {
         }
     }
     Ok(())
+}
+
+/// Whether a text is as wanted, where `{*}` stands for what is drawn at the time: characters
+/// that do not end a value.
+fn fits(wanted: &str, seen: &str) -> bool {
+    let Some((before, after)) = wanted.split_once("{*}") else {
+        return wanted == seen;
+    };
+    let Some(rest) = seen.strip_prefix(before) else {
+        return false;
+    };
+    let end = rest.find(['"', ',', '}']).unwrap_or(rest.len());
+    end > 0 && fits(after, &rest[end..])
 }
 
 fn base64(bytes: &[u8]) -> String {

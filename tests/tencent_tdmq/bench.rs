@@ -7,6 +7,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use mqttstack::app::App;
 use mqttstack::broker::Broker;
+use mqttstack::broker::dialect::Refused;
 use mqttstack::broker::message::{Message, Transport};
 use mqttstack::clock::Clock;
 use mqttstack::exchange::{Answer, BodyPolicy, Head, Headers, Request, Scheme, Version};
@@ -19,12 +20,14 @@ use mqttstack::server::{Listener, Server};
 use mqttstack::tls::Authority;
 use mqttstack::vendor::tencent_tc3;
 use mqttstack::vendor::tencent_tdmq::{Settings, TencentTdmq};
+use parking_lot::Mutex;
 
 pub const BASIC: (&str, &str) = ("Authorization", "Basic dXNlcjA6c2VjcmV0MA==");
 
 pub struct Bench {
     pub app: App,
     pub tdmq: TencentTdmq,
+    refused: Arc<Mutex<Vec<Refused>>>,
 }
 
 pub fn anywhere() -> SocketAddr {
@@ -53,8 +56,26 @@ pub fn request(method: &str, target: &str, headers: &[(&str, &str)], body: &str)
     }
 }
 
+/// The frozen time of the recorded vectors.
+fn vectors_time() -> Clock {
+    Clock::frozen("2023-11-14T22:13:20Z".parse().unwrap())
+}
+
 impl Bench {
     pub async fn new(settings: Settings, clock: Clock) -> Self {
+        Self::build(settings, clock, tencent_tc3::Settings::default()).await
+    }
+
+    /// The defaults, with a cloud API that checks no signatures.
+    pub async fn unsigned() -> Self {
+        let cloud = tencent_tc3::Settings {
+            auth: tencent_tc3::Auth::Off,
+            ..tencent_tc3::Settings::default()
+        };
+        Self::build(Settings::default(), vectors_time(), cloud).await
+    }
+
+    async fn build(settings: Settings, clock: Clock, cloud: tencent_tc3::Settings) -> Self {
         let ids = Ids::new(Some(1));
         let journal = Journal::new(&mqttstack::journal::Settings::default());
         let sink = journal.clone();
@@ -72,9 +93,13 @@ impl Bench {
             journal,
             broker,
         };
-        let tdmq = TencentTdmq::new(settings, tencent_tc3::Settings::default()).unwrap();
+        let tdmq = TencentTdmq::new(settings, cloud).unwrap();
         app.broker.add_dialect(tdmq.dialect(&app));
-        Self { app, tdmq }
+        let refused = Arc::<Mutex<Vec<Refused>>>::default();
+        let tell = refused.clone();
+        app.broker
+            .on_refused(Arc::new(move |packet| tell.lock().push(packet)));
+        Self { app, tdmq, refused }
     }
 
     /// The defaults, at the frozen time of the recorded vectors.
@@ -83,8 +108,7 @@ impl Bench {
     }
 
     pub async fn with(settings: Settings) -> Self {
-        let clock = Clock::frozen("2023-11-14T22:13:20Z".parse().unwrap());
-        Self::new(settings, clock).await
+        Self::new(settings, vectors_time()).await
     }
 
     pub async fn run(&self, request: &Request) -> Answer {
@@ -102,6 +126,17 @@ impl Bench {
     /// The newest message, and what the journal says of the newest request.
     pub fn message(&self) -> Arc<Message> {
         self.app.journal.messages().since(0).pop().unwrap().1
+    }
+
+    /// The reason for which the newest MQTT packet was refused.
+    pub fn refusal(&self) -> String {
+        self.refused().reason
+    }
+
+    /// The newest MQTT packet that was refused.
+    pub fn refused(&self) -> Refused {
+        let refused = self.refused.lock();
+        refused.last().expect("nothing was refused").clone()
     }
 
     pub fn entry(&self) -> Arc<Entry> {

@@ -1,6 +1,6 @@
 //! Tencent TDMQ for MQTT, behaviour by behaviour: the exchanges of `fixtures/tencent-tdmq/`,
-//! the data plane as MQTT subscribers see it, certificates, the MQTT side, and the vendor page's
-//! curl samples and Python SDK against real listeners.
+//! the data plane as MQTT subscribers see it, certificates, the MQTT side with its tokens and
+//! quotas, and the vendor page's curl samples and SDKs against real listeners.
 
 #![allow(
     clippy::unwrap_used,
@@ -9,6 +9,7 @@
     reason = "a test that cannot go on fails, and nothing here is a library"
 )]
 
+mod bare;
 mod bench;
 mod certificates;
 mod clients;
@@ -18,3 +19,5 @@ mod exchanges;
 mod mqtt;
 mod mqtt_side;
 mod publish;
+mod quotas;
+mod tokens;

@@ -11,20 +11,18 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use serde_json::{Value, json};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::bench::{Bench, anywhere};
+use crate::bare::{Bare, Opening};
+use crate::bench::{Bench, anywhere, request};
 use crate::certificates::{TestCa, TestLeaf};
 use crate::mqtt::Device;
 
 /// Made with Python's hmac and hashlib: {"alg":"HS256","typ":"JWT"} over
 /// {"sub":"dev-jwt","iat":1699999000,"exp":1700003600}, secret `jwt-secret`.
 const HS256: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiJkZXYtand0IiwiaWF0IjoxNjk5OTk5MDAwLCJleHAiOjE3MDAwMDM2MDB9.EYgn2BkGGOuRGkVs90Km-6XlXD8oOVcfsDHu85QjSv8";
-/// The same, expired at 1699999999.
-const EXPIRED: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiJkZXYtand0IiwiaWF0IjoxNjk5OTk5MDAwLCJleHAiOjE2OTk5OTk5OTl9.-WLWyd5_vC4XQ7HSf7mh1Oo-Bbbbwzcufm1b_p_KzME";
 /// The same claims, RS256, by the key of which `PUBLIC_KEY` is the public half.
 const RS256: &str = "eyJhbGciOiJSUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiJkZXYtand0IiwiaWF0IjoxNjk5OTk5MDAwLCJleHAiOjE3MDAwMDM2MDB9.U2vFfKmS9SpyUEz3rQEsixlawnRSDUP8UZ8liN0_Fczi4LW0uSoJnh8bsDVB0jXlxKAz3IdszRuYAEOGOPLKYcN3LlJgzQMJIh586YCyjZAm2fn1tY_3A8X-Mt8Pm65v0YWHWQhlFTJ0HCJMeYrBkyzl01Ko0EmznKx49dB8obYpNB5lownuLOWgqLmhTjqRcBgOMQXjYlJjLVBmJIIMzg1UrAmi2ejJsP5ugWXwI_lyfuHh4mgyX-ODbnzi1PN-8-NfC6atrMBpRLDCDg3FnqTCaZg1dCrGjL2apqncULfAkz_bjcVwjwlDwvMqgxQRwTM2qev9kyE6aIuT_Tfc_g";
 const PUBLIC_KEY: &str = "-----BEGIN PUBLIC KEY-----\n\
@@ -36,69 +34,6 @@ jriyIPfEP3Rwna9/vf8TVKxWR4hrrTiLuRqqdslmvErWvn8zk+1YK0FeM940TmFI\n\
 8M8gs2UcBx/0nLQjbxY6/I0Bbs8+kBj+C5uTb/O7ludB1ygwqt4byEbWOw2d2PF9\n\
 xwIDAQAB\n\
 -----END PUBLIC KEY-----\n";
-
-/// A connection that speaks bare MQTT 3.1.1, so that every code on the wire can be seen.
-struct Bare<S>(S);
-
-fn text(text: &str) -> Vec<u8> {
-    let mut bytes = u16::try_from(text.len()).unwrap().to_be_bytes().to_vec();
-    bytes.extend_from_slice(text.as_bytes());
-    bytes
-}
-
-fn packet(kind: u8, body: &[u8]) -> Vec<u8> {
-    let mut bytes = vec![kind];
-    let mut left = body.len();
-    loop {
-        let digit = u8::try_from(left % 128).unwrap();
-        left /= 128;
-        bytes.push(if left > 0 { digit | 0x80 } else { digit });
-        if left == 0 {
-            break;
-        }
-    }
-    bytes.extend_from_slice(body);
-    bytes
-}
-
-impl Bare<TcpStream> {
-    /// Connects and returns the CONNACK's code.
-    async fn connect(at: SocketAddr, client_id: &str, user: &str, password: &str) -> (Self, u8) {
-        let stream = TcpStream::connect(at).await.unwrap();
-        Self::over(stream, &[client_id, user, password], 0xc2).await
-    }
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin> Bare<S> {
-    /// Sends a CONNECT with these fields and flags, and returns the CONNACK's code.
-    async fn over(mut stream: S, fields: &[&str], flags: u8) -> (Self, u8) {
-        let mut body = [&text("MQTT")[..], &[4, flags, 0, 60]].concat();
-        for field in fields {
-            body.extend_from_slice(&text(field));
-        }
-        stream.write_all(&packet(0x10, &body)).await.unwrap();
-        let mut connack = [0; 4];
-        stream.read_exact(&mut connack).await.unwrap();
-        (Self(stream), connack[3])
-    }
-
-    /// Subscribes and returns the SUBACK's code.
-    async fn subscribe(&mut self, filter: &str) -> u8 {
-        let body = [&[0, 1][..], &text(filter), &[1]].concat();
-        self.0.write_all(&packet(0x82, &body)).await.unwrap();
-        let mut suback = [0; 5];
-        self.0.read_exact(&mut suback).await.unwrap();
-        suback[4]
-    }
-
-    /// Publishes with QoS 1 and waits for the PUBACK.
-    async fn publish(&mut self, topic: &str) {
-        let body = [&text(topic)[..], &[0, 2], b"x"].concat();
-        self.0.write_all(&packet(0x32, &body)).await.unwrap();
-        let mut puback = [0; 4];
-        self.0.read_exact(&mut puback).await.unwrap();
-    }
-}
 
 fn settings(json: Value) -> Settings {
     serde_json::from_value(json).unwrap()
@@ -147,25 +82,10 @@ async fn policies_decide_over_connect_publish_and_subscribe() {
     assert_eq!(device.subscribe("#").await, 0x80);
     let mut watcher = Device::v4(at, "watcher").await;
     watcher.subscribe("home/#", 1).await;
-    device.publish("home/dev2/x").await;
-    device.publish("home/dev1/quiet").await;
-    device.publish("home/dev1/loud").await;
+    device.publish("home/dev2/x", "x").await;
+    device.publish("home/dev1/quiet", "x").await;
+    device.publish("home/dev1/loud", "x").await;
     assert_eq!(watcher.receive().await.topic, "home/dev1/loud");
-}
-
-#[tokio::test]
-async fn a_token_signed_with_the_secret_gets_in_until_it_expires() {
-    let bench = Bench::with(settings(json!({
-        "authenticators": [{"algorithm": "hmac-based", "from": "password", "secret": "jwt-secret"}],
-    })))
-    .await;
-    let at = bench.mqtt();
-    assert_eq!(Bare::connect(at, "a", "anyone", HS256).await.1, 0);
-    assert_eq!(Bare::connect(at, "b", "anyone", EXPIRED).await.1, 4);
-    let (head, signature) = HS256.rsplit_once('.').unwrap();
-    let forged = format!("{head}.A{}", &signature[1..]);
-    assert_eq!(Bare::connect(at, "c", "anyone", &forged).await.1, 4);
-    assert_eq!(Bare::connect(at, "d", "anyone", RS256).await.1, 4);
 }
 
 #[tokio::test]
@@ -179,26 +99,6 @@ async fn a_token_in_the_user_name_is_checked_with_the_public_key() {
     let clients = bench.app.broker.clients().await;
     assert_eq!(clients[0].identity.as_deref(), Some("dev-jwt"));
     assert_eq!(Bare::connect(at, "b", HS256, "").await.1, 4);
-}
-
-#[tokio::test]
-async fn issuer_and_audience_are_checked_where_they_are_configured() {
-    for (field, code) in [
-        (json!({}), 0),
-        (json!({"issuer": "x"}), 4),
-        (json!({"audience": "x"}), 4),
-    ] {
-        let mut authenticator = json!({"from": "password", "secret": "jwt-secret"});
-        authenticator
-            .as_object_mut()
-            .unwrap()
-            .extend(field.as_object().unwrap().clone());
-        let bench = Bench::with(settings(json!({"authenticators": [authenticator]}))).await;
-        assert_eq!(
-            Bare::connect(bench.mqtt(), "a", "anyone", HS256).await.1,
-            code
-        );
-    }
 }
 
 #[tokio::test]
@@ -273,11 +173,88 @@ async fn a_device_certificate_gets_in_alone_and_its_subject_decides() {
         .unwrap();
     let leaf = ca.leaf(&[(DnType::CommonName, "VIN1")]);
     let stream = secure(at, &authority, &leaf).await;
-    let (mut device, code) = Bare::over(stream, &["car"], 0x02).await;
+    let (mut device, code) = Bare::over(stream, &Opening::of(4), &["car"]).await;
     assert_eq!(code, 0);
     assert_eq!(device.subscribe("home/VIN1").await, 1);
     assert_eq!(device.subscribe("home/VIN2").await, 0x80);
     let foreign = TestCa::named("other CA").leaf(&[(DnType::CommonName, "VIN1")]);
     let stream = secure(at, &authority, &foreign).await;
-    assert_eq!(Bare::over(stream, &["thief"], 0x02).await.1, 4);
+    assert_eq!(Bare::over(stream, &Opening::of(4), &["thief"]).await.1, 4);
+}
+
+#[tokio::test]
+async fn a_point_to_point_publish_over_mqtt_reaches_its_client_alone() {
+    let bench = Bench::frozen().await;
+    let at = bench.mqtt();
+    let mut target = Device::v4(at, "dev/2").await;
+    let mut watcher = Device::v4(at, "watcher").await;
+    watcher.subscribe("home/#", 1).await;
+    let (mut device, _) = Bare::connect(at, "dev1", "user0", "secret0").await;
+    device.publish("home/p2p/dev/2", "for you").await;
+    device.publish("home/all", "for all").await;
+    let received = target.receive().await;
+    assert_eq!(received.topic, "home/p2p/dev/2");
+    assert_eq!(received.payload, "for you");
+    assert_eq!(watcher.receive().await.topic, "home/all");
+}
+
+#[tokio::test]
+async fn publishing_over_mqtt_brings_its_first_level_into_being() {
+    let bench = Bench::unsigned().await;
+    let (mut device, _) = Bare::connect(bench.mqtt(), "dev", "user0", "secret0").await;
+    device.publish("garden/door", "x").await;
+    let topics = cloud(&bench, "DescribeTopicList", json!({})).await;
+    assert_eq!(topics["Data"][0]["Topic"], "garden");
+}
+
+/// An action of the cloud API, called without a signature.
+async fn cloud(bench: &Bench, action: &str, mut fields: Value) -> Value {
+    fields["InstanceId"] = json!("mqtt-test0001");
+    let headers = [
+        ("Content-Type", "application/json"),
+        ("X-TC-Action", action),
+        ("X-TC-Version", "2024-05-16"),
+        ("X-TC-Timestamp", "1700000000"),
+    ];
+    let answer = bench
+        .run(&request("POST", "/", &headers, &fields.to_string()))
+        .await;
+    let mut body: Value = serde_json::from_slice(&answer.body.bytes()).unwrap();
+    let response = body["Response"].take();
+    assert!(response["Error"].is_null(), "{response}");
+    response
+}
+
+async fn kicked(bench: &Bench, fields: Value) -> bool {
+    let opening = Opening {
+        clean: false,
+        ..Opening::of(4)
+    };
+    let at = bench.mqtt();
+    let connect = || Bare::open(at, &opening, "dev", "user0", "secret0");
+    let (mut device, _) = connect().await;
+    device.subscribe("home/#").await;
+    cloud(bench, "KickOutClient", fields).await;
+    while device.receive().await.is_some() {}
+    let (mut again, _) = connect().await;
+    bench.post("/topics/home%2Fx", "x").await;
+    // A session that was kept brings its subscription along.
+    again.send(0xc0, &[]).await;
+    let (kind, _) = again.receive().await.unwrap();
+    let present = kind & 0xf0 == 0x30;
+    cloud(
+        bench,
+        "KickOutClient",
+        json!({"ClientId": "dev", "DeleteSession": true}),
+    )
+    .await;
+    present
+}
+
+#[tokio::test]
+async fn who_is_kicked_out_keeps_the_session_unless_it_is_deleted() {
+    let bench = Bench::unsigned().await;
+    assert!(kicked(&bench, json!({"ClientId": "dev"})).await);
+    let bench = Bench::unsigned().await;
+    assert!(!kicked(&bench, json!({"ClientId": "dev", "DeleteSession": true})).await);
 }

@@ -1,46 +1,37 @@
-//! Handing messages to sessions, without losing any while a new connection takes a session over.
-//! The engine moves what waits from the old session to the new one and loses whatever is sent
-//! in between; so from before the old one is asked to go until the new one has taken over,
-//! messages for that client wait here ([`Takeover`]).
+//! Handing messages to sessions. While a new connection takes a session over (`takeover.rs`),
+//! messages for that client wait here. Those of a client whose vendor limits how it gets them
+//! always do, until it is their turn (`turns.rs`).
 
-use std::collections::HashMap;
-use std::num::NonZeroU16;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
 
-use async_trait::async_trait;
 use parking_lot::{Mutex, RwLock};
-use rmqtt::inflight::MomentStatus;
-use rmqtt::session::{OfflineInfo, Session};
-use rmqtt::shared::{DefaultShared, Entry};
-use rmqtt::types::{
-    ClientId, From as Sender, Id, IsAdmin, Message as SessionMessage, OfflineSession, Publish,
-    Reason, SubRelation, SubsSearchResult, Subscribe, SubscribeReturn, Subscriptions, Tx,
-    Unsubscribe,
-};
-use tokio::time::Instant;
+use rmqtt::shared::DefaultShared;
+use rmqtt::types::{ClientId, From as Sender, Message as SessionMessage, Publish, SubRelation};
 
-use super::super::message::DeliveryOutcome;
-use super::Core;
+use super::super::outbox::Outbox;
+use super::turns::{self, Step, Turns};
+use super::{Core, routing};
 
-type Result<T> = rmqtt::Result<T>;
-
-/// How long a connection waits for another one of its client id that is being accepted.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// How long it pauses before it tries again.
-const PAUSE: Duration = Duration::from_millis(2);
-/// How often it asks an old session again to go.
-const KICKS: u32 = 5;
-
-/// What waits for one client whose session is being taken over.
+/// What waits for one client, because its session is being taken over or for its turn.
 #[derive(Default)]
 struct Waiting {
     /// How many take over at once: a connection and an administrator can.
     takeovers: usize,
     /// Whether the old session ends here, so that nothing of it is for the new one.
     clean: bool,
-    messages: Mutex<Vec<(Sender, Publish)>>,
+    /// Set where messages have turns.
+    turns: Option<Turns>,
+    messages: Mutex<VecDeque<(Sender, Publish)>>,
+}
+
+impl Waiting {
+    fn push(&self, sender: Sender, packet: Publish) {
+        self.messages.lock().push_back((sender, packet));
+        if let Some(turns) = &self.turns {
+            turns.stir();
+        }
+    }
 }
 
 /// The way from routing to the sessions.
@@ -77,7 +68,7 @@ impl Crossing {
         }
         let waiting = self.waiting.read();
         if let Some(waiting) = waiting.get(&client_id) {
-            waiting.messages.lock().push((sender.clone(), copy));
+            waiting.push(sender.clone(), copy);
             return Ok(());
         }
         self.send(&client_id, sender.clone(), copy)
@@ -97,15 +88,16 @@ impl Crossing {
             .map_err(|_| "the client's session has ended")
     }
 
-    fn begin(&self, client_id: &ClientId, clean: bool) {
+    /// A takeover begins: nothing is sent any more, and nothing is on its way.
+    pub(super) fn begin(&self, client_id: &ClientId, clean: bool) {
         let mut waiting = self.waiting.write();
         let entry = waiting.entry(client_id.clone()).or_default();
         entry.takeovers += 1;
         entry.clean |= clean;
     }
 
-    /// Sends on what has waited, to the session that is there now.
-    fn end(&self, core: &Core, client_id: &ClientId) {
+    /// Sends on what has waited, to the session that is there now, or lets it take its turns.
+    pub(super) fn end(&self, core: &Arc<Core>, client_id: &ClientId) {
         let mut waiting = self.waiting.write();
         let Some(entry) = waiting.get_mut(client_id) else {
             return;
@@ -114,233 +106,144 @@ impl Crossing {
         if entry.takeovers > 0 {
             return;
         }
+        let clean = std::mem::take(&mut entry.clean);
+        if clean {
+            let left = std::mem::take(&mut *entry.messages.lock());
+            let outbox = core.outboxes.find(client_id);
+            give_up(core, outbox.as_deref(), left);
+        }
+        let there = self.engine.tx(client_id).is_some();
+        if there && turns::limits(core, client_id).on_delivery() {
+            let turns = entry
+                .turns
+                .get_or_insert_with(|| Turns::begin(core, client_id));
+            turns.replay(entry.messages.lock().len());
+            turns.stir();
+            return;
+        }
         let Some(entry) = waiting.remove(client_id) else {
             return;
         };
-        for (sender, packet) in entry.messages.into_inner() {
+        let messages = std::mem::take(&mut *entry.messages.lock());
+        for (sender, packet) in messages {
             let tag = packet.delay_interval;
-            let sent = if entry.clean {
-                Err("the client's session has ended")
-            } else {
-                self.send(client_id, sender, packet)
-            };
-            if let Err(reason) = sent {
-                core.totals.messages_dropped.fetch_add(1, Ordering::Relaxed);
-                if let (Some(tag), Some(outbox)) = (tag, core.outboxes.find(client_id)) {
-                    outbox.dropped(tag, DeliveryOutcome::Dropped, reason);
-                }
-            }
-        }
-    }
-}
-
-/// The engine's entry of a session, through which a connection takes it over. The engine keeps
-/// it from before it asks the old session to go until the new one has got what the old one left.
-pub(super) struct Takeover {
-    core: Arc<Core>,
-    entry: Box<dyn Entry>,
-    client_id: ClientId,
-    begun: bool,
-    estate: Option<Estate>,
-}
-
-/// What an old session left to the new one. The engine would hand it over in a message to the
-/// new session's task, and lose all of it if that connection ends first; so it is put into the
-/// new session before its task begins.
-struct Estate {
-    subscriptions: Subscriptions,
-    deliveries: Vec<(Sender, Publish)>,
-}
-
-impl Estate {
-    fn take(left: &mut OfflineInfo) -> Self {
-        let mut deliveries = Vec::new();
-        let mut released = Vec::new();
-        // In the order in which they were sent (MQTT 5.0 section 4.6), before what never was.
-        for message in left.inflight_messages.drain(..) {
-            if matches!(message.status, MomentStatus::UnComplete) {
-                // Owes a PUBREL, which only the engine can send.
-                released.push(message);
-            } else {
-                let mut packet = message.publish;
-                packet.dup = true;
-                deliveries.push((message.from, packet));
-            }
-        }
-        // The engine takes these from the last to the first.
-        released.reverse();
-        left.inflight_messages = released;
-        deliveries.extend(left.offline_messages.drain(..));
-        Self {
-            subscriptions: std::mem::take(&mut left.subscriptions),
-            deliveries,
-        }
-    }
-
-    async fn settle(self, session: &Session) -> Result<()> {
-        for (filter, options) in &self.subscriptions {
-            let router = session.scx.extends.router().await;
-            router
-                .add(filter, session.id.clone(), options.clone())
-                .await?;
-        }
-        session.subscriptions_extend(self.subscriptions).await?;
-        let ids = self
-            .deliveries
-            .iter()
-            .filter_map(|(_, packet)| packet.packet_id);
-        if let Some(last) = ids.map(NonZeroU16::get).max() {
-            session.out_inflight().write().await.advance_next_id(last);
-        }
-        for delivery in self.deliveries {
-            if session.deliver_queue().push(delivery).is_err() {
-                tracing::warn!(id = %session.id, "the engine's queue is full");
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Takeover {
-    pub(super) fn new(core: Arc<Core>, entry: Box<dyn Entry>) -> Self {
-        Self {
-            client_id: entry.id().client_id.clone(),
-            core,
-            entry,
-            begun: false,
-            estate: None,
-        }
-    }
-}
-
-impl Takeover {
-    /// The engine gives up, and refuses the new connection, where the old session ends by itself
-    /// just when it is asked to go. Asked again, it finds it gone.
-    async fn persistently_kick(
-        &mut self,
-        clean_start: bool,
-        clear_subscriptions: bool,
-        is_admin: IsAdmin,
-    ) -> Result<OfflineSession> {
-        let mut again = KICKS;
-        loop {
-            let kicked = self
-                .entry
-                .kick(clean_start, clear_subscriptions, is_admin)
-                .await;
-            if kicked.is_ok() || again == 0 {
-                return kicked;
-            }
-            again -= 1;
-            tokio::time::sleep(PAUSE).await;
-        }
-    }
-}
-
-impl Drop for Takeover {
-    fn drop(&mut self) {
-        if self.begun
-            && let Some(crossing) = self.core.crossing.get()
-        {
-            crossing.end(&self.core, &self.client_id);
-        }
-    }
-}
-
-#[async_trait]
-impl Entry for Takeover {
-    async fn kick(
-        &mut self,
-        clean_start: bool,
-        clear_subscriptions: bool,
-        is_admin: IsAdmin,
-    ) -> Result<OfflineSession> {
-        if !self.begun
-            && let Some(crossing) = self.core.crossing.get()
-        {
-            crossing.begin(&self.client_id, clean_start);
-            self.begun = true;
-        }
-        let mut left = self
-            .persistently_kick(clean_start, clear_subscriptions, is_admin)
-            .await?;
-        if let OfflineSession::Exist(Some(left)) = &mut left {
-            self.estate = Some(Estate::take(left));
-        }
-        Ok(left)
-    }
-
-    async fn try_lock(&self) -> Result<Box<dyn Entry>> {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            match self.entry.try_lock().await {
-                Ok(locked) => return Ok(Box::new(Self::new(self.core.clone(), locked))),
-                Err(error) if Instant::now() >= deadline => return Err(error),
-                Err(_) => tokio::time::sleep(PAUSE).await,
+            if let Err(reason) = self.send(client_id, sender, packet)
+                && let (Some(tag), Some(outbox)) = (tag, core.outboxes.find(client_id))
+            {
+                routing::give_up(core, &outbox, tag, reason);
             }
         }
     }
 
-    fn id(&self) -> Id {
-        self.entry.id()
-    }
-
-    fn id_same(&self) -> Option<bool> {
-        self.entry.id_same()
-    }
-
-    async fn set(&mut self, session: Session, tx: Tx) -> Result<()> {
-        if let Some(estate) = self.estate.take() {
-            estate.settle(&session).await?;
-        }
-        self.entry.set(session, tx).await
-    }
-
-    async fn remove(&mut self) -> Result<Option<(Session, Tx)>> {
-        self.entry.remove().await
-    }
-
-    async fn remove_with(&mut self, id: &Id) -> Result<Option<(Session, Tx)>> {
-        self.entry.remove_with(id).await
-    }
-
-    async fn online(&self) -> bool {
-        self.entry.online().await
-    }
-
-    async fn is_connected(&self) -> bool {
-        self.entry.is_connected().await
-    }
-
-    fn session(&self) -> Option<Session> {
-        self.entry.session()
-    }
-
-    fn exist(&self) -> bool {
-        self.entry.exist()
-    }
-
-    fn tx(&self) -> Option<Tx> {
-        self.entry.tx()
-    }
-
-    async fn subscribe(&self, subscribe: &Subscribe) -> Result<SubscribeReturn> {
-        self.entry.subscribe(subscribe).await
-    }
-
-    async fn unsubscribe(&self, unsubscribe: &Unsubscribe) -> Result<bool> {
-        self.entry.unsubscribe(unsubscribe).await
-    }
-
-    async fn publish(
+    /// The same for what the engine had not written, so that it keeps its place at the head of
+    /// the line; gives it back where the client's messages have no turns.
+    pub(super) fn put_back(
         &self,
+        core: &Core,
+        client_id: &ClientId,
+        left: Vec<(Sender, Publish)>,
+    ) -> Vec<(Sender, Publish)> {
+        let waiting = self.waiting.read();
+        let limited = turns::limits(core, client_id).on_delivery();
+        let Some(entry) = waiting.get(client_id).filter(|_| limited) else {
+            return left;
+        };
+        let mut messages = entry.messages.lock();
+        for delivery in left.into_iter().rev() {
+            messages.push_front(delivery);
+        }
+        Vec::new()
+    }
+
+    /// Hands over a message that the engine sends after a subscribe; gives it back where the
+    /// client's messages have no turns.
+    pub(super) fn line_up(
+        &self,
+        client_id: &ClientId,
         sender: Sender,
         packet: Publish,
-    ) -> std::result::Result<(), (Sender, Publish, Reason)> {
-        self.entry.publish(sender, packet).await
+    ) -> Option<(Sender, Publish)> {
+        let waiting = self.waiting.read();
+        match waiting.get(client_id).filter(|entry| entry.turns.is_some()) {
+            Some(entry) => {
+                entry.push(sender, packet);
+                None
+            }
+            None => Some((sender, packet)),
+        }
     }
 
-    async fn subscriptions(&self) -> Option<Vec<SubsSearchResult>> {
-        self.entry.subscriptions().await
+    /// The client has come or gone: its line looks again.
+    pub(super) fn stir(&self, client_id: &str) {
+        if let Some(entry) = self.waiting.read().get(client_id)
+            && let Some(turns) = &entry.turns
+        {
+            turns.stir();
+        }
+    }
+
+    /// Sends on what has its turn now; `None` when the line is no more.
+    pub(super) fn pass(&self, core: &Core, client_id: &ClientId) -> Option<Step> {
+        let waiting = self.waiting.read();
+        let entry = waiting.get(client_id)?;
+        let turns = entry.turns.as_ref()?;
+        let Some(outbox) = core
+            .outboxes
+            .find(client_id)
+            .filter(|_| entry.takeovers == 0)
+        else {
+            return Some(Step::Rest);
+        };
+        let limits = turns::limits(core, client_id);
+        let mut messages = entry.messages.lock();
+        let connected = outbox.is_connected();
+        let due = (!connected)
+            .then(|| turns::trim(core, &outbox, &limits))
+            .flatten();
+        while let Some((_, packet)) = messages.front() {
+            let tag = packet.delay_interval;
+            if tag.is_some_and(|tag| outbox.gave_up(tag)) {
+                messages.pop_front();
+                turns.left(&limits, None);
+                continue;
+            }
+            if !connected {
+                return Some(due.map_or(Step::Rest, Step::At));
+            }
+            let now = core.clock.now();
+            if let Some(at) = turns.next(&limits, now) {
+                return Some(Step::At(at));
+            }
+            let Some((sender, packet)) = messages.pop_front() else {
+                break;
+            };
+            turns.left(&limits, Some(now));
+            if let (Err(reason), Some(tag)) = (self.send(client_id, sender, packet), tag) {
+                routing::give_up(core, &outbox, tag, reason);
+            }
+        }
+        Some(due.map_or(Step::Rest, Step::At))
+    }
+
+    /// Forgets a client whose session is over, and gives up what still waits for it.
+    pub(super) fn forget(&self, core: &Core, client_id: &str, outbox: &Outbox) {
+        let mut waiting = self.waiting.write();
+        if waiting
+            .get(client_id)
+            .is_some_and(|entry| entry.takeovers == 0)
+            && let Some(entry) = waiting.remove(client_id)
+        {
+            let left = std::mem::take(&mut *entry.messages.lock());
+            give_up(core, Some(outbox), left);
+        }
+    }
+}
+
+/// Gives up what waited for a session that has ended.
+fn give_up(core: &Core, outbox: Option<&Outbox>, left: VecDeque<(Sender, Publish)>) {
+    for (_, packet) in left {
+        if let (Some(tag), Some(outbox)) = (packet.delay_interval, outbox) {
+            routing::give_up(core, outbox, tag, "the client's session has ended");
+        }
     }
 }

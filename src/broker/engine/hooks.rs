@@ -177,6 +177,7 @@ impl Hooks {
         self.core.totals.connects.fetch_add(1, Ordering::Relaxed);
         let outbox = self.core.outboxes.of(&session.id.client_id);
         outbox.connected(verdicts::connection_key(&session.id));
+        self.stir(session);
         verdicts::notify(&self.core, &session.id, |dialect, peer| {
             dialect.connected(peer);
         });
@@ -189,6 +190,14 @@ impl Hooks {
         self.core.totals.disconnects.fetch_add(1, Ordering::Relaxed);
         if let Some(outbox) = self.core.outboxes.find(&session.id.client_id) {
             outbox.disconnected(&verdicts::connection_key(&session.id));
+        }
+        self.stir(session);
+    }
+
+    /// A client whose messages have turns has come or gone.
+    fn stir(&self, session: &Session) {
+        if let Some(crossing) = self.core.crossing.get() {
+            crossing.stir(&session.id.client_id);
         }
     }
 
@@ -207,6 +216,9 @@ impl Hooks {
             .totals
             .messages_dropped
             .fetch_add(count as u64, Ordering::Relaxed);
+        if let Some(crossing) = self.core.crossing.get() {
+            crossing.forget(&self.core, client_id, &outbox);
+        }
         self.forget_subscriptions(client_id);
         self.core.doors.forget(&session.id);
         self.core.writing.forget(client_id);
@@ -317,12 +329,10 @@ impl Hooks {
             Reason::MessageExpiration => DeliveryOutcome::Expired,
             _ => DeliveryOutcome::Dropped,
         };
-        self.core
-            .totals
-            .messages_dropped
-            .fetch_add(1, Ordering::Relaxed);
-        if let Some(outbox) = self.core.outboxes.find(&to.client_id) {
-            outbox.dropped(tag, outcome, &reason.to_string());
+        let outbox = self.core.outboxes.find(&to.client_id);
+        if outbox.is_none_or(|outbox| outbox.dropped(tag, outcome, &reason.to_string())) {
+            let dropped = &self.core.totals.messages_dropped;
+            dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -331,7 +341,7 @@ impl Hooks {
     fn expired(&self, session: &Session, publish: &Publish) -> bool {
         publish.delay_interval.is_some_and(|tag| {
             let outbox = self.core.outboxes.find(&session.id.client_id);
-            outbox.is_some_and(|outbox| outbox.expired(tag))
+            outbox.is_some_and(|outbox| outbox.gave_up(tag) || outbox.expired(tag))
         })
     }
 }

@@ -1,12 +1,13 @@
 //! The MQTT engine: rmqtt as a library. This folder alone names its types, so that it can be
 //! exchanged. `hooks.rs` is what the engine asks us, `routing.rs` how a message finds its
 //! subscribers and its journal row, `matching.rs` who they are, `crossing.rs` how it gets to their
-//! sessions, `registry.rs` the engine's sessions, `session.rs` one of them, `retained.rs` the
-//! retained store, `listeners.rs` the ports, `door.rs` a connection on its way to one,
-//! `opening.rs` its CONNECT, `exchange.rs`, `frame.rs` and `packets.rs` its packets, `bounds.rs` what is too much in them, `admission.rs`
-//! who may connect, `verdicts.rs` who may what, `tenant.rs` which part of the topic tree is whose,
-//! `system.rs` the figures of `$SYS`, `grants.rs` what a CONNECT is granted, `convert.rs` our
-//! values from and to the engine's.
+//! sessions, `turns.rs` how some wait for that, `takeover.rs` how a session changes hands,
+//! `registry.rs` the engine's sessions, `session.rs` one of them, `retained.rs` the retained
+//! store, `listeners.rs` the ports, `door.rs` a connection on its way to one, `opening.rs` its
+//! CONNECT, `exchange.rs`, `frame.rs` and `packets.rs` its packets, `bounds.rs` what is too much
+//! in them, `admission.rs` who may connect, `verdicts.rs` who may what, `tenant.rs` which part of
+//! the topic tree is whose, `system.rs` the figures of `$SYS`, `grants.rs` what a CONNECT is
+//! granted, `convert.rs` our values from and to the engine's.
 
 mod admission;
 mod bounds;
@@ -27,7 +28,9 @@ mod retained;
 mod routing;
 mod session;
 mod system;
+mod takeover;
 mod tenant;
+mod turns;
 mod verdicts;
 
 use std::collections::HashMap;
@@ -36,7 +39,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytestring::ByteString;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use rmqtt::context::ServerContext;
 use rmqtt::shared::Entry;
 use rmqtt::types::{Id, Message as SessionMessage, Subscribe, Unsubscribe};
@@ -56,6 +59,7 @@ use super::message::{
     Transport,
 };
 use super::outbox::{Outboxes, Tag};
+use super::outlet::Outlet;
 use super::visitors::Visitors;
 use super::{RefusedSink, Settings, Sink};
 use crate::clock::Clock;
@@ -82,6 +86,7 @@ struct Core {
     /// Set when the engine is there, before anything can be published.
     crossing: OnceLock<Crossing>,
     visitors: Arc<Visitors>,
+    outlets: RwLock<Vec<Arc<dyn Outlet>>>,
     on_refused: OnceLock<RefusedSink>,
     started: Instant,
     /// Whether a task publishes the figures of `$SYS`.
@@ -176,6 +181,7 @@ impl Engine {
             writing: Writing::default(),
             crossing: OnceLock::new(),
             visitors: Arc::default(),
+            outlets: RwLock::default(),
             on_refused: OnceLock::new(),
             started: Instant::now(),
             watched: AtomicBool::new(false),
@@ -200,6 +206,10 @@ impl Engine {
 
     pub(super) fn add_dialect(&self, dialect: Arc<dyn Dialect>) {
         self.core.doors.dialects.write().push(dialect);
+    }
+
+    pub(super) fn add_outlet(&self, outlet: Arc<dyn Outlet>) {
+        self.core.outlets.write().push(outlet);
     }
 
     pub(super) fn on_refused(&self, tell: RefusedSink) {

@@ -19,7 +19,8 @@ use rmqtt::types::{
     TopicFilter, TopicName,
 };
 
-use super::crossing::{Crossing, Takeover};
+use super::crossing::Crossing;
+use super::takeover::Takeover;
 use super::{Core, convert, routing, verdicts};
 
 /// Puts our routing in the place of the engine's.

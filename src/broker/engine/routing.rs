@@ -14,9 +14,9 @@ use rmqtt::types::{From as Sender, Id, Publish, SubRelations, SubscriptionOption
 use super::super::message::{
     Delivery, DeliveryOutcome, Message, Origin, Publication, Published, Qos,
 };
-use super::super::outbox::Outbox;
+use super::super::outbox::{Outbox, Tag};
 use super::tenant::Scope;
-use super::{Core, convert, matching, record, tenant};
+use super::{Core, convert, matching, record, tenant, turns};
 use crate::exchange::Refusal;
 
 /// Who a publish from inside the process is for.
@@ -159,6 +159,10 @@ pub(super) fn route(
         core.totals.messages_dropped.fetch_add(1, Ordering::Relaxed);
     }
     record(core, &message);
+    let publisher = core.doors.peer(&sender.client_id);
+    for outlet in core.outlets.read().iter() {
+        outlet.take(&message, publisher.as_deref());
+    }
     if packet.retain {
         core.retained.set(core.tag(), &message, sender, &packet);
     }
@@ -171,13 +175,22 @@ pub(super) fn route(
         packet.delay_interval = Some(tag);
         for (relation, (outbox, index)) in pass {
             outbox.queue(tag, message.clone(), index);
+            if !outbox.is_connected() {
+                turns::trim(core, &outbox, &turns::limits(core, &outbox.client_id));
+            }
             if let Err(reason) = crossing.deliver(sender, &packet, relation) {
-                core.totals.messages_dropped.fetch_add(1, Ordering::Relaxed);
-                outbox.dropped(tag, DeliveryOutcome::Dropped, reason);
+                give_up(core, &outbox, tag, reason);
             }
         }
     }
     (message, matched)
+}
+
+/// Gives up a delivery that was to be written.
+pub(super) fn give_up(core: &Core, outbox: &Outbox, tag: Tag, reason: &str) {
+    if outbox.dropped(tag, DeliveryOutcome::Dropped, reason) {
+        core.totals.messages_dropped.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 /// The journal row of a message that the vendor's own service takes and nobody else gets.
@@ -217,6 +230,19 @@ fn lost_offline(core: &Core, outbox: &Outbox, client_id: &str, qos: Qos) -> Opti
         .then_some("the client is offline, and its vendor keeps no message of this QoS for it")
 }
 
+/// How many deliveries may wait for a client before one more is given up.
+fn room(core: &Core, outbox: &Outbox, qos: Qos) -> usize {
+    let oldest_goes = qos != Qos::AtMostOnce
+        && !outbox.is_connected()
+        && turns::limits(core, &outbox.client_id)
+            .offline_queue
+            .is_some();
+    if oldest_goes {
+        return usize::MAX;
+    }
+    core.outboxes.limit()
+}
+
 /// The rows of a message's deliveries, and the outbox with the index of its row for each one
 /// that goes on; takes those out of `relations` that must be given up at once.
 fn rows(
@@ -231,7 +257,7 @@ fn rows(
         let outbox = core.outboxes.of(client_id);
         let qos = effective_qos(packet, options);
         let full = outbox
-            .full(qos, core.outboxes.limit())
+            .full(qos, room(core, &outbox, qos))
             .or_else(|| lost_offline(core, &outbox, client_id, qos));
         deliveries.push(Delivery {
             client_id: client_id.to_string(),

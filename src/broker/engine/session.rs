@@ -72,6 +72,7 @@ impl SessionManager for Sessions {
         disconnect: Option<DisconnectInfo>,
         last_id: Option<Id>,
     ) -> Result<Arc<dyn SessionLike>> {
+        let connect = without_will_delay(&self.0, connect);
         let session = DefaultSessionManager
             .create(
                 id,
@@ -95,6 +96,24 @@ impl SessionManager for Sessions {
             session,
             core: self.0.clone(),
         }))
+    }
+}
+
+/// A CONNECT whose will waits for nothing, where the client's grant says so.
+fn without_will_delay(core: &Core, connect: ConnectInfoType) -> ConnectInfoType {
+    let ignored = core
+        .doors
+        .peer(&connect.id().client_id)
+        .is_some_and(|peer| peer.grant.limits.will_delay_ignored);
+    match &*connect {
+        ConnectInfo::V5(id, packet) if ignored => {
+            let mut packet = packet.clone();
+            if let Some(will) = &mut packet.last_will {
+                will.will_delay_interval_sec = None;
+            }
+            Arc::new(ConnectInfo::V5(id.clone(), packet))
+        }
+        _ => connect,
     }
 }
 

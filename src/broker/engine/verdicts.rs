@@ -244,6 +244,12 @@ pub(super) async fn permission(
             return refuse(PublishAckReason::NotAuthorized.into(), reason, true);
         }
     }
+    if let Some(peer) = core.doors.peer(client_id) {
+        let outlets = core.outlets.read().clone();
+        for outlet in outlets {
+            outlet.room(&peer).await;
+        }
+    }
     let sender = Sender::from_custom(session.id.clone());
     let relations = routing::would_reach(context, &sender, packet).await;
     let targets = routing::waited_for(core, packet, &relations);
@@ -299,6 +305,11 @@ pub(super) async fn subscribe(
         None => open_subscribe(core, &bare, asked),
     };
     let (code, reason, close) = match verdict {
+        SubscribeVerdict::Allow(_) if has_its_filters(core, &peer, subscribe) => (
+            SubscribeAckReason::QuotaExceeded.into(),
+            "the client is subscribed to as many filters as it may be".to_owned(),
+            false,
+        ),
         SubscribeVerdict::Allow(granted) => {
             let granted = convert::engine_qos(granted.min(asked));
             return Some(SubscribeReturn::new_success(granted, None));
@@ -322,6 +333,23 @@ pub(super) async fn subscribe(
     }
     let code = SubscribeAckReason::try_from(code).unwrap_or(SubscribeAckReason::UnspecifiedError);
     Some(SubscribeReturn::new_failure(code))
+}
+
+/// Whether a client has as many filters as it may have, and this is a new one.
+fn has_its_filters(core: &Core, peer: &Peer, subscribe: &Subscribe) -> bool {
+    let Some(limit) = peer.grant.limits.filters_per_client else {
+        return false;
+    };
+    let order = core.order.lock();
+    let own = order.keys().filter(|(owner, _)| **owner == *peer.client_id);
+    let mut count = 0;
+    for (_, filter) in own {
+        if *filter == subscribe.topic_filter {
+            return false;
+        }
+        count += 1;
+    }
+    count >= limit
 }
 
 fn open_subscribe(core: &Core, filter: &str, qos: super::Qos) -> SubscribeVerdict {

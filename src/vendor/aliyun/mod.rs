@@ -97,6 +97,7 @@ impl Aliyun {
             store: self.store.clone(),
             clock: app.clock.clone(),
             ids: app.ids.clone(),
+            journal: app.journal.clone(),
             orders,
         }));
         *self.watching.lock() = Some(mqtt::start(self.watch(app), ordered));

@@ -31,6 +31,9 @@ pub struct Settings {
     pub default_format_v1: Format,
     /// The format of a V3 answer where `Accept` names neither XML nor JSON (default `"json"`).
     pub default_format_v3: Format,
+    /// Whether an MQTT client may connect without user name and password and bring its tokens to
+    /// `$SYS/uploadToken` then, as older clients do (default false: such a client is an open one).
+    pub token_after_connect: bool,
     /// The quality of service of a published message, 0 to 2 (default 1).
     pub qos: u8,
     /// How a call over the quota is refused (default `"product"`).
@@ -39,6 +42,9 @@ pub struct Settings {
     pub retry_after_s: u32,
     /// The longest payload in bytes of UTF-8 (default 65,536).
     pub max_payload_bytes: usize,
+    /// The longest MQTT packet in bytes that a client may send (default 131,072, documented: MQTT
+    /// 5.0 overview; that the broker insists on it without being asked is assumed).
+    pub max_packet_bytes: u32,
     /// The longest parent topic, the first level, in characters (default 64).
     pub max_parent_topic_chars: usize,
     /// The longest topic in characters (default 128).
@@ -70,10 +76,12 @@ impl Default for Settings {
             allow_http: true,
             default_format_v1: Format::Xml,
             default_format_v3: Format::Json,
+            token_after_connect: false,
             qos: 1,
             overflow: Overflow::Product,
             retry_after_s: 1,
             max_payload_bytes: 64 << 10,
+            max_packet_bytes: 128 << 10,
             max_parent_topic_chars: 64,
             max_topic_chars: 128,
             max_body_bytes: 1 << 20,

@@ -31,9 +31,9 @@ pub(super) const GATEWAYS: [&str; 4] = [
 /// The algorithms of `X-TC-Algorithm`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Algorithm {
-    /// `hmacsha256`, `HmacSha256`.
+    /// `hmacsha256` (SDKs), `HmacSha256` (signature page).
     HmacSha256,
-    /// `hmacsha1`.
+    /// `hmacsha1` (SDKs), `HmacSha1` (signature page).
     HmacSha1,
     /// `rsa-sha256`.
     RsaSha256,
@@ -69,7 +69,7 @@ impl<'a> Signature<'a> {
         let value = field("X-TC-Signature")?;
         let algorithm = match spelling {
             "hmacsha256" | "HmacSha256" => Algorithm::HmacSha256,
-            "hmacsha1" => Algorithm::HmacSha1,
+            "hmacsha1" | "HmacSha1" => Algorithm::HmacSha1,
             "rsa-sha256" => Algorithm::RsaSha256,
             _ => return Err(Error::Algorithm(spelling.to_owned())),
         };
@@ -85,11 +85,13 @@ impl<'a> Signature<'a> {
 }
 
 fn check_time(timestamp: &str, now: Timestamp, window_s: u32) -> Result<(), Error> {
-    let second: i64 = timestamp.parse().map_err(|_| {
-        Error::Timestamp(format!(
+    let digits = timestamp.bytes().all(|byte| byte.is_ascii_digit());
+    let second: Option<i64> = timestamp.parse().ok().filter(|_| digits);
+    let Some(second) = second else {
+        return Err(Error::Timestamp(format!(
             "X-TC-Timestamp {timestamp:?} is not a number of Unix seconds"
-        ))
-    })?;
+        )));
+    };
     let apart = now.as_second().saturating_sub(second);
     if window_s == 0 || apart.unsigned_abs() <= u64::from(window_s) {
         return Ok(());
@@ -185,13 +187,18 @@ pub(super) fn verify(
             }
         }
     }
-    Err(Error::Signature(match key {
-        Key::Text(key) => hints::explain(request, signature, key, other_secret, &hosts, canonical),
-        Key::Public(_) => None,
-    }))
+    Err(Error::Signature(hints::explain(
+        request,
+        signature,
+        key,
+        other_secret,
+        &hosts,
+        canonical,
+    )))
 }
 
-fn fits(signature: &Signature<'_>, key: Key<'_>, text: &str) -> bool {
+/// Whether this text was signed.
+pub(super) fn fits(signature: &Signature<'_>, key: Key<'_>, text: &str) -> bool {
     match (signature.algorithm, key) {
         (Algorithm::RsaSha256, Key::Public(key)) => {
             let Ok(bytes) = STANDARD.decode(signature.value) else {

@@ -22,8 +22,11 @@ pub enum Error {
     /// `X-TC-Timestamp` is no number or too far away.
     #[error("{0}")]
     Timestamp(String),
-    /// `X-TC-Algorithm` is none of the four spellings.
-    #[error("X-TC-Algorithm {0:?} is none of hmacsha256, HmacSha256, hmacsha1, rsa-sha256")]
+    /// `X-TC-Algorithm` is none of the five spellings.
+    #[error(
+        "X-TC-Algorithm {0:?} is none of hmacsha256, HmacSha256, hmacsha1, HmacSha1, rsa-sha256{hint}",
+        hint = misspelled(.0)
+    )]
     Algorithm(String),
     /// A signature of a device or product does not verify.
     #[error("the signature does not verify{}", .0.as_ref().map(|hint| format!(": {hint}")).unwrap_or_default())]
@@ -143,6 +146,21 @@ pub enum Error {
     /// 100 classes are there.
     #[error("a product has at most 100 custom topic classes")]
     TopicPolicyExceedLimit,
+    /// Another version than the shadow's.
+    #[error("the shadow has another version than {0}")]
+    UpdateVersionNotMatch(u64),
+    /// `State` is not JSON.
+    #[error("State is not JSON: {0}")]
+    InvalidJson(String),
+    /// `State` is not what a shadow holds.
+    #[error("State {0}")]
+    JsonHasInvalidNode(&'static str),
+    /// `State` is too long.
+    #[error("State has {0} bytes; 8192 are allowed")]
+    JsonSizeExceedLimit(usize),
+    /// `Prefix` is not one of the two.
+    #[error("the prefix {0:?} is neither $shadow nor $template")]
+    PrefixInvalid(String),
     /// The device did not answer an RRPC in time.
     #[error("the device did not answer within {0} ms")]
     RrpcTimeout(u64),
@@ -158,6 +176,22 @@ pub enum Error {
     /// The broker or this program failed.
     #[error("{0}")]
     Internal(String),
+}
+
+/// Which algorithm was meant, if one can be told.
+fn misspelled(spelling: &str) -> String {
+    let bare: String = spelling
+        .chars()
+        .filter(char::is_ascii_alphanumeric)
+        .map(|letter| letter.to_ascii_lowercase())
+        .collect();
+    let meant = match bare.trim_start_matches("tc3") {
+        "hmacsha256" | "sha256" | "hs256" => "hmacsha256",
+        "hmacsha1" | "sha1" => "hmacsha1",
+        "rsasha256" | "sha256withrsa" | "rs256" => "rsa-sha256",
+        _ => return String::new(),
+    };
+    format!("; was {meant} meant?")
 }
 
 impl Error {
@@ -208,6 +242,11 @@ impl Error {
             Self::TopicPolicyAlreadyExist(_) => row("InvalidParameterValue.TopicPolicyAlreadyExist", "The topic policy already exists.", Documented, ACTION),
             Self::TopicPolicyNotExist(_) => row("ResourceNotFound.TopicPolicyNotExist", "The topic policy does not exist.", Documented, ACTION),
             Self::TopicPolicyExceedLimit => row("LimitExceeded.TopicPolicyExceedLimit", "The number of topic policies exceeds the limit.", Documented, ACTION),
+            Self::UpdateVersionNotMatch(_) => row("FailedOperation.UpdateVersionNotMatch", "The update version does not match.", Documented, ACTION),
+            Self::InvalidJson(_) => row("InvalidParameterValue.InvalidJSON", "The JSON parameter is invalid.", Documented, ACTION),
+            Self::JsonHasInvalidNode(_) => row("InvalidParameterValue.JSONHasInvalidNode", "The State JSON object contains an invalid node.", Documented, ACTION),
+            Self::JsonSizeExceedLimit(_) => row("InvalidParameterValue.JSONSizeExceedLimit", "The State JSON object exceeds the size limit of 8 KB.", Documented, ACTION),
+            Self::PrefixInvalid(_) => row("InvalidParameterValue.PrefixInvalid", "The prefix is invalid.", Documented, ACTION),
             Self::RrpcTimeout(_) => row("FailedOperation.RRPCTimeout", "The RRPC request timed out.", Documented, ACTION),
             Self::DeviceOffline => row("FailedOperation.DeviceOffline", "The device is offline.", Documented, ACTION),
             Self::DeviceNoSubscription(_) => row("FailedOperation.DeviceNoSubscription", "The device has not subscribed to the topic.", Documented, ACTION),

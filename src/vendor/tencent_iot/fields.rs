@@ -20,6 +20,19 @@ pub(super) enum Asked {
     CloudQuery,
 }
 
+/// The type of a parameter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A string.
+    Text,
+    /// An integer.
+    Integer,
+    /// A list of strings.
+    Texts,
+    /// An object.
+    Object,
+}
+
 /// The fields of one request.
 #[derive(Debug)]
 pub(super) struct Fields {
@@ -33,12 +46,23 @@ impl Fields {
         Self { fields, asked }
     }
 
-    /// Refuses the first field that is not listed.
-    pub(super) fn only(&self, known: &[&str]) -> Result<(), Error> {
-        match self.fields.keys().find(|name| !known.contains(&&***name)) {
-            Some(name) => Err(Error::UnknownParameter(name.clone())),
-            None => Ok(()),
+    /// Refuses the first field that is not listed or has another type than the list says.
+    pub(super) fn conform(&self, known: &[(&str, Kind)]) -> Result<(), Error> {
+        for name in self.fields.keys() {
+            let kind = known.iter().find(|(known, _)| known == name);
+            match kind.ok_or_else(|| Error::UnknownParameter(name.clone()))?.1 {
+                Kind::Text => self.optional_text(name).map(drop),
+                Kind::Integer => self.optional_number(name).map(drop),
+                Kind::Texts => self
+                    .get(name)
+                    .map_or(Ok(()), |_| self.texts(name).map(drop)),
+                Kind::Object => match self.get(name) {
+                    None | Some(Value::Object(_)) => Ok(()),
+                    Some(_) => Err(wrong_type(name, "an object")),
+                },
+            }?;
         }
+        Ok(())
     }
 
     /// A field that may be absent or null.

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::auth::{self, Algorithm, Key, Signature};
 use super::error::Error;
 use super::fields::{Asked, Fields, wrong_value};
-use super::platform;
+use super::platform::Platform;
 use super::registration::{admit_legacy, admit_registration, register};
 use super::store::{Device, Product};
 use super::topic::{self, Wish};
@@ -79,7 +79,10 @@ pub(super) enum Asks {
         payload: Bytes,
         qos: Qos,
     },
-    Register,
+    Register {
+        /// The device's own certificate in PEM, of a certificate authority of its maker.
+        certificate: Option<String>,
+    },
     ReportLog {
         lines: usize,
     },
@@ -127,7 +130,7 @@ pub(super) fn admit(
     let device = fields.filled("DeviceName")?.to_owned();
     walk.draft.caller = Some(format!("{product}/{device}"));
     if operation == Operation::Register {
-        return admit_registration(vendor, walk, signature.as_ref(), product, device);
+        return admit_registration(vendor, walk, signature.as_ref(), &fields);
     }
     let (owner, known) =
         vendor
@@ -299,13 +302,16 @@ pub(super) async fn perform(
                     request: Some(walk.receipt.id.clone()),
                 },
             };
-            let answer = platform::answer(
-                &vendor.store,
+            let platform = Platform {
+                store: &vendor.store,
+                now: walk.receipt.now,
+                window_s: vendor.settings.timestamp_window_s,
+            };
+            let answer = platform.answer(
                 &call.product,
                 &call.device,
                 publication.topic.as_str(),
                 &publication.payload,
-                walk.receipt.now,
             );
             let published = walk
                 .app
@@ -323,6 +329,6 @@ pub(super) async fn perform(
             walk.draft.note(format!("{lines} log lines taken"));
             Ok(tencent_tc3::success(walk.receipt, Map::new()))
         }
-        Asks::Register => register(vendor, &call, walk).await,
+        Asks::Register { .. } => register(vendor, &call, walk).await,
     }
 }

@@ -1,29 +1,45 @@
 //! Which known mistake leads to the device signature that was sent. The caller is told nothing
-//! of it; the journal is. Each mistake is tried by itself, against every host.
+//! of it; the journal is. Each mistake is tried by itself, against every host; a signature with
+//! two mistakes gets no hint.
 
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE, URL_SAFE_NO_PAD};
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
-use super::auth::{Algorithm, Signature, digest, hex, string_to_sign};
+use super::auth::{Algorithm, Key, Signature, digest, fits, hex, string_to_sign};
 use crate::exchange::Request;
 use crate::vendor::tencent_tc3::respellings;
 
 /// Hosts that people sign by mistake.
-const WRONG_HOSTS: [&str; 5] = [
+const WRONG_HOSTS: [&str; 6] = [
     "localhost",
     "127.0.0.1",
     "iotcloud.tencentcloudapi.com",
+    "iot.gateway.tencentdevices.com",
     "gateway.tencentdevices.com",
     "",
+];
+
+/// How people spell the algorithm in the string to sign.
+const SPELLINGS: [&str; 10] = [
+    "hmacsha256",
+    "HmacSha256",
+    "HmacSHA256",
+    "HMACSHA256",
+    "HMAC-SHA256",
+    "TC3-HMAC-SHA256",
+    "hmacsha1",
+    "HmacSha1",
+    "HmacSHA1",
+    "HMACSHA1",
 ];
 
 /// The mistake in words.
 pub(super) fn explain(
     request: &Request,
     sent: &Signature<'_>,
-    key: &str,
+    key: Key<'_>,
     other_secret: &str,
     hosts: &[String],
     path: &str,
@@ -34,12 +50,12 @@ pub(super) fn explain(
         .into_iter()
         .map(|(what, body)| (what, case.body_hash(&body)))
         .collect();
-    let other_hash = case.other_body_hash(&request.body);
     for host in hosts {
         let text = case.text(host, path, &body_hash);
         let found = case
             .wrong_writing(&text)
             .or_else(|| case.wrong_text(&text))
+            .or_else(|| case.wrong_algorithm(host, path, request))
             .or_else(|| case.wrong_key(&text, other_secret));
         if found.is_some() {
             return found;
@@ -51,34 +67,26 @@ pub(super) fn explain(
                 ));
             }
         }
-        if case.fits(&case.text(host, path, &other_hash)) {
-            return Some("the body was hashed with the other algorithm".to_owned());
-        }
         if case.fits(&case.text(host, "/devregister", &body_hash)) {
             return Some("it fits the path /devregister, a slip of the vendor's page".to_owned());
         }
     }
-    WRONG_HOSTS
-        .into_iter()
-        .find(|host| case.fits(&case.text(host, path, &body_hash)))
-        .map(|host| format!("it fits the host {host:?}, which is not the one called"))
+    case.wrong_host(hosts, path, &body_hash)
 }
 
 struct Case<'a> {
     sent: &'a Signature<'a>,
-    key: &'a str,
+    key: Key<'a>,
 }
 
 impl Case<'_> {
     fn text(&self, host: &str, path: &str, body_hash: &str) -> String {
-        string_to_sign(
-            host,
-            path,
-            self.sent.spelling,
-            self.sent.timestamp,
-            self.sent.nonce,
-            body_hash,
-        )
+        self.spelled(host, path, self.sent.spelling, body_hash)
+    }
+
+    fn spelled(&self, host: &str, path: &str, spelling: &str, body_hash: &str) -> String {
+        let (timestamp, nonce) = (self.sent.timestamp, self.sent.nonce);
+        string_to_sign(host, path, spelling, timestamp, nonce, body_hash)
     }
 
     fn body_hash(&self, body: &[u8]) -> String {
@@ -88,77 +96,137 @@ impl Case<'_> {
         }
     }
 
-    fn other_body_hash(&self, body: &[u8]) -> String {
-        match self.sent.algorithm {
-            Algorithm::HmacSha1 => hex(&Sha256::digest(body)),
-            Algorithm::HmacSha256 | Algorithm::RsaSha256 => hex(&Sha1::digest(body)),
-        }
-    }
-
-    fn digest(&self, key: &[u8], text: &str) -> Vec<u8> {
-        digest(self.sent.algorithm, key, text.as_bytes())
-    }
-
     fn fits(&self, text: &str) -> bool {
-        STANDARD.encode(self.digest(self.key.as_bytes(), text)) == self.sent.value
+        fits(self.sent, self.key, text)
     }
 
-    /// The right digest, written wrongly.
+    /// Whether the signature, written in another way, fits.
+    fn fits_as(&self, value: &str, text: &str) -> bool {
+        let sent = Signature {
+            value,
+            ..*self.sent
+        };
+        fits(&sent, self.key, text)
+    }
+
+    /// The right signature, written wrongly.
     fn wrong_writing(&self, text: &str) -> Option<String> {
-        let digits = hex(&self.digest(self.key.as_bytes(), text));
         let sent = self.sent.value;
-        if digits.eq_ignore_ascii_case(sent) {
-            return Some(
-                "it is the hexadecimal text of the digest; it must be base64 of the raw digest"
-                    .to_owned(),
-            );
-        }
-        if STANDARD.encode(&digits) == sent {
-            return Some(
-                "it is base64 of the digest's hexadecimal text; it must be base64 of the raw digest"
-                    .to_owned(),
-            );
-        }
-        None
+        let found = |bytes: Option<Vec<u8>>, what: &str| {
+            bytes
+                .is_some_and(|bytes| self.fits_as(&STANDARD.encode(bytes), text))
+                .then(|| format!("it is {what}; it must be base64 of the raw digest"))
+        };
+        let of_base64 = STANDARD
+            .decode(sent)
+            .ok()
+            .and_then(|bytes| unhex(&String::from_utf8(bytes).ok()?));
+        let url_safe = URL_SAFE.decode(sent).or_else(|_| {
+            let bare = sent.trim_end_matches('=');
+            URL_SAFE_NO_PAD.decode(bare)
+        });
+        let percent = percent_encoding::percent_decode_str(sent).decode_utf8();
+        found(unhex(sent), "the hexadecimal text of the digest")
+            .or_else(|| found(of_base64, "base64 of the digest's hexadecimal text"))
+            .or_else(|| found(url_safe.ok(), "base64 with the alphabet of URLs"))
+            .or_else(|| {
+                let decoded = percent.ok().filter(|decoded| decoded != sent)?;
+                found(STANDARD.decode(&*decoded).ok(), "percent-encoded")
+            })
     }
 
     /// The right key over a wrong string to sign.
     fn wrong_text(&self, text: &str) -> Option<String> {
-        let mut lines: Vec<&str> = text.split('\n').collect();
-        let joined = lines.join("\n");
-        let (hash, path) = (lines[7].to_owned(), lines[2]);
-        if self.fits(&format!("{joined}\n")) {
-            return Some("the string to sign ends with a line feed; it must not".to_owned());
-        }
-        if self.fits(&lines.join("\r\n")) {
-            return Some("the lines are joined by CR LF; it must be LF alone".to_owned());
-        }
+        let lines: Vec<&str> = text.split('\n').collect();
+        let [method, host, path, query, algorithm, timestamp, nonce, hash] = lines[..] else {
+            return None;
+        };
         let upper = hash.to_ascii_uppercase();
-        lines[7] = &upper;
-        if self.fits(&lines.join("\n")) {
-            return Some("the body's hash is in upper-case digits; it must be lower".to_owned());
+        let mistakes = [
+            (
+                format!("{text}\n"),
+                "the string to sign ends with a line feed; it must not",
+            ),
+            (
+                lines.join("\r\n"),
+                "the lines are joined by CR LF; it must be LF alone",
+            ),
+            (
+                [
+                    method, host, path, query, algorithm, timestamp, nonce, &upper,
+                ]
+                .join("\n"),
+                "the body's hash is in upper-case digits; it must be lower",
+            ),
+            (
+                [method, host, "", algorithm, path, timestamp, nonce, hash].join("\n"),
+                "the lines are in the order of a faulty copy of the C SDK (algorithm before path)",
+            ),
+            (
+                [method, host, path, algorithm, timestamp, nonce, hash].join("\n"),
+                "the empty line of the query is missing",
+            ),
+            (
+                ["post", host, path, query, algorithm, timestamp, nonce, hash].join("\n"),
+                "the method is in lower case; it must be POST",
+            ),
+            (
+                [method, host, path, query, algorithm, nonce, timestamp, hash].join("\n"),
+                "nonce and timestamp have changed places; the timestamp comes first",
+            ),
+        ];
+        mistakes
+            .iter()
+            .find(|(text, _)| self.fits(text))
+            .map(|(_, mistake)| (*mistake).to_owned())
+    }
+
+    /// Another spelling or hash than the header announces.
+    fn wrong_algorithm(&self, host: &str, path: &str, request: &Request) -> Option<String> {
+        let announced = self.sent.spelling;
+        let (sha256, sha1) = (
+            hex(&Sha256::digest(&request.body)),
+            hex(&Sha1::digest(&request.body)),
+        );
+        let body_hash = self.body_hash(&request.body);
+        let spelled = SPELLINGS
+            .into_iter()
+            .chain(["rsa-sha256", "RSA-SHA256"])
+            .find(|spelling| self.fits(&self.spelled(host, path, spelling, &body_hash)));
+        if let Some(spelling) = spelled {
+            return Some(format!(
+                "it fits the algorithm spelled {spelling:?} in the string to sign; the header says {announced:?}"
+            ));
         }
-        lines[7] = &hash;
-        lines[3] = lines[4];
-        lines[4] = path;
-        lines[2] = "";
-        if self.fits(&lines.join("\n")) {
-            return Some(
-                "the lines are in the order of a faulty copy of the C SDK (algorithm before path)"
-                    .to_owned(),
-            );
+        if self.sent.algorithm != Algorithm::HmacSha1 && self.fits(&self.text(host, path, &sha1)) {
+            return Some(format!(
+                "the body was hashed with the other algorithm, SHA-1; {announced} takes SHA-256"
+            ));
         }
-        let mut lines: Vec<&str> = text.split('\n').collect();
-        lines.remove(3);
-        self.fits(&lines.join("\n"))
-            .then(|| "the empty line of the query is missing".to_owned())
+        let (other, name) = match self.sent.algorithm {
+            Algorithm::HmacSha256 => (Algorithm::HmacSha1, "HMAC-SHA1"),
+            Algorithm::HmacSha1 => (Algorithm::HmacSha256, "HMAC-SHA256"),
+            Algorithm::RsaSha256 => return None,
+        };
+        let sent = Signature {
+            algorithm: other,
+            ..*self.sent
+        };
+        [sha256, sha1]
+            .iter()
+            .any(|hash| fits(&sent, self.key, &self.text(host, path, hash)))
+            .then(|| format!("the digest is of {name}; the header says {announced:?}"))
     }
 
     /// The right string to sign under a wrong key.
     fn wrong_key(&self, text: &str, other_secret: &str) -> Option<String> {
+        let Key::Text(key) = self.key else {
+            return None;
+        };
         let sent = self.sent.value;
-        if let Ok(decoded) = STANDARD.decode(self.key) {
-            let digest = self.digest(&decoded, text);
+        let under = |key: &[u8]| digest(self.sent.algorithm, key, text.as_bytes());
+        if let Ok(decoded) = STANDARD.decode(key) {
+            let digest = under(&decoded);
             if STANDARD.encode(&digest) == sent {
                 return Some(
                     "the PSK was base64-decoded first, as MQTT wants it; over HTTP the key is its text"
@@ -171,10 +239,57 @@ impl Case<'_> {
                 );
             }
         }
-        let other = STANDARD.encode(self.digest(other_secret.as_bytes(), text));
+        if STANDARD.encode(under(format!("{key}\n").as_bytes())) == sent {
+            return Some("the key was taken with a line feed at its end".to_owned());
+        }
+        let other = STANDARD.encode(under(other_secret.as_bytes()));
         (!other_secret.is_empty() && other == sent).then(|| {
             "the key is the other one: /device/register takes the product secret, the rest the device's PSK"
                 .to_owned()
         })
+    }
+
+    /// The right key over another host, the last guess of all.
+    fn wrong_host(&self, hosts: &[String], path: &str, body_hash: &str) -> Option<String> {
+        let known = WRONG_HOSTS.into_iter().map(ToOwned::to_owned);
+        let written = hosts.iter().flat_map(|host| {
+            ["http://", "https://"]
+                .map(|scheme| format!("{scheme}{host}"))
+                .into_iter()
+                .chain([":80", ":443"].map(|port| format!("{host}{port}")))
+                .chain([host.to_ascii_uppercase()])
+        });
+        known
+            .chain(written)
+            .find(|host| self.fits(&self.text(host, path, body_hash)))
+            .map(|host| format!("it fits the host {host:?}, which is not the one called"))
+    }
+}
+
+/// Bytes of hexadecimal digits in either case.
+pub(super) fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digits = text.as_bytes();
+    if digits.is_empty() || !digits.len().is_multiple_of(2) {
+        return None;
+    }
+    digits
+        .chunks(2)
+        .map(|pair| {
+            let digit = |byte: u8| char::from(byte).to_digit(16);
+            u8::try_from(digit(pair[0])? << 4 | digit(pair[1])?).ok()
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hexadecimal_text_is_read_in_either_case_and_nothing_else_is() {
+        assert_eq!(unhex("00fFA0"), Some(vec![0, 255, 160]));
+        for text in ["", "0", "0g", "+1", "é0"] {
+            assert_eq!(unhex(text), None, "{text}");
+        }
     }
 }

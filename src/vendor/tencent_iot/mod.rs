@@ -117,7 +117,7 @@ impl Vendor for TencentIot {
         if !cloud {
             return Err(Error::UnknownPath(head.path().to_owned()));
         }
-        cloud::admit(&self.cloud, walk).map(|call| Call(Kind::Cloud(call)))
+        cloud::admit(self, walk).map(|call| Call(Kind::Cloud(call)))
     }
 
     fn charge(&self, call: &Call) -> Option<Charge> {

@@ -1,23 +1,23 @@
 //! IoT Hub's MQTT side: who may connect, publish and subscribe. MQTT 3.1 and 3.1.1, no will, no
-//! retained messages, no QoS 2, topics of the device alone.
+//! retained messages, no QoS 2, topics of the device alone. How a device proves who it is:
+//! `mqtt/credentials.rs`; what it may do with which topic: `topic.rs`.
 //!
-//! Sources: MQTT access page 634/32546, limits page, the device SDKs.
+//! Sources: MQTT access page 634/32546, limits page, persistent session page, the device SDKs.
+
+mod credentials;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
-use rsa::pkcs1v15;
-use rsa::signature::Verifier;
 
-use super::auth::{hex, hmac_sha1, hmac_sha256};
+use self::credentials::{UserName, bad, check_password};
+use super::MAX_PAYLOAD;
 use super::keys::PublicKey;
+use super::platform::{Platform, is_for_platform};
 use super::settings::Settings;
-use super::store::{Device, Product, Store};
+use super::store::{Device, DeviceId, Product, Store};
 use super::topic::{self, Wish};
-use super::{MAX_PAYLOAD, platform};
 use crate::broker::dialect::{
     Connect, ConnectCode, ConnectRefusal, Dialect, Grant, Limits, Peer, Publish, PublishVerdict,
     SubscribeVerdict,
@@ -28,10 +28,14 @@ use crate::exchange::Surface;
 use crate::quota::Quotas;
 use crate::vendor::tencent_tc3::Auth;
 
-/// The longest keep-alive in seconds (limits page).
+/// The longest keep-alive in seconds; a longer one is refused (limits page).
 const MAX_KEEP_ALIVE: u16 = 900;
 /// Messages that a device may send per second (limits page).
 const UP_PER_SECOND: u32 = 30;
+/// Messages that a device is sent per second (limits page).
+const DOWN_PER_SECOND: u32 = 50;
+/// Messages of QoS 1 that wait for a device while it is offline (persistent session page).
+const OFFLINE_MESSAGES: usize = 150;
 
 /// The dialect.
 #[derive(Debug)]
@@ -40,106 +44,6 @@ pub(super) struct IotHub {
     store: Arc<Store>,
     clock: Clock,
     quotas: Quotas,
-}
-
-/// `{ProductId}{DeviceName};{sdkappid};{connid};{expiry}`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct UserName<'a> {
-    client_id: &'a str,
-    expiry: i64,
-}
-
-impl<'a> UserName<'a> {
-    fn parse(text: &'a str) -> Option<Self> {
-        let mut parts = text.split(';');
-        let (Some(client_id), Some(_app), Some(_connection), Some(expiry), None) = (
-            parts.next(),
-            parts.next(),
-            parts.next(),
-            parts.next(),
-            parts.next(),
-        ) else {
-            return None;
-        };
-        Some(Self {
-            client_id,
-            expiry: expiry.parse().ok()?,
-        })
-    }
-}
-
-fn bad(reason: impl Into<String>) -> ConnectRefusal {
-    ConnectRefusal {
-        code: ConnectCode::BadUserNameOrPassword,
-        reason: reason.into(),
-    }
-}
-
-/// Verifies `{hexadecimal digest};{algorithm}` over the user name. The PSK is base64-decoded
-/// here, unlike over HTTP.
-fn check_password(password: &str, user_name: &str, device: &Device) -> Result<(), ConnectRefusal> {
-    let (digest, algorithm) = password
-        .split_once(';')
-        .ok_or_else(|| bad("the password is not {digest};{algorithm}"))?;
-    if algorithm == "rsa-sha256" {
-        return check_rsa(digest, user_name, device.public_key.as_ref());
-    }
-    let psk = device.psk.as_ref().ok_or_else(|| {
-        bad("the device proves itself by certificate, and the connection brought none")
-    })?;
-    let key = STANDARD
-        .decode(psk.expose())
-        .map_err(|_| bad("the device's PSK is not base64, so no password can be made of it"))?;
-    let hash = |key: &[u8]| match algorithm {
-        "hmacsha256" => Some(hmac_sha256(key, user_name.as_bytes()).to_vec()),
-        "hmacsha1" => Some(hmac_sha1(key, user_name.as_bytes()).to_vec()),
-        _ => None,
-    };
-    let expected = hash(&key).ok_or_else(|| {
-        bad(format!(
-            "the algorithm {algorithm:?} is none of hmacsha256, hmacsha1, rsa-sha256"
-        ))
-    })?;
-    if hex(&expected).eq_ignore_ascii_case(digest) {
-        return Ok(());
-    }
-    let text_key = hash(psk.expose().as_bytes()).unwrap_or_default();
-    Err(bad(if STANDARD.encode(&expected) == digest {
-        "the password's digest is base64; over MQTT it is hexadecimal"
-    } else if hex(&text_key).eq_ignore_ascii_case(digest) || STANDARD.encode(&text_key) == digest {
-        "the PSK was used as text, as HTTP wants it; over MQTT it is base64-decoded first"
-    } else {
-        "the password does not verify"
-    }))
-}
-
-fn check_rsa(digest: &str, user_name: &str, key: Option<&PublicKey>) -> Result<(), ConnectRefusal> {
-    let key = key.ok_or_else(|| bad("rsa-sha256 needs a device with a certificate"))?;
-    let verified = unhex(digest)
-        .and_then(|bytes| pkcs1v15::Signature::try_from(bytes.as_slice()).ok())
-        .is_some_and(|signature| {
-            pkcs1v15::VerifyingKey::<rsa::sha2::Sha256>::new(key.rsa.clone())
-                .verify(user_name.as_bytes(), &signature)
-                .is_ok()
-        });
-    if verified {
-        return Ok(());
-    }
-    Err(bad("the rsa-sha256 password does not verify"))
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digits = text.as_bytes();
-    if !digits.len().is_multiple_of(2) {
-        return None;
-    }
-    digits
-        .chunks(2)
-        .map(|pair| {
-            let digit = |byte: u8| char::from(byte).to_digit(16);
-            u8::try_from(digit(pair[0])? << 4 | digit(pair[1])?).ok()
-        })
-        .collect()
 }
 
 impl IotHub {
@@ -194,6 +98,12 @@ impl IotHub {
         if connect.will.is_some() {
             return refuse("IoT Hub supports no will".to_owned());
         }
+        if connect.keep_alive > MAX_KEEP_ALIVE {
+            return refuse(format!(
+                "the keep-alive is {} s; 0 to {MAX_KEEP_ALIVE} are allowed",
+                connect.keep_alive
+            ));
+        }
         let now = self.clock.now().as_second();
         if self.settings.auth == Auth::Strict && expiry < now {
             return Err(bad(format!(
@@ -201,6 +111,47 @@ impl IotHub {
             )));
         }
         Ok(())
+    }
+
+    /// Counts a connection of a device; refuses one too soon after the last that was let in.
+    fn check_interval(&self, product: &Product, device: &Device) -> Result<(), ConnectRefusal> {
+        let now = self.clock.now();
+        let wanted = i64::from(self.settings.connect_interval_s);
+        let early = device
+            .last_admitted
+            .map(|last| now.as_second().saturating_sub(last.as_second()))
+            .is_some_and(|apart| (0..wanted).contains(&apart));
+        if early {
+            return Err(ConnectRefusal {
+                code: ConnectCode::ConnectionRateExceeded,
+                reason: format!("the device connected within the last {wanted} s already"),
+            });
+        }
+        self.store.with_device(&product.id, &device.name, |device| {
+            device.last_admitted = Some(now);
+        });
+        Ok(())
+    }
+
+    /// What the limits page says of one device; 0 in `[tencent_iot.quotas]` lifts a rate.
+    fn limits(&self) -> Limits {
+        let down = self.rate("mqtt/deliver", DOWN_PER_SECOND);
+        let filters = self.settings.filters_per_subscribe;
+        Limits {
+            max_qos: Some(Qos::AtLeastOnce),
+            filters_per_subscribe: Some(filters).filter(|filters| *filters > 0),
+            offline_queue: Some(OFFLINE_MESSAGES),
+            deliveries_per_second: (down > 0).then_some(down),
+            ..Limits::default()
+        }
+    }
+
+    fn rate(&self, operation: &str, built_in: u32) -> u32 {
+        self.settings
+            .quotas
+            .get(operation)
+            .copied()
+            .unwrap_or(built_in)
     }
 
     /// The device of an accepted client.
@@ -225,12 +176,39 @@ impl IotHub {
         }
         let own = self.settings.auto_create;
         topic::denial(&product.id, &device.name, &product.topics, own, topic, wish)
+            .filter(|_| !self.may_for_sub_device(&product, &device, topic, wish))
+    }
+
+    /// Whether a gateway may do it in the name of a sub-device that it has online.
+    fn may_for_sub_device(
+        &self,
+        product: &Product,
+        device: &Device,
+        topic: &str,
+        wish: Wish,
+    ) -> bool {
+        let gateway = DeviceId::new(&product.id, &device.name);
+        let subs = self.store.online_sub_devices(&gateway);
+        subs.iter().any(|sub| {
+            let known = self.store.device(&sub.product, &sub.device);
+            known.is_some_and(|(product, device)| {
+                device.enabled
+                    && topic::denial(
+                        &product.id,
+                        &device.name,
+                        &product.topics,
+                        self.settings.auto_create,
+                        topic,
+                        wish,
+                    )
+                    .is_none()
+            })
+        })
     }
 
     fn over_rate(&self, peer: &Peer) -> bool {
         let operation = "mqtt/publish";
-        let rate = self.settings.quotas.get(operation);
-        let rate = rate.copied().unwrap_or(UP_PER_SECOND);
+        let rate = self.rate(operation, UP_PER_SECOND);
         self.quotas
             .take(operation, &peer.grant.identity, rate)
             .is_err()
@@ -275,12 +253,13 @@ impl Dialect for IotHub {
                 reason: "the device or its product is disabled".to_owned(),
             });
         }
+        self.check_interval(&product, &device)?;
         Ok(Grant {
             surface: Some(Surface::TencentIot),
             identity: format!("{}/{}", product.id, device.name),
             tenant: Some(product.id),
             max_keep_alive: Some(MAX_KEEP_ALIVE),
-            limits: Limits::default(),
+            limits: self.limits(),
         })
     }
 
@@ -299,25 +278,26 @@ impl Dialect for IotHub {
             return close(format!("the topic name is not valid: {fault}"));
         }
         if let Some(reason) = self.denial(peer, publish.topic, Wish::Publish) {
-            return PublishVerdict::Refuse { code: 0x87, reason };
+            // Not documented; the device SDK tells of a NACK, which 3.1.1 has none of but silence.
+            return PublishVerdict::Withhold { reason };
         }
         if self.over_rate(peer) {
-            return PublishVerdict::Refuse {
-                code: 0x97,
-                reason: format!("more than {UP_PER_SECOND} messages in one second"),
+            return PublishVerdict::Withhold {
+                reason: format!(
+                    "more than {} messages in one second",
+                    self.rate("mqtt/publish", UP_PER_SECOND)
+                ),
             };
         }
         let answer = self.device(peer).and_then(|(product, device)| {
-            platform::answer(
-                &self.store,
-                &product.id,
-                &device.name,
-                publish.topic,
-                publish.payload,
-                self.clock.now(),
-            )
+            let platform = Platform {
+                store: &self.store,
+                now: self.clock.now(),
+                window_s: self.settings.timestamp_window_s,
+            };
+            platform.answer(&product.id, &device.name, publish.topic, publish.payload)
         });
-        if platform::is_for_platform(publish.topic) {
+        if is_for_platform(publish.topic) {
             return PublishVerdict::Consume(answer.into_iter().collect());
         }
         if publish.retain {
@@ -333,6 +313,11 @@ impl Dialect for IotHub {
         }
     }
 
+    /// QoS 1 alone is kept (persistent session page).
+    fn keeps_offline(&self, _peer: &Peer, qos: Qos) -> bool {
+        qos == Qos::AtLeastOnce
+    }
+
     fn connected(&self, peer: &Peer) {
         self.touch(peer, |device, now| {
             device.first_online.get_or_insert(now);
@@ -342,34 +327,9 @@ impl Dialect for IotHub {
 
     fn disconnected(&self, peer: &Peer, _reason: &str) {
         self.touch(peer, |device, now| device.last_offline = Some(now));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_spelling_of_the_expiry_is_a_number() {
-        for (text, expiry) in [
-            ("Pd;12010126;X1Y2Z;1700003600", 1_700_003_600),
-            ("Pd;21010406;a1B2c;1700000000000", 1_700_000_000_000),
-            ("Pd;12010126;a1B2c;2147483647", 2_147_483_647),
-            ("Pd;21010406;a;9223372036854775807", i64::MAX),
-        ] {
-            let parsed = UserName::parse(text).unwrap();
-            assert_eq!((parsed.client_id, parsed.expiry), ("Pd", expiry));
-        }
-        for text in ["", "Pd", "Pd;1;2", "Pd;1;2;soon", "Pd;1;2;3;4", "Pd;1;2;"] {
-            assert_eq!(UserName::parse(text), None, "{text}");
-        }
-    }
-
-    #[test]
-    fn hexadecimal_text_is_read_in_either_case_and_nothing_else_is() {
-        assert_eq!(unhex("00fFA0"), Some(vec![0, 255, 160]));
-        for text in ["0", "0g", "+1", "é0"] {
-            assert_eq!(unhex(text), None, "{text}");
+        if let Some((product, device)) = self.device(peer) {
+            self.store
+                .lose_gateway(&DeviceId::new(&product.id, &device.name));
         }
     }
 }

@@ -6,9 +6,9 @@ use serde_json::{Map, json};
 use super::TencentIot;
 use super::auth::{self, Algorithm, Key, Signature};
 use super::error::Error;
-use super::fields::{Asked, Fields, check_name};
+use super::fields::{Asked, Fields, check_name, wrong_value};
 use super::gateway::{Asks, Call, Operation, body};
-use super::keys::{self, Identity};
+use super::keys::{self, Identity, PublicKey};
 use super::settings::{Encryption, RegisterType};
 use super::store::{Device, Product};
 use crate::exchange::Answer;
@@ -28,9 +28,10 @@ pub(super) fn admit_registration(
     vendor: &TencentIot,
     walk: &Walk<'_>,
     signature: Option<&Signature<'_>>,
-    product: String,
-    device: String,
+    fields: &Fields,
 ) -> Result<Call, Error> {
+    let product = fields.filled("ProductId")?.to_owned();
+    let device = fields.filled("DeviceName")?.to_owned();
     let owner = product_of(vendor, &product, &device)?;
     if let Some(signature) = signature {
         if signature.algorithm == Algorithm::RsaSha256 {
@@ -50,13 +51,33 @@ pub(super) fn admit_registration(
             psk.as_ref().map_or("", |psk| psk.expose()),
         )?;
     }
+    let certificate = own_certificate(&owner, fields)?;
     check_registration(vendor, &owner, &device)?;
     Ok(Call {
         operation: Operation::Register,
         product,
         device,
-        request: Asks::Register,
+        request: Asks::Register { certificate },
     })
+}
+
+/// `EncryptionType` and `ClientCert`, which a device sends whose certificate is of its maker's
+/// own authority. That another kind of product refuses them so is assumed.
+fn own_certificate(product: &Product, fields: &Fields) -> Result<Option<String>, Error> {
+    let kind = fields.optional_number("EncryptionType")?;
+    if kind.is_some_and(|kind| kind != 1 && kind != 2) {
+        return Err(wrong_value("EncryptionType", "is neither 1 nor 2"));
+    }
+    let pem = fields.optional_text("ClientCert")?;
+    let pem = pem.filter(|pem| !pem.is_empty());
+    let other_kind = kind.is_some_and(|kind| kind != i64::from(product.encryption.number()));
+    if other_kind || (pem.is_some() && product.encryption == Encryption::Psk) {
+        return Err(Error::WrongProductAuthType);
+    }
+    if let Some(pem) = pem {
+        PublicKey::of_certificate(pem).map_err(|why| wrong_value("ClientCert", why))?;
+    }
+    Ok(pem.map(ToOwned::to_owned))
 }
 
 /// Whether a device may register: the product's `RegisterType`, and its limit for new ones.
@@ -111,7 +132,7 @@ pub(super) fn admit_legacy(vendor: &TencentIot, walk: &mut Walk<'_>) -> Result<C
         operation: Operation::LegacyRegister,
         product,
         device,
-        request: Asks::Register,
+        request: Asks::Register { certificate: None },
     })
 }
 
@@ -126,7 +147,12 @@ pub(super) async fn register(
         let device = Device::new(call.device.clone(), walk.receipt.now);
         vendor.store.add_device(&call.product, device);
     }
-    let plain = credentials(vendor, &product, &call.device, walk).await?;
+    let plain = match &call.request {
+        Asks::Register {
+            certificate: Some(pem),
+        } => keep_certificate(vendor, &product, &call.device, pem)?,
+        _ => credentials(vendor, &product, &call.device, walk).await?,
+    };
     let sealed = keys::seal(&product.secret, &plain).ok_or_else(|| {
         Error::Internal("the product secret is shorter than the 16 bytes of a key".to_owned())
     })?;
@@ -147,6 +173,25 @@ pub(super) async fn register(
     fields.insert("Payload".to_owned(), json!(sealed));
     fields.insert("State".to_owned(), json!(u8::from(known)));
     Ok(tencent_tc3::success(walk.receipt, fields))
+}
+
+/// Keeps the certificate that a device brought; it is handed back without a key, which nobody
+/// but the device has (assumed).
+fn keep_certificate(
+    vendor: &TencentIot,
+    product: &Product,
+    device: &str,
+    pem: &str,
+) -> Result<String, Error> {
+    let key = PublicKey::of_certificate(pem).map_err(|why| wrong_value("ClientCert", why))?;
+    vendor
+        .store
+        .with_device(&product.id, device, |device| {
+            device.certificate = Some(pem.to_owned());
+            device.public_key = Some(key);
+        })
+        .ok_or_else(|| Error::DeviceNotExist(device.to_owned()))?;
+    Ok(json!({"encryptionType": 1, "clientCert": pem}).to_string())
 }
 
 /// What the device is handed: its PSK (made where it has none), or a new certificate and key

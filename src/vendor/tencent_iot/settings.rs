@@ -20,6 +20,10 @@ pub struct Settings {
     /// Further host names that a device may have signed (default none). The `Host` header, with
     /// and without its port, and the four regional gateways are always tried.
     pub host_aliases: Vec<String>,
+    /// The regions that cloud API calls may name; without one or with another they are refused
+    /// (default: those of the device gateways, documented, and the further ones of the sister
+    /// product's API page, assumed). An empty list takes any and none.
+    pub regions: Vec<String>,
     /// Whether a custom topic of the device's own comes into being on first use (default false:
     /// the cloud knows only the topic classes that were created).
     pub auto_create: bool,
@@ -29,7 +33,16 @@ pub struct Settings {
     /// How long `PublishRRPCMessage` waits for the device, in milliseconds (default 4,000: the
     /// RRPC page; the limits page says 10 seconds).
     pub rrpc_timeout_ms: u64,
-    /// Calls per second by operation, in place of the built-in figures; 0 means no limit.
+    /// How many seconds must lie between two MQTT connections of one device (default 0: no
+    /// matter how many). The limits page says 5, which test suites that reconnect at once cannot
+    /// keep, and the device SDKs, which wait longer, never meet.
+    pub connect_interval_s: u32,
+    /// How many filters a SUBSCRIBE may have (default 1, limits page; 0: as many as it likes,
+    /// since the vendor's Python device SDK can send several).
+    pub filters_per_subscribe: usize,
+    /// Calls per second by operation, in place of the built-in figures; 0 means no limit. Beside
+    /// the names of operations: `mqtt/publish` and `mqtt/deliver`, messages of one device up and
+    /// down (30 and 50, limits page).
     pub quotas: BTreeMap<String, u32>,
     /// The products (default: the well-known test ones).
     pub products: Vec<Product>,
@@ -199,6 +212,16 @@ pwIDAQAB
 -----END PUBLIC KEY-----
 ";
 
+const REGIONS: [&str; 7] = [
+    "ap-guangzhou",
+    "na-ashburn",
+    "eu-frankfurt",
+    "ap-bangkok",
+    "ap-beijing",
+    "ap-shanghai",
+    "ap-shanghai-fsi",
+];
+
 impl Default for Settings {
     fn default() -> Self {
         let device = |psk: Option<&str>| Device {
@@ -221,9 +244,12 @@ impl Default for Settings {
             auth: Auth::Strict,
             timestamp_window_s: 300,
             host_aliases: Vec::new(),
+            regions: REGIONS.map(ToOwned::to_owned).to_vec(),
             auto_create: false,
             fail_undelivered: false,
             rrpc_timeout_ms: 4_000,
+            connect_interval_s: 0,
+            filters_per_subscribe: 1,
             quotas: BTreeMap::new(),
             products: vec![
                 // Has a public key beside its PSK: the recorded RSA request names this device.

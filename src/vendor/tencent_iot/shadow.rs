@@ -1,15 +1,69 @@
-//! The device shadow: a JSON document that the device reports to and the application wishes
-//! into. Source: "Device Shadow Data Flow" and "Device Shadow Details" of the IoT Hub pages.
+//! The device shadow: a JSON document of what the device reports and what the application
+//! desires. A device asks over `$shadow/operation/..` ([`Shadow::take`]), an application through
+//! `UpdateDeviceShadow` ([`Shadow::desire`]). Sources: "Device Shadow Data Flow" and "Device
+//! Shadow Details" of the IoT Hub pages; their times are in seconds on one page and in
+//! milliseconds on another (634/73610), here in milliseconds.
 
 use serde_json::{Map, Value, json};
+
+/// The longest `State` of `UpdateDeviceShadow` in bytes (SDK error codes).
+pub(super) const MAX_STATE: usize = 8 << 10;
+/// The deepest nesting of a shadow document (limits page).
+const MAX_DEPTH: usize = 5;
+
+/// The answer to an update of another version than the document's (data flow page).
+const VERSION_CONFLICT: u32 = 5005;
 
 /// One device's shadow document.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Shadow {
-    reported: Map<String, Value>,
-    reported_at: Map<String, Value>,
+    reported: Section,
+    desired: Section,
     version: u64,
     timestamp: Option<i64>,
+}
+
+/// `reported` or `desired`: values, and when each was set.
+#[derive(Debug, Clone, Default)]
+struct Section {
+    values: Map<String, Value>,
+    set_at: Map<String, Value>,
+}
+
+impl Section {
+    /// Merges; a null takes a name away. Tells when each name changed.
+    fn merge(&mut self, changes: &Map<String, Value>, now_ms: i64) -> Map<String, Value> {
+        let at = json!({ "timestamp": now_ms });
+        for (name, value) in changes {
+            if value.is_null() {
+                self.values.shift_remove(name);
+                self.set_at.shift_remove(name);
+            } else {
+                self.values.insert(name.clone(), value.clone());
+                self.set_at.insert(name.clone(), at.clone());
+            }
+        }
+        stamped(changes.keys(), &at)
+    }
+
+    /// Takes everything away. Tells when each name changed.
+    fn clear(&mut self, now_ms: i64) -> Map<String, Value> {
+        let gone = std::mem::take(self);
+        stamped(gone.values.keys(), &json!({ "timestamp": now_ms }))
+    }
+}
+
+fn stamped<'a>(names: impl Iterator<Item = &'a String>, at: &Value) -> Map<String, Value> {
+    names.map(|name| (name.clone(), at.clone())).collect()
+}
+
+/// What an application's wish did.
+#[derive(Debug)]
+pub(super) struct Desired {
+    /// The answer to the application.
+    pub(super) answer: Value,
+    /// The message to the device, if its state is not the desired one.
+    pub(super) delta: Option<Value>,
 }
 
 impl Shadow {
@@ -20,10 +74,15 @@ impl Shadow {
         let kind = request.get("type")?.as_str()?;
         let (result, payload) = match kind {
             "get" => (0, self.document()),
-            "update" => match self.update(&request, now_ms) {
-                Ok(payload) => (0, payload),
-                Err(result) => (result, self.document()),
-            },
+            "update" => {
+                let version = request.get("version").and_then(Value::as_u64);
+                if version.is_some_and(|version| version != self.version) {
+                    (VERSION_CONFLICT, self.document())
+                } else {
+                    let state = request.get("state").unwrap_or(&Value::Null);
+                    (0, self.update(state, now_ms))
+                }
+            }
             _ => return None,
         };
         let mut answer = Map::new();
@@ -37,14 +96,68 @@ impl Shadow {
         Some(Value::Object(answer))
     }
 
-    /// The document; the blank one has neither reported state nor time.
+    /// Merges an application's `{"desired": ..}`; `None` if `version` is not the document's.
+    pub(super) fn desire(&mut self, state: &Value, version: u64, now_ms: i64) -> Option<Desired> {
+        if version != self.version {
+            return None;
+        }
+        let payload = self.update(state, now_ms);
+        let answer = json!({
+            "type": "update",
+            "result": 0,
+            "timestamp": now_ms,
+            "payload": payload,
+        });
+        let (state, metadata) = self.delta();
+        let delta = (!state.is_empty()).then(|| {
+            json!({
+                "type": "delta",
+                "timestamp": now_ms,
+                "payload": {
+                    "state": state,
+                    "metadata": metadata,
+                    "version": self.version,
+                    "timestamp": now_ms,
+                },
+            })
+        });
+        Some(Desired { answer, delta })
+    }
+
+    /// The document as `DescribeDeviceShadow` answers it.
+    pub(super) fn described(&self, now_ms: i64) -> Value {
+        json!({ "type": "get", "result": 0, "timestamp": now_ms, "payload": self.document() })
+    }
+
+    /// What is desired and not reported so, and since when.
+    fn delta(&self) -> (Map<String, Value>, Map<String, Value>) {
+        let differs =
+            |name: &String| self.desired.values.get(name) != self.reported.values.get(name);
+        let only = |section: &Map<String, Value>| {
+            section
+                .iter()
+                .filter(|(name, _)| differs(name))
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect()
+        };
+        (only(&self.desired.values), only(&self.desired.set_at))
+    }
+
+    /// The document; the blank one has neither state nor time.
     fn document(&self) -> Value {
         let mut state = Map::new();
         let mut metadata = Map::new();
-        if !self.reported.is_empty() {
-            state.insert("reported".to_owned(), self.reported.clone().into());
-            metadata.insert("reported".to_owned(), self.reported_at.clone().into());
+        let mut add = |name: &str, values: Map<String, Value>, set_at: Map<String, Value>| {
+            if !values.is_empty() {
+                state.insert(name.to_owned(), values.into());
+                metadata.insert(name.to_owned(), set_at.into());
+            }
+        };
+        for (name, section) in [("reported", &self.reported), ("desired", &self.desired)] {
+            add(name, section.values.clone(), section.set_at.clone());
         }
+        let (values, set_at) = self.delta();
+        add("delta", values, set_at);
         let mut document = Map::new();
         document.insert("state".to_owned(), state.into());
         document.insert("metadata".to_owned(), metadata.into());
@@ -55,97 +168,73 @@ impl Shadow {
         document.into()
     }
 
-    /// Merges what is reported; a null takes a name away. The answer names only what changed.
-    /// A version other than the document's is refused with 5005 (assumed: the device SDK's
-    /// number for it).
-    fn update(&mut self, request: &Value, now_ms: i64) -> Result<Value, u32> {
-        let version = request.get("version").and_then(Value::as_u64);
-        if version.is_some_and(|version| version != self.version) {
-            return Err(5005);
-        }
-        let reported = request
-            .pointer("/state/reported")
-            .and_then(Value::as_object)
-            .cloned()
-            .unwrap_or_default();
+    /// Merges `{"reported": .., "desired": ..}`; a section that is null is emptied. The answer
+    /// names only what changed.
+    fn update(&mut self, state: &Value, now_ms: i64) -> Value {
+        let mut changed = Map::new();
         let mut changed_at = Map::new();
-        for (name, value) in &reported {
-            if value.is_null() {
-                self.reported.shift_remove(name);
-                self.reported_at.shift_remove(name);
-            } else {
-                let at = json!({ "timestamp": now_ms });
-                self.reported.insert(name.clone(), value.clone());
-                self.reported_at.insert(name.clone(), at.clone());
-                changed_at.insert(name.clone(), at);
-            }
+        for (name, section) in [
+            ("reported", &mut self.reported),
+            ("desired", &mut self.desired),
+        ] {
+            let at = match state.get(name) {
+                Some(Value::Object(changes)) => section.merge(changes, now_ms),
+                Some(Value::Null) => section.clear(now_ms),
+                _ => continue,
+            };
+            changed.insert(name.to_owned(), state[name].clone());
+            changed_at.insert(name.to_owned(), at.into());
         }
         self.version += 1;
         self.timestamp = Some(now_ms);
-        Ok(json!({
-            "state": { "reported": reported },
-            "metadata": { "reported": changed_at },
+        json!({
+            "state": changed,
+            "metadata": changed_at,
             "version": self.version,
             "timestamp": now_ms,
-        }))
+        })
+    }
+}
+
+/// What is wrong with the `State` of `UpdateDeviceShadow`; `None` if nothing is. It has
+/// `desired`, an object or null, and nothing else; arrays have no empty values (details page).
+pub(super) fn state_fault(state: &Value) -> Option<&'static str> {
+    let Some(fields) = state.as_object() else {
+        return Some("is not an object");
+    };
+    if fields.keys().any(|name| name != "desired") {
+        return Some("has something beside \"desired\"");
+    }
+    match fields.get("desired") {
+        Some(Value::Null) => None,
+        Some(desired @ Value::Object(_)) if depth(desired) > MAX_DEPTH => {
+            Some("is nested more than 5 levels deep")
+        }
+        Some(desired @ Value::Object(_)) => {
+            has_empty_element(desired).then_some("has an array with a null in it")
+        }
+        _ => Some("has no object \"desired\""),
+    }
+}
+
+fn depth(value: &Value) -> usize {
+    let inner = |values: &mut dyn Iterator<Item = &Value>| values.map(depth).max().unwrap_or(0);
+    match value {
+        Value::Object(fields) => 1 + inner(&mut fields.values()),
+        Value::Array(items) => 1 + inner(&mut items.iter()),
+        _ => 0,
+    }
+}
+
+fn has_empty_element(value: &Value) -> bool {
+    match value {
+        Value::Object(fields) => fields.values().any(has_empty_element),
+        Value::Array(items) => items
+            .iter()
+            .any(|item| item.is_null() || has_empty_element(item)),
+        _ => false,
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn ask(shadow: &mut Shadow, request: &str) -> Value {
-        shadow.take(request.as_bytes(), 1_514_967_088_000).unwrap()
-    }
-
-    #[test]
-    fn a_blank_shadow_answers_as_the_page_prints_it() {
-        let answer = ask(
-            &mut Shadow::default(),
-            r#"{"type":"get","clientToken":"t"}"#,
-        );
-        assert_eq!(answer["clientToken"], "t");
-        assert_eq!(answer["result"], 0);
-        assert_eq!(
-            answer["payload"],
-            json!({"state": {}, "metadata": {}, "version": 0})
-        );
-    }
-
-    #[test]
-    fn what_was_reported_can_be_got_and_null_takes_it_away() {
-        let mut shadow = Shadow::default();
-        let update = r#"{"type":"update","state":{"reported":{"t":27,"u":1}},"version":0,"clientToken":"a"}"#;
-        let answer = ask(&mut shadow, update);
-        assert_eq!(answer["result"], 0);
-        assert_eq!(answer["payload"]["version"], 1);
-        assert_eq!(answer["payload"]["state"]["reported"]["t"], 27);
-        ask(
-            &mut shadow,
-            r#"{"type":"update","state":{"reported":{"u":null}}}"#,
-        );
-        let got = ask(&mut shadow, r#"{"type":"get"}"#);
-        assert_eq!(got["payload"]["state"], json!({"reported": {"t": 27}}));
-        assert_eq!(got["payload"]["version"], 2);
-    }
-
-    #[test]
-    fn another_version_is_refused_and_changes_nothing() {
-        let mut shadow = Shadow::default();
-        let update = r#"{"type":"update","state":{"reported":{"t":1}},"version":9}"#;
-        assert_eq!(ask(&mut shadow, update)["result"], 5005);
-        assert_eq!(
-            ask(&mut shadow, r#"{"type":"get"}"#)["payload"]["version"],
-            0
-        );
-    }
-
-    #[test]
-    fn what_is_no_request_gets_no_answer() {
-        let mut shadow = Shadow::default();
-        for payload in [&b"{"[..], b"[]", b"{}", br#"{"type":"drop"}"#, b"\xff"] {
-            assert!(shadow.take(payload, 0).is_none());
-        }
-    }
-}
+mod tests;

@@ -53,6 +53,8 @@ pub(super) struct Device {
     pub(super) enabled: bool,
     /// When it was created.
     pub(super) created: Timestamp,
+    /// When a connection of its was last let in.
+    pub(super) last_admitted: Option<Timestamp>,
     /// When it first connected over MQTT.
     pub(super) first_online: Option<Timestamp>,
     /// When it last connected over MQTT.
@@ -61,6 +63,38 @@ pub(super) struct Device {
     pub(super) last_offline: Option<Timestamp>,
     /// Its shadow.
     pub(super) shadow: Shadow,
+    /// The firmware version that it reported; empty before it has.
+    pub(super) firmware: String,
+    /// The gateway that it is bound to.
+    pub(super) place: Option<Place>,
+}
+
+/// A device of a product.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct DeviceId {
+    /// `ProductId`.
+    pub(super) product: String,
+    /// `DeviceName`.
+    pub(super) device: String,
+}
+
+impl DeviceId {
+    /// By its two names.
+    pub(super) fn new(product: &str, device: &str) -> Self {
+        Self {
+            product: product.to_owned(),
+            device: device.to_owned(),
+        }
+    }
+}
+
+/// Where a sub-device is bound.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Place {
+    /// Its gateway.
+    pub(super) gateway: DeviceId,
+    /// Whether the gateway said that it is online.
+    pub(super) online: bool,
 }
 
 impl Device {
@@ -73,10 +107,13 @@ impl Device {
             certificate: None,
             enabled: true,
             created,
+            last_admitted: None,
             first_online: None,
             last_online: None,
             last_offline: None,
             shadow: Shadow::default(),
+            firmware: String::new(),
+            place: None,
         }
     }
 }
@@ -231,6 +268,56 @@ impl Store {
         let mut shelves = self.shelves.write();
         let shelf = shelves.get_mut(product)?;
         shelf.devices.get_mut(device).map(change)
+    }
+
+    /// Binds a sub-device to a gateway; the gateway that has it already, if one has.
+    pub(super) fn bind(&self, gateway: &DeviceId, sub: &DeviceId) -> Option<DeviceId> {
+        self.with_device(&sub.product, &sub.device, |device| {
+            if let Some(place) = &device.place {
+                return Some(place.gateway.clone());
+            }
+            device.place = Some(Place {
+                gateway: gateway.clone(),
+                online: false,
+            });
+            None
+        })
+        .flatten()
+    }
+
+    /// The sub-devices that are bound to a gateway.
+    pub(super) fn sub_devices(&self, gateway: &DeviceId) -> Vec<DeviceId> {
+        self.bound(gateway, |_| true)
+    }
+
+    /// Those of them that the gateway said are online.
+    pub(super) fn online_sub_devices(&self, gateway: &DeviceId) -> Vec<DeviceId> {
+        self.bound(gateway, |place| place.online)
+    }
+
+    fn bound(&self, gateway: &DeviceId, wanted: impl Fn(&Place) -> bool) -> Vec<DeviceId> {
+        let shelves = self.shelves.read();
+        let mut found = Vec::new();
+        for (product, shelf) in shelves.iter() {
+            for device in shelf.devices.values() {
+                let place = device.place.as_ref();
+                if place.is_some_and(|place| place.gateway == *gateway && wanted(place)) {
+                    found.push(DeviceId::new(product, &device.name));
+                }
+            }
+        }
+        found
+    }
+
+    /// A gateway is gone: its sub-devices are offline.
+    pub(super) fn lose_gateway(&self, gateway: &DeviceId) {
+        for sub in self.online_sub_devices(gateway) {
+            self.with_device(&sub.product, &sub.device, |device| {
+                if let Some(place) = &mut device.place {
+                    place.online = false;
+                }
+            });
+        }
     }
 
     /// Waits for a device's answer to an RRPC.

@@ -47,9 +47,28 @@ pub enum Tc3Error {
     /// A header field is absent or empty.
     #[error("the header {0} is missing")]
     MissingHeader(&'static str),
-    /// `X-TC-Timestamp` is not a number.
-    #[error("X-TC-Timestamp {0:?} is not a number of Unix seconds")]
-    TimestampFormat(String),
+    /// A parameter of every call is absent or empty.
+    #[error("the parameter {0} is missing")]
+    MissingParameter(&'static str),
+    /// The timestamp is not a number.
+    #[error("{name} {text:?} is not a number of Unix seconds")]
+    TimestampFormat {
+        /// `X-TC-Timestamp`, or `Timestamp` in the older signature.
+        name: &'static str,
+        /// What was sent.
+        text: String,
+    },
+    /// The region is not spelled as one.
+    #[error("{name} {region:?} is not spelled as a region is (ap-guangzhou)")]
+    RegionFormat {
+        /// `X-TC-Region`, or `Region` in the older signature.
+        name: &'static str,
+        /// What was sent.
+        region: String,
+    },
+    /// The product is not there.
+    #[error("the product is not in the region {0:?} (the setting `regions`)")]
+    UnsupportedRegion(String),
     /// `Authorization` cannot be read.
     #[error("the Authorization header cannot be read: {0}")]
     InvalidAuthorization(&'static str),
@@ -97,7 +116,16 @@ impl Tc3Error {
         vec![
             Self::Method("PUT".to_owned()),
             Self::MissingHeader("X-TC-Action"),
-            Self::TimestampFormat("x".to_owned()),
+            Self::MissingParameter("Region"),
+            Self::TimestampFormat {
+                name: "Timestamp",
+                text: "x".to_owned(),
+            },
+            Self::RegionFormat {
+                name: "X-TC-Region",
+                region: "gz".to_owned(),
+            },
+            Self::UnsupportedRegion("ap-tokyo".to_owned()),
             Self::InvalidAuthorization("it has no Credential"),
             Self::SecretIdNotFound("AKID".to_owned()),
             Self::TokenFailure,
@@ -126,7 +154,10 @@ impl Tc3Error {
         match self {
             Self::Method(_) => row("UnsupportedProtocol", "The HTTP(S) request protocol is not supported: only GET and POST requests are supported.", Documented, PAGE),
             Self::MissingHeader(_) => row("MissingParameter", "A required parameter is missing in the request header.", Assumed, "the code is documented; that the gateway uses it for headers is not"),
-            Self::TimestampFormat(_) => row("InvalidParameterValue", "The value of `X-TC-Timestamp` is not a Unix timestamp.", Assumed, "not documented"),
+            Self::MissingParameter(_) => row("MissingParameter", "The request is missing a required parameter.", Captured, "tencentcloud-sdk-go issue 37, of Region"),
+            Self::TimestampFormat { .. } => row("InvalidParameterValue", "The value of the timestamp is not a Unix timestamp.", Assumed, "not documented"),
+            Self::RegionFormat { .. } => row("InvalidParameterValue", "A value specified in the region is not valid, is unsupported, or cannot be used.", Captured, "tencentcloud-sdk-python issue 21, tencentcloud-sdk-nodejs issue 56"),
+            Self::UnsupportedRegion(_) => row("UnsupportedRegion", "The API does not support the requested region.", Documented, PAGE),
             Self::InvalidAuthorization(_) => row("AuthFailure.InvalidAuthorization", "The `Authorization` in the request header does not meet the Tencent Cloud standard.", Documented, PAGE),
             Self::SecretIdNotFound(_) => row("AuthFailure.SecretIdNotFound", "The SecretId is not found, please ensure that your SecretId is correct.", Captured, "tencentcloud-sdk-nodejs issues 138 and 279"),
             Self::TokenFailure => row("AuthFailure.TokenFailure", "Token error.", Documented, PAGE),
@@ -142,8 +173,14 @@ impl Tc3Error {
     /// The message, with the name of what is missing where that helps.
     pub fn message(&self) -> String {
         match self {
-            Self::MissingHeader(name) => {
+            Self::MissingHeader(name) | Self::MissingParameter(name) => {
                 format!("The request is missing a required parameter `{name}`.")
+            }
+            Self::RegionFormat { name, .. } => format!(
+                "A value specified in `{name}` is not valid, is unsupported, or cannot be used."
+            ),
+            Self::TimestampFormat { name, .. } => {
+                format!("The value of `{name}` is not a Unix timestamp.")
             }
             _ => self.row().message.to_owned(),
         }

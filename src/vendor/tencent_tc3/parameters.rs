@@ -5,12 +5,20 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value, json};
 
-use super::Tc3Error;
+use super::{Tc3Error, v1};
 use crate::exchange::Request;
 
-/// The parameters of a call: the JSON object of a POST's body, or a GET's query with its dotted
-/// names (`Filters.0.Name`) unfolded and its values left as strings.
+/// Whether [`parameters`] leaves every value a string.
+pub fn are_text(request: &Request) -> bool {
+    request.head.method == "GET" || v1::Parameters::of(request).is_some()
+}
+
+/// The parameters of a call: the JSON object of a POST's body, or a query or form with its
+/// dotted names (`Filters.0.Name`) unfolded and its values left as strings.
 pub fn parameters(request: &Request) -> Result<Map<String, Value>, Tc3Error> {
+    if let Some(pairs) = v1::Parameters::of(request) {
+        return unfolded(pairs.own());
+    }
     if request.head.method == "GET" {
         return query_parameters(request.head.raw_query());
     }
@@ -27,22 +35,34 @@ pub fn parameters(request: &Request) -> Result<Map<String, Value>, Tc3Error> {
 }
 
 fn query_parameters(query: &str) -> Result<Map<String, Value>, Tc3Error> {
+    let decode = |text: &str| {
+        percent_encoding::percent_decode_str(&text.replace('+', " "))
+            .decode_utf8()
+            .map(Cow::into_owned)
+            .map_err(|_| Tc3Error::Body("the query is not UTF-8".to_owned()))
+    };
+    let pairs: Vec<(String, String)> = query
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            Ok((decode(name)?, decode(value)?))
+        })
+        .collect::<Result<_, Tc3Error>>()?;
+    unfolded(pairs.iter().map(|(name, value)| (&**name, &**value)))
+}
+
+fn unfolded<'a>(
+    pairs: impl Iterator<Item = (&'a str, &'a str)>,
+) -> Result<Map<String, Value>, Tc3Error> {
     let mut root = Value::Object(Map::new());
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let decode = |text: &str| {
-            percent_encoding::percent_decode_str(&text.replace('+', " "))
-                .decode_utf8()
-                .map(Cow::into_owned)
-                .map_err(|_| Tc3Error::Body("the query is not UTF-8".to_owned()))
-        };
-        let (name, value) = (decode(name)?, decode(value)?);
+    for (name, value) in pairs {
         let mut place = &mut root;
         for step in name.split('.') {
             place = descend(place, step)
                 .ok_or_else(|| Tc3Error::Body(format!("the name {name:?} cannot be unfolded")))?;
         }
-        *place = Value::String(value);
+        *place = Value::String(value.to_owned());
     }
     match root {
         Value::Object(parameters) => Ok(parameters),

@@ -155,7 +155,7 @@ fn publish(
     let topic = percent_decoded(topic)
         .ok_or_else(|| Error::Topic("it is not percent-encoded UTF-8".to_owned()))?;
     let topic = TopicName::parse(topic).map_err(|error| Error::Topic(error.to_string()))?;
-    check_topic(&topic, vendor.settings.max_topic_bytes)?;
+    check_topic_name(topic.as_str(), vendor.settings.max_topic_bytes)?;
     let parameters = query::parse(walk.request.head.raw_query())?;
     check_payload(walk.request.body.len(), vendor.settings.max_payload_bytes)?;
     let subject = subject(walk.request, credentials, &parameters);
@@ -192,8 +192,7 @@ fn publish(
 }
 
 /// Topics that start with `$` are the service's own (assumed: only it publishes to them).
-pub(super) fn check_topic(topic: &TopicName, max_bytes: usize) -> Result<(), Error> {
-    let text = topic.as_str();
+pub(super) fn check_topic_name(text: &str, max_bytes: usize) -> Result<(), Error> {
     if text.len() > max_bytes {
         let why = format!("it has {} bytes, the limit is {max_bytes}", text.len());
         return Err(Error::Topic(why));
@@ -230,6 +229,7 @@ fn subject(request: &Request, credentials: &Credentials, parameters: &Parameters
             .unwrap_or_else(|| format!("http-{}", request.peer.port())),
         ip: Some(request.peer.ip()),
         certificate,
+        access_list: Vec::new(),
     }
 }
 
@@ -306,7 +306,7 @@ pub(super) async fn send(
                 .await?
         }
     };
-    instance.resources.write().note_topic(
+    instance.note_topic(
         topic.as_str(),
         walk.receipt.now.as_second(),
         vendor.settings.instance.topic_limit,
@@ -321,9 +321,9 @@ pub(super) async fn perform_status(
     walk: &mut Walk<'_>,
 ) -> Result<Answer, Error> {
     let clients = walk.app.broker.clients().await;
-    let connected = clients
-        .iter()
-        .any(|client| client.client_id == call.client_id && client.connected);
+    let connected = clients.iter().any(|client| {
+        client.connected && client.client_id == call.client_id && call.instance.has_client(client)
+    });
     if connected {
         Ok(Answer::new(200))
     } else {

@@ -5,18 +5,21 @@
 //! |---|---|
 //! | `api.rs`, `query.rs` | `POST /topics/{topic}`, `GET /client-id/{id}/status` |
 //! | `cloud/` | the cloud API at `/` with `X-TC-Action`, version 2024-05-16 |
-//! | `auth.rs`, `certificate.rs`, `jwt.rs` | who calls |
-//! | `mqtt.rs` | the MQTT side: users, tokens, certificates, policies, events |
-//! | `policy.rs`, `pattern.rs` | who may connect, publish, subscribe |
+//! | `auth.rs`, `certificate.rs`, `jwt.rs`, `jwks.rs` | who calls |
+//! | `mqtt.rs`, `events.rs` | the MQTT side: who gets in, quotas, event topics |
+//! | `policy.rs`, `pattern.rs`, `claims.rs` | who may connect, publish, subscribe |
 //! | `settings.rs` | what can be configured |
-//! | `store.rs` | instances, users, policies, topics |
+//! | `store.rs`, `subjects.rs` | instances with what they have; who each MQTT client is |
 //! | `error/` | how it refuses |
 
 mod api;
 mod auth;
 mod certificate;
+mod claims;
 mod cloud;
 pub mod error;
+mod events;
+mod jwks;
 mod jwt;
 mod mqtt;
 mod pattern;
@@ -24,17 +27,20 @@ mod policy;
 mod query;
 pub mod settings;
 mod store;
+mod subjects;
 
 use std::sync::Arc;
 
 pub use self::certificate::Authority;
 pub use self::cloud::Action as CloudAction;
 pub use self::error::{Error, Plane, Row};
+use self::jwks::KeySets;
 pub use self::jwt::Authenticator;
 pub use self::policy::{Action, Effect, Policy};
 pub use self::settings::{Auth, Settings, SettingsError};
 pub use self::store::User;
 use self::store::{Seed, Store};
+use self::subjects::Subjects;
 use crate::exchange::{Answer, BodyPolicy, Head, Receipt, Request, Surface};
 use crate::pipeline::{Charge, Vendor, Walk};
 use crate::vendor::tencent_tc3;
@@ -55,6 +61,8 @@ pub struct TencentTdmq {
     settings: Arc<Settings>,
     cloud: Arc<tencent_tc3::Settings>,
     store: Arc<Store>,
+    subjects: Arc<Subjects>,
+    key_sets: Arc<KeySets>,
 }
 
 /// A request that was understood and allowed.
@@ -74,18 +82,23 @@ impl TencentTdmq {
             users: settings.users.clone(),
             policies: settings.policies.clone(),
             topics: settings.topics.clone(),
+            authenticators: settings.authenticators.clone(),
         };
         let store = Store::new(&settings.instance.id, seed, settings.auto_create);
         Ok(Self {
             settings: Arc::new(settings),
             cloud: Arc::new(cloud),
             store: Arc::new(store),
+            subjects: Arc::default(),
+            key_sets: Arc::default(),
         })
     }
 
     /// Back to the seeded resources.
     pub fn reset(&self) {
         self.store.reset();
+        self.subjects.forget_absent();
+        self.key_sets.clear();
     }
 
     fn rate(&self, operation: &'static str, documented: u32) -> u32 {

@@ -1,71 +1,82 @@
 //! The MQTT side: users, tokens and client certificates at CONNECT, the authorization policies
-//! for connect, pub and sub, and the event topics `$events/client_connected`,
-//! `$events/client_disconnected` and `$events/session_subscribed`.
+//! for connect, pub and sub, the quotas of an instance. What it tells on its event topics is in
+//! `events.rs`.
 //!
 //! Sources: tencentcloud.com/document/product/1294/76415 (authentication), /76424 (policies),
-//! /76432 (events: the fields of `client.disconnected`; those of the other two are assumed).
+//! /76455 (point-to-point), /76376 (quotas: what is refused beyond them), /76755 (flow control).
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bytes::Bytes;
-use parking_lot::RwLock;
-use serde_json::{Value, json};
-use tokio::sync::mpsc;
+use serde_json::json;
 
+use super::api::{self, PUBLISH};
+use super::events::Events;
+use super::jwt::{self, Presented};
 use super::policy::{Operation, Subject, decide, denial};
 use super::store::Instance;
-use super::{Auth, TencentTdmq, certificate, jwt};
+use super::{Auth, TencentTdmq, certificate};
 use crate::app::App;
-use crate::broker::Broker;
 use crate::broker::dialect::{
     Connect, ConnectCode, ConnectRefusal, Dialect, Grant, Limits, Peer, Publish, PublishVerdict,
     SubscribeVerdict,
 };
-use crate::broker::message::{Origin, OriginKind, Properties, Publication, Qos, TopicName};
+use crate::broker::message::Qos;
 use crate::clock::Clock;
 use crate::exchange::{Refusal, Surface};
+use crate::quota::Quotas;
 
 /// PUBACK and SUBACK: Not authorized.
 const NOT_AUTHORIZED: u8 = 0x87;
 /// PUBACK: Topic Name invalid.
 const TOPIC_NAME_INVALID: u8 = 0x90;
-/// The `node` of the events.
-const NODE: &str = "mqttstack";
+/// PUBACK and SUBACK: Quota exceeded.
+const QUOTA_EXCEEDED: u8 = 0x97;
+
+/// New connections of an instance: its name among the quotas.
+pub(super) const CONNECT: &str = "Connect";
+/// New connections that bring a will.
+pub(super) const CONNECT_WITH_WILL: &str = "ConnectWithWill";
+/// Filters of SUBSCRIBE packets. The page counts packets; the broker asks for each filter.
+pub(super) const SUBSCRIBE: &str = "Subscribe";
+/// Messages of one client, the instance's `MessageRate`.
+pub(super) const MESSAGE_RATE: &str = "MessageRate";
+/// Wills that may come in a second (documented).
+const WILL_RATE: u32 = 100;
 
 /// TDMQ's MQTT side.
 struct MqttSide {
     vendor: TencentTdmq,
     clock: Clock,
-    /// Who each client id was at its last CONNECT. Kept beyond the connection, because its will
-    /// and its session outlive it.
-    subjects: RwLock<HashMap<String, Subject>>,
-    events: mpsc::UnboundedSender<(String, Publication)>,
+    quotas: Quotas,
+    events: Events,
 }
 
 impl TencentTdmq {
     /// Its MQTT side, for [`Broker::add_dialect`]. Must be called inside a tokio runtime.
+    ///
+    /// [`Broker::add_dialect`]: crate::broker::Broker::add_dialect
     pub fn dialect(&self, app: &App) -> Arc<dyn Dialect> {
-        let (events, queue) = mpsc::unbounded_channel();
-        tokio::spawn(publish_events(app.broker.clone(), queue));
         Arc::new(MqttSide {
             vendor: self.clone(),
             clock: app.clock.clone(),
-            subjects: RwLock::default(),
-            events,
+            quotas: app.quotas.clone(),
+            events: Events::start(app.broker.clone()),
         })
+    }
+
+    /// Connections and filters per second: 100, or a hundredth of the clients that the instance
+    /// may have (documented).
+    fn documented_rate(&self) -> u32 {
+        let clients = self.settings.instance.client_limit / 100;
+        u32::try_from(clients).unwrap_or(u32::MAX).max(100)
     }
 }
 
-/// Publishes events one by one, in their order, until the broker has stopped.
-async fn publish_events(broker: Broker, mut queue: mpsc::UnboundedReceiver<(String, Publication)>) {
-    while let Some((instance, event)) = queue.recv().await {
-        match broker.publish_in(&instance, event).await {
-            Err(Refusal::Unavailable(_)) => return,
-            Err(refusal) => tracing::warn!(%refusal, "an event was not published"),
-            Ok(_) => {}
-        }
+fn refused(code: ConnectCode, reason: impl Into<String>) -> ConnectRefusal {
+    ConnectRefusal {
+        code,
+        reason: reason.into(),
     }
 }
 
@@ -87,14 +98,56 @@ impl MqttSide {
         !self.vendor.settings.ca_certificates.is_empty() && !connect.tls.certificates.is_empty()
     }
 
-    fn authenticate(&self, instance: &Instance, connect: &Connect) -> Result<Subject, String> {
+    fn take(&self, operation: &'static str, key: &str, documented: u32) -> Result<(), Refusal> {
+        let rate = self.vendor.rate(operation, documented);
+        self.quotas.take(operation, key, rate)
+    }
+
+    /// What is refused before anybody asks who it is.
+    fn check_connect(&self, instance: &Instance, connect: &Connect) -> Result<(), ConnectRefusal> {
+        if let Some(method) = &connect.authentication_method {
+            let reason = format!("AUTH is not supported, nor is authentication method {method:?}");
+            return Err(refused(ConnectCode::BadAuthenticationMethod, reason));
+        }
+        let (length, limit) = (
+            connect.client_id.len(),
+            self.vendor.settings.max_client_id_bytes,
+        );
+        if length > limit {
+            let reason = format!("the client id has {length} bytes, the limit is {limit}");
+            return Err(refused(ConnectCode::ClientIdentifierNotValid, reason));
+        }
+        let mut taken = self.take(CONNECT, &instance.id, self.vendor.documented_rate());
+        if connect.will.is_some() {
+            taken = taken.and_then(|()| self.take(CONNECT_WITH_WILL, &instance.id, WILL_RATE));
+        }
+        taken.map_err(|over| refused(ConnectCode::ConnectionRateExceeded, over.to_string()))?;
+        let limit = self.vendor.settings.instance.client_limit;
+        if limit > 0
+            && self
+                .vendor
+                .subjects
+                .others(&instance.id, &connect.client_id)
+                >= limit
+        {
+            let reason = format!("the instance has its limit of {limit} clients");
+            return Err(refused(ConnectCode::QuotaExceeded, reason));
+        }
+        Ok(())
+    }
+
+    async fn authenticate(
+        &self,
+        instance: &Instance,
+        connect: &Connect,
+    ) -> Result<Subject, String> {
         let settings = &self.vendor.settings;
         let now = self.clock.now();
         let mut subject = Subject {
             username: connect.username.clone(),
             client_id: connect.client_id.clone(),
             ip: connect.peer.map(|peer| peer.ip()),
-            certificate: None,
+            ..Subject::default()
         };
         if settings.auth == Auth::Off {
             return Ok(subject);
@@ -105,85 +158,90 @@ impl MqttSide {
                 .map_err(|error| error.to_string())?;
             subject.certificate = Some(identity);
         }
-        let (username, password) = (connect.username.as_deref(), connect.password.as_deref());
-        match jwt::authenticate(&settings.authenticators, username, password, now) {
+        let presented = presented(connect);
+        let authenticators = instance.resources.read().authenticators.clone();
+        let key_sets = &self.vendor.key_sets;
+        match jwt::authenticate(&authenticators, presented, key_sets, now).await {
             Some(bearer) => {
                 let bearer = bearer?;
                 // A token is nobody's name; its bearer has one in it (assumed).
-                if username.is_none_or(jwt::looks_like_token) {
+                if presented.username.is_none_or(jwt::looks_like_token) {
                     subject.username = bearer.subject;
                 }
+                subject.access_list = bearer.access_list;
                 Ok(subject)
             }
-            None if subject.certificate.is_some() && username.is_none() => Ok(subject),
-            None => check_password(instance, username, password).map(|()| subject),
+            None if subject.certificate.is_some() && presented.username.is_none() => Ok(subject),
+            None => check_password(instance, presented).map(|()| subject),
         }
     }
 
-    fn subject(&self, peer: &Peer) -> Subject {
-        let known = self.subjects.read().get(&peer.client_id).cloned();
-        known.unwrap_or_else(|| Subject {
-            username: Some(peer.grant.identity.clone()),
-            client_id: peer.client_id.clone(),
-            ip: None,
-            certificate: None,
+    fn subject(&self, peer: &Peer) -> Arc<Subject> {
+        let known = self.vendor.subjects.find(&peer.client_id);
+        known.unwrap_or_else(|| {
+            Arc::new(Subject {
+                username: Some(peer.grant.identity.clone()),
+                client_id: peer.client_id.clone(),
+                ..Subject::default()
+            })
         })
     }
 
-    fn denied(&self, peer: &Peer, operation: Operation<'_>) -> Option<String> {
+    fn denied(&self, peer: &Peer, instance: &Instance, operation: Operation<'_>) -> Option<String> {
         let subject = self.subject(peer);
-        let instance = self.instance_of(peer);
         let decision = decide(&instance.resources.read().policies, &subject, operation);
         (!decision.is_allowed()).then(|| denial(&decision, &subject, operation))
     }
 
-    fn event(&self, peer: &Peer, topic: &str, event: &str, more: Value) {
-        let subject = self.subject(peer);
-        let mut fields = serde_json::Map::new();
-        fields.insert("clientid".to_owned(), peer.client_id.clone().into());
-        fields.insert("username".to_owned(), subject.username.into());
-        fields.insert("event".to_owned(), event.into());
-        fields.insert("node".to_owned(), NODE.into());
-        if let Value::Object(more) = more {
-            fields.extend(more);
-        }
-        // The topics are constants of this file, so they parse.
-        let Ok(topic) = TopicName::parse(topic) else {
-            return;
-        };
-        let event = Publication {
-            topic,
-            payload: Bytes::from(Value::Object(fields).to_string()),
-            qos: Qos::AtMostOnce,
-            retain: false,
-            properties: Properties::default(),
-            origin: Origin {
-                kind: OriginKind::System,
-                vendor: Some(Surface::TencentTdmq),
-                client_id: None,
-                request: None,
-            },
-        };
-        let tenant = peer.grant.tenant.clone().unwrap_or_default();
-        if self.events.send((tenant, event)).is_err() {
-            tracing::debug!("the broker has stopped, an event goes to nobody");
-        }
+    /// A PUBLISH that nobody could send, whatever the policies say.
+    fn check_publish(&self, publish: &Publish<'_>) -> Result<(), PublishVerdict> {
+        let refuse = |code, reason| PublishVerdict::Refuse { code, reason };
+        let settings = &self.vendor.settings;
+        api::check_topic_name(publish.topic, settings.max_topic_bytes)
+            .map_err(|error| refuse(TOPIC_NAME_INVALID, error.to_string()))?;
+        api::check_payload(publish.payload.len(), settings.max_payload_bytes)
+            .map_err(|error| refuse(QUOTA_EXCEEDED, error.to_string()))
+    }
+
+    fn event(&self, peer: &Peer, topic: &str, event: &str, more: serde_json::Value) {
+        let instance = peer.grant.tenant.as_deref().unwrap_or_default();
+        self.events
+            .tell(instance, topic, event, &self.subject(peer), more);
     }
 }
 
-fn check_password(
-    instance: &Instance,
-    username: Option<&str>,
-    password: Option<&[u8]>,
-) -> Result<(), String> {
-    let name = username.ok_or("there is neither a user name nor a certificate nor a token")?;
+fn presented(connect: &Connect) -> Presented<'_> {
+    Presented {
+        username: connect.username.as_deref(),
+        password: connect.password.as_deref(),
+    }
+}
+
+/// What becomes of a PUBLISH over a quota. QoS 0 is dropped in silence (documented). Of the others
+/// the page was cut off (assumed): MQTT 5 is told; MQTT 3.x, which cannot be, waits in vain for
+/// an acknowledgement and sends the message again once it has reconnected.
+fn over_quota(protocol_version: u8, qos: Qos, reason: String) -> PublishVerdict {
+    if qos == Qos::AtMostOnce || protocol_version >= 5 {
+        PublishVerdict::Refuse {
+            code: QUOTA_EXCEEDED,
+            reason,
+        }
+    } else {
+        PublishVerdict::Withhold { reason }
+    }
+}
+
+fn check_password(instance: &Instance, presented: Presented<'_>) -> Result<(), String> {
+    let name = presented
+        .username
+        .ok_or("there is neither a user name nor a certificate nor a token")?;
     let resources = instance.resources.read();
     let user = resources
         .users
         .iter()
         .find(|user| user.name == name)
         .ok_or_else(|| format!("there is no user {name:?}"))?;
-    match password {
+    match presented.password {
         None => Err(format!("user {name:?} came without a password")),
         Some(sent) if sent == user.password.expose().as_bytes() => Ok(()),
         Some(_) => Err(format!("the password of user {name:?} is another one")),
@@ -205,26 +263,24 @@ impl Dialect for MqttSide {
 
     fn claims(&self, connect: &Connect) -> bool {
         let server_name = connect.tls.server_name.as_deref().unwrap_or_default();
-        let username = connect.username.as_deref();
-        server_name.ends_with(".mqtt.tencenttdmq.com")
-            || self.has_byoc_certificate(connect)
-            || jwt::has_token(
-                &self.vendor.settings.authenticators,
-                username,
-                connect.password.as_deref(),
-            )
-            || username.is_some_and(|name| {
-                let instance = self.instance(connect);
-                let resources = instance.resources.read();
-                resources.users.iter().any(|user| user.name == name)
-            })
+        if server_name.ends_with(".mqtt.tencenttdmq.com") || self.has_byoc_certificate(connect) {
+            return true;
+        }
+        let instance = self.instance(connect);
+        let resources = instance.resources.read();
+        jwt::has_token(&resources.authenticators, presented(connect))
+            || connect
+                .username
+                .as_deref()
+                .is_some_and(|name| resources.users.iter().any(|user| user.name == name))
     }
 
     async fn connect(&self, connect: &Connect) -> Result<Grant, ConnectRefusal> {
         let instance = self.instance(connect);
-        let refused = |code, reason| ConnectRefusal { code, reason };
+        self.check_connect(&instance, connect)?;
         let subject = self
             .authenticate(&instance, connect)
+            .await
             .map_err(|reason| refused(ConnectCode::BadUserNameOrPassword, reason))?;
         let decision = decide(
             &instance.resources.read().policies,
@@ -240,50 +296,70 @@ impl Dialect for MqttSide {
             .as_ref()
             .and_then(|identity| identity.common_name.clone());
         let identity = subject.username.clone().or(common_name);
-        self.subjects
-            .write()
-            .insert(connect.client_id.clone(), subject);
+        self.vendor.subjects.connected(&instance.id, subject);
+        let filters = self.vendor.settings.instance.filters_per_client;
         Ok(Grant {
             surface: Some(Surface::TencentTdmq),
             tenant: Some(instance.id.clone()),
             identity: identity.unwrap_or_default(),
             max_keep_alive: None,
-            limits: Limits::default(),
+            limits: Limits {
+                filters_per_client: (filters > 0).then_some(filters),
+                will_delay_ignored: true,
+                ..Limits::default()
+            },
         })
     }
 
     fn publish(&self, peer: &Peer, publish: &Publish<'_>) -> PublishVerdict {
-        if publish.topic.starts_with('$') {
-            return PublishVerdict::Refuse {
-                code: TOPIC_NAME_INVALID,
-                reason: "topics that start with $ are the service's own".to_owned(),
-            };
+        if let Err(verdict) = self.check_publish(publish) {
+            return verdict;
+        }
+        let instance = self.instance_of(peer);
+        // A will is nobody's rate: whoever left it cannot slow down.
+        if !publish.will {
+            let taken = self
+                .take(PUBLISH, &instance.id, 0)
+                .and_then(|()| self.take(MESSAGE_RATE, &peer.client_id, 0));
+            if let Err(over) = taken {
+                return over_quota(peer.protocol_version, publish.qos, over.to_string());
+            }
         }
         let operation = Operation::Publish {
             topic: publish.topic,
             qos: publish.qos,
             retain: publish.retain,
         };
-        match self.denied(peer, operation) {
-            None => PublishVerdict::Allow,
-            Some(reason) => PublishVerdict::Refuse {
+        if let Some(reason) = self.denied(peer, &instance, operation) {
+            return PublishVerdict::Refuse {
                 code: NOT_AUTHORIZED,
                 reason,
-            },
+            };
+        }
+        instance.note_topic(
+            publish.topic,
+            self.clock.now().as_second(),
+            self.vendor.settings.instance.topic_limit,
+        );
+        match api::point_to_point(publish.topic) {
+            Some(client_id) => PublishVerdict::DeliverTo(client_id.to_owned()),
+            None => PublishVerdict::Allow,
         }
     }
 
     fn subscribe(&self, peer: &Peer, filter: &str, qos: Qos) -> SubscribeVerdict {
+        let instance = self.instance_of(peer);
+        let refuse = |code, reason| SubscribeVerdict::Refuse { code, reason };
+        if let Err(over) = self.take(SUBSCRIBE, &instance.id, self.vendor.documented_rate()) {
+            return refuse(QUOTA_EXCEEDED, over.to_string());
+        }
         let operation = Operation::Subscribe {
             filter: without_share(filter),
             qos,
         };
-        match self.denied(peer, operation) {
+        match self.denied(peer, &instance, operation) {
             None => SubscribeVerdict::Allow(qos),
-            Some(reason) => SubscribeVerdict::Refuse {
-                code: NOT_AUTHORIZED,
-                reason,
-            },
+            Some(reason) => refuse(NOT_AUTHORIZED, reason),
         }
     }
 
@@ -294,6 +370,7 @@ impl Dialect for MqttSide {
     }
 
     fn disconnected(&self, peer: &Peer, reason: &str) {
+        self.vendor.subjects.disconnected(&peer.client_id);
         let at = self.clock.now().as_millisecond();
         let more = json!({"reason": reason, "disconnected_at": at});
         let event = "client.disconnected";

@@ -2,9 +2,10 @@
 //! `${ClientId}` that stand for the asking client's own names. A variable's value is always
 //! taken literally: a client that calls itself `*` gains nothing.
 //!
-//! Spring expressions (`${clientId.substring(4)}`) are not evaluated: such a pattern matches
-//! nothing. That `*` also crosses `/`, and that a resource may be an MQTT topic filter, is
-//! assumed.
+//! Of Spring expressions `substring` is evaluated (`${clientId.substring(4)}`,
+//! `${username.substring(0, 4)}`); a pattern with any other matches nothing, and so does one
+//! whose substring is out of range (the expression would fail). That `*` also crosses `/`, and
+//! that a resource may be an MQTT topic filter, is assumed.
 
 use regex::Regex;
 
@@ -23,10 +24,32 @@ pub(super) struct Names<'a> {
 }
 
 impl<'a> Names<'a> {
+    /// The value of a variable, or of `substring` of one.
+    fn evaluate(self, expression: &str) -> Option<String> {
+        let Some((name, bounds)) = expression.split_once(".substring(") else {
+            return self.value(expression).map(str::to_owned);
+        };
+        let value = self.value(name)?;
+        let bounds = bounds.strip_suffix(')')?;
+        let (from, to) = match bounds.split_once(',') {
+            Some((from, to)) => (from, Some(to)),
+            None => (bounds, None),
+        };
+        // Java counts UTF-16 units.
+        let units: Vec<u16> = value.encode_utf16().collect();
+        let from: usize = from.trim().parse().ok()?;
+        let to = match to {
+            Some(to) => to.trim().parse().ok()?,
+            None => units.len(),
+        };
+        String::from_utf16(units.get(from..to)?).ok()
+    }
+
+    /// Expressions spell the variables with a small letter, as the page's example does.
     fn value(self, name: &str) -> Option<&'a str> {
         match name {
-            "Username" => self.username,
-            "ClientId" => Some(self.client_id),
+            "Username" | "username" => self.username,
+            "ClientId" | "clientId" => Some(self.client_id),
             _ => {
                 let field = name.strip_prefix("Certificate.Subject.")?;
                 self.certificate?.field(field)
@@ -48,14 +71,14 @@ enum Piece {
 pub(super) struct Pattern(Vec<Piece>);
 
 impl Pattern {
-    /// Fills in the variables; `None` where one has no value or is an expression.
+    /// Fills in the variables; `None` where one has no value.
     pub(super) fn parse(text: &str, names: Names<'_>) -> Option<Self> {
         let mut pieces = Vec::new();
         let mut rest = text;
         while let Some(start) = rest.find("${") {
             let end = rest[start..].find('}')? + start;
             pieces.push(Piece::Written(rest[..start].to_owned()));
-            pieces.push(Piece::Value(names.value(&rest[start + 2..end])?.to_owned()));
+            pieces.push(Piece::Value(names.evaluate(&rest[start + 2..end])?));
             rest = &rest[end + 1..];
         }
         pieces.push(Piece::Written(rest.to_owned()));
@@ -136,8 +159,31 @@ mod tests {
         assert!(!matches("home/${ClientId}/*", "home/devX1/x"));
         assert!(matches("${Username}", "user0"));
         assert!(!matches("${Certificate.Subject.CommonName}", ""));
-        assert!(!matches("${clientId.substring(4)}", "1"));
         assert!(!matches("a${ClientId", "a${ClientId"));
+    }
+
+    #[test]
+    fn a_substring_is_javas_and_no_other_expression_is_evaluated() {
+        assert!(matches("home/${clientId.substring(4)}", "home/1"));
+        assert!(matches("${ClientId.substring(0, 3)}/*", "dev/x"));
+        assert!(matches("${username.substring(5)}", ""));
+        for never in [
+            "${clientId.substring(7)}",
+            "${clientId.substring(3, 2)}",
+            "${clientId.substring(-1)}",
+            "${clientId.substring()}",
+            "${clientId.substring(1}",
+            "${clientId.toUpperCase()}",
+            "${nobody.substring(0)}",
+        ] {
+            assert!(!matches(never, "") && !matches(never, "*"), "{never}");
+        }
+        let names = Names {
+            client_id: "值a*",
+            ..NAMES
+        };
+        let pattern = Pattern::parse("${clientId.substring(1)}", names).unwrap();
+        assert!(pattern.matches("a*") && !pattern.matches("ab"));
     }
 
     #[test]

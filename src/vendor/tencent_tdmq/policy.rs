@@ -1,6 +1,7 @@
 //! Who may connect, publish and subscribe: an ordered list of rules, the first that matches
 //! decides, and where none matches the answer is no. Pure functions over [`Policy`] and
-//! [`Subject`]; how a text condition matches is in `pattern.rs`.
+//! [`Subject`]; how a text condition matches is in `pattern.rs`, where the rules of a token come
+//! from in `claims.rs`.
 //!
 //! Source: cloud.tencent.com/document/product/1778/109715 (2026-02-06) and the parameter list of
 //! `CreateAuthorizationPolicy`.
@@ -123,7 +124,7 @@ impl Default for Policy {
 }
 
 /// Who asks.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Subject {
     /// The user name, if there is one.
     pub username: Option<String>,
@@ -133,6 +134,8 @@ pub(super) struct Subject {
     pub ip: Option<IpAddr>,
     /// The verified client certificate's subject.
     pub certificate: Option<Identity>,
+    /// The access list of its token, asked after the policies.
+    pub access_list: Vec<Policy>,
 }
 
 /// What is asked.
@@ -186,7 +189,8 @@ impl Decision {
     }
 }
 
-/// Asks the rules in the order of their priority.
+/// Asks the chain of authorizers: the policies in the order of their priority, then the access
+/// list of the client's token in its own.
 pub(super) fn decide(policies: &[Policy], subject: &Subject, operation: Operation<'_>) -> Decision {
     let mut ordered: Vec<&Policy> = policies.iter().collect();
     ordered.sort_by_key(|policy| policy.priority);
@@ -197,6 +201,7 @@ pub(super) fn decide(policies: &[Policy], subject: &Subject, operation: Operatio
     };
     let matching = ordered
         .into_iter()
+        .chain(&subject.access_list)
         .find(|policy| matches(policy, subject, names, operation));
     match matching {
         Some(policy) if policy.effect == Effect::Allow => Decision::Allowed(policy.name.clone()),

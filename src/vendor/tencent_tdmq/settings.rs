@@ -9,6 +9,7 @@ use super::api::{CLIENT_STATUS, PUBLISH};
 use super::certificate::Authority;
 use super::cloud::Action;
 use super::jwt::Authenticator;
+use super::mqtt::{CONNECT, CONNECT_WITH_WILL, MESSAGE_RATE, SUBSCRIBE};
 use super::policy::{Policy, is_address};
 use super::store::User;
 use crate::secret::Secret;
@@ -34,6 +35,12 @@ pub struct InstanceSettings {
     pub name: String,
     /// How many first-level topics it may have (default 50; no page found has the figure).
     pub topic_limit: usize,
+    /// How many MQTT clients may be connected, 0 for any number (default 10,000, the example of
+    /// the page on quotas; what was bought decides in the cloud).
+    pub client_limit: usize,
+    /// How many filters one MQTT client may be subscribed to, 0 for any number (default 30,
+    /// documented).
+    pub filters_per_client: usize,
 }
 
 impl Default for InstanceSettings {
@@ -42,6 +49,8 @@ impl Default for InstanceSettings {
             id: "mqtt-test0001".to_owned(),
             name: "test".to_owned(),
             topic_limit: 50,
+            client_limit: 10_000,
+            filters_per_client: 30,
         }
     }
 }
@@ -65,14 +74,19 @@ pub struct Settings {
     /// The certificate authorities of the BYOC mode, each as PEM text or the path of a PEM file
     /// (default none: the mode is off).
     pub ca_certificates: Vec<Authority>,
-    /// The JWT authenticators of the MQTT side (default none).
+    /// The token authenticators of the MQTT side, asked in this order (default none).
     pub authenticators: Vec<Authenticator>,
     /// The longest payload in bytes (default 1 MiB; the vendor's figure was not found).
     pub max_payload_bytes: usize,
     /// The longest topic name in bytes (default 65,535; the vendor's figure was not found).
     pub max_topic_bytes: usize,
-    /// Calls per second: `Publish` and `ClientStatus` per instance (default 0, no limit), cloud
-    /// API actions per secret id (default 20, documented).
+    /// The longest client id in bytes (default 65,535; the vendor's figure was not found).
+    pub max_client_id_bytes: usize,
+    /// Calls per second, 0 for no limit: `Publish` (HTTP and MQTT) and `ClientStatus` per
+    /// instance (default 0), `MessageRate` per MQTT client (default 0), `Connect` and `Subscribe`
+    /// per instance (default 100 or a hundredth of `client_limit`, documented),
+    /// `ConnectWithWill` per instance (default 100, documented), cloud API actions per secret id
+    /// (default 20, documented).
     pub quotas: BTreeMap<String, u32>,
 }
 
@@ -95,10 +109,21 @@ impl Default for Settings {
             authenticators: Vec::new(),
             max_payload_bytes: 1 << 20,
             max_topic_bytes: 65_535,
+            max_client_id_bytes: 65_535,
             quotas: BTreeMap::new(),
         }
     }
 }
+
+/// Quotas that are no action of the cloud API.
+const RATES: [&str; 6] = [
+    PUBLISH,
+    CLIENT_STATUS,
+    CONNECT,
+    CONNECT_WITH_WILL,
+    SUBSCRIBE,
+    MESSAGE_RATE,
+];
 
 /// A setting that cannot be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -113,7 +138,7 @@ impl Settings {
     pub(super) fn check(&self) -> Result<(), SettingsError> {
         let wrong = |key, problem: String| Err(SettingsError { key, problem });
         for name in self.quotas.keys() {
-            let known = [PUBLISH, CLIENT_STATUS].contains(&name.as_str())
+            let known = RATES.contains(&name.as_str())
                 || Action::ALL.iter().any(|action| action.name() == name);
             if !known {
                 return wrong("quotas", format!("there is no operation {name:?}"));
@@ -122,6 +147,11 @@ impl Settings {
         let mut users = BTreeSet::new();
         if let Some(user) = self.users.iter().find(|user| !users.insert(&user.name)) {
             return wrong("users", format!("{:?} is there twice", user.name));
+        }
+        for authenticator in &self.authenticators {
+            if let Err((field, problem)) = authenticator.check() {
+                return wrong("authenticators", format!("{field}: {problem}"));
+            }
         }
         let mut priorities = BTreeSet::new();
         for policy in &self.policies {
@@ -162,6 +192,28 @@ mod tests {
             (
                 serde_json::json!({"users": [{"name": "a", "password": "x"}, {"name": "a", "password": "y"}]}),
                 "\"a\"",
+            ),
+            (serde_json::json!({"authenticators": [{}]}), "Secret"),
+            (
+                serde_json::json!({"authenticators": [{"algorithm": "public-key", "public_key": "?"}]}),
+                "PublicKey",
+            ),
+            (
+                serde_json::json!({"authenticators": [{"algorithm": "jwks"}]}),
+                "Endpoint",
+            ),
+            (
+                serde_json::json!({"authenticators": [{"algorithm": "jwks", "endpoint": "keys"}]}),
+                "Endpoint",
+            ),
+            (
+                serde_json::json!({"authenticators": [{"algorithm": "jwks", "text": "{}"}]}),
+                "Text",
+            ),
+            (
+                serde_json::json!({"authenticators": [
+                    {"algorithm": "jwks", "endpoint": "http://k/", "refresh_interval": 59}]}),
+                "59",
             ),
             (serde_json::json!({"policies": [{}, {}]}), "priority 1"),
             (

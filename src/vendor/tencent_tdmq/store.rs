@@ -1,5 +1,5 @@
-//! The resources of TDMQ for MQTT: instances, each with its users, its authorization policies
-//! and its first-level topics. Data plane, cloud API and MQTT share them. Everything is kept in
+//! The resources of TDMQ for MQTT: instances, each with its users, its token authenticators, its
+//! authorization policies and its first-level topics. Data plane, cloud API and MQTT share them. Everything is kept in
 //! memory and goes back to the configuration on reset.
 
 use std::collections::BTreeMap;
@@ -8,7 +8,10 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
 
+use super::jwt::Authenticator;
 use super::policy::Policy;
+use crate::broker::message::Client;
+use crate::exchange::Surface;
 use crate::secret::Secret;
 
 /// A user of an instance.
@@ -51,6 +54,8 @@ pub struct Resources {
     pub policies: Vec<Policy>,
     /// Topics in the order in which they were made.
     pub topics: Vec<Topic>,
+    /// Token authenticators in the order in which they are asked.
+    pub authenticators: Vec<Authenticator>,
     last_policy: i64,
 }
 
@@ -63,22 +68,30 @@ impl Resources {
         self.last_policy
     }
 
-    /// Adds the first level of a topic name that was published to, if it is new.
-    pub fn note_topic(&mut self, topic: &str, created_s: i64, limit: usize) {
-        let name = topic.split('/').next().unwrap_or_default();
-        if name.is_empty()
+    /// Whether the first level of a topic name is there; the service's own counts as there.
+    fn has_topic(&self, topic: &str) -> bool {
+        let name = first_level(topic);
+        name.is_empty()
             || name.starts_with('$')
-            || self.topics.len() >= limit
             || self.topics.iter().any(|topic| topic.name == name)
-        {
+    }
+
+    /// Adds the first level of a topic name, unless it is there or the limit is reached.
+    fn add_topic(&mut self, topic: &str, created_s: i64, limit: usize) {
+        if self.topics.len() >= limit || self.has_topic(topic) {
             return;
         }
+        let name = first_level(topic);
         self.topics.push(Topic {
             name: name.to_owned(),
             remark: String::new(),
             created_s,
         });
     }
+}
+
+fn first_level(topic: &str) -> &str {
+    topic.split('/').next().unwrap_or_default()
 }
 
 /// One instance. Its lock is never held over an await.
@@ -90,6 +103,26 @@ pub struct Instance {
     pub resources: RwLock<Resources>,
 }
 
+impl Instance {
+    /// Whether an MQTT client is one of this instance's. Open clients are everybody's, those of
+    /// another vendor or instance are not.
+    pub fn has_client(&self, client: &Client) -> bool {
+        match client.dialect {
+            None => true,
+            Some(surface) => {
+                surface == Surface::TencentTdmq && client.tenant.as_deref() == Some(&*self.id)
+            }
+        }
+    }
+
+    /// A topic name was published to: its first level comes into being with it.
+    pub fn note_topic(&self, topic: &str, created_s: i64, limit: usize) {
+        if !self.resources.read().has_topic(topic) {
+            self.resources.write().add_topic(topic, created_s, limit);
+        }
+    }
+}
+
 /// What every instance starts with.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Seed {
@@ -99,19 +132,22 @@ pub(super) struct Seed {
     pub policies: Vec<Policy>,
     /// Its topics.
     pub topics: Vec<String>,
+    /// Its token authenticators.
+    pub authenticators: Vec<Authenticator>,
 }
 
 impl Seed {
     fn instance(&self, id: &str) -> Arc<Instance> {
         let mut resources = Resources {
             users: self.users.clone(),
+            authenticators: self.authenticators.clone(),
             ..Resources::default()
         };
         for policy in &self.policies {
             resources.add_policy(policy.clone());
         }
         for topic in &self.topics {
-            resources.note_topic(topic, 0, usize::MAX);
+            resources.add_topic(topic, 0, usize::MAX);
         }
         Arc::new(Instance {
             id: id.to_owned(),

@@ -5,6 +5,7 @@ use super::session::is_of;
 use crate::pipeline::Walk;
 use crate::vendor::aliyun::Aliyun;
 use crate::vendor::aliyun::error::Error;
+use crate::vendor::aliyun::mqtt::CLOSED_BY_CALL;
 use crate::vendor::aliyun::parameters::Parameters;
 
 /// `CloseConnection`. The session stays; a client that is not connected is no error (assumed).
@@ -37,7 +38,7 @@ impl CloseConnection {
                 && is_of(client, &self.instance_id)
         });
         if here {
-            broker.close(&self.client_id, "CloseConnection").await;
+            broker.close(&self.client_id, CLOSED_BY_CALL).await;
         } else {
             walk.draft.note(format!(
                 "hint: no client {:?} of instance {:?} is connected",

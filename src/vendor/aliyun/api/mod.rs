@@ -18,7 +18,7 @@ use super::Aliyun;
 use super::actions::Action;
 use super::error::Error;
 use super::parameters::Parameters;
-use super::store::Unknown;
+use super::store::{Unknown, instance_problem};
 use super::wire::Field;
 use crate::journal::Draft;
 use crate::pipeline::Walk;
@@ -111,12 +111,13 @@ calls! {
 
 /// The shape of an instance id.
 fn check_instance_id(id: &str, draft: &mut Draft) -> Result<(), Error> {
-    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
-    if id.len() > 64 || !id.bytes().all(allowed) {
-        draft.note("an InstanceId has at most 64 letters, digits, - and _");
-        return Err(Error::InvalidParameter("InstanceId"));
+    match instance_problem(id) {
+        None => Ok(()),
+        Some(problem) => {
+            draft.note(problem);
+            Err(Error::InvalidParameter("InstanceId"))
+        }
     }
-    Ok(())
 }
 
 /// The instance must be there, or may come into being; `missing` is how the action says that it

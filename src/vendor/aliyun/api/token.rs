@@ -10,7 +10,7 @@ use crate::pipeline::Walk;
 use crate::vendor::aliyun::Aliyun;
 use crate::vendor::aliyun::error::Error;
 use crate::vendor::aliyun::parameters::Parameters;
-use crate::vendor::aliyun::store::token::{Rights, Token};
+use crate::vendor::aliyun::store::token::{Rights, TOKEN_BYTES, Token};
 use crate::vendor::aliyun::topic;
 use crate::vendor::aliyun::wire::Field;
 
@@ -59,8 +59,7 @@ impl ApplyToken {
             walk,
         )?;
         let resources = self.resources(aliyun, walk)?;
-        // 256 bytes are 344 characters of Base64, as in the vendor's example.
-        let text = BASE64_STANDARD.encode(walk.app.ids.bytes::<256>());
+        let text = BASE64_STANDARD.encode(walk.app.ids.bytes::<TOKEN_BYTES>());
         let token = Token {
             instance: self.instance_id,
             owner: walk.draft.caller.clone().unwrap_or_default(),

@@ -1,12 +1,14 @@
 //! Traces: where a message went, what a client sent and received, how its connections went.
 //! Messages are read from the journal, connections from `store/session.rs`.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use super::Fields;
 use crate::broker::message::{Delivery, DeliveryOutcome, Message, OriginKind};
+use crate::journal::Cursor;
 use crate::pipeline::Walk;
 use crate::vendor::aliyun::Aliyun;
 use crate::vendor::aliyun::error::Error;
@@ -24,6 +26,12 @@ const FROM_CLIENT: Words = (
 /// Also of what `SendMessage` published (assumed: the vendor has no third word).
 const FROM_SERVER: Words = ("pub_mq", "mqtt.trace.action.msg.pub.mq", "Pub From MQ");
 const TO_CLIENT: Words = ("sub", "mqtt.trace.action.msg.sub", "Push To Mqtt Client");
+/// Of what was published while the client was away.
+const TO_RETURNED_CLIENT: Words = (
+    "push_offline",
+    "mqtt.trace.action.msg.push.offline",
+    "Push Offline Msg To Mqtt Client",
+);
 
 /// `YYYY-MM-DD hh:mm:ss.mmm` (documented), in UTC (assumed).
 fn written(time: Timestamp) -> String {
@@ -139,23 +147,72 @@ fn published(message: &Message) -> Value<'static> {
     row(message, client_id, words, message.time)
 }
 
-/// The deliveries that were written to their clients.
-fn deliveries(message: &Message) -> Vec<Delivery> {
-    let rows = message.deliveries.lock();
-    rows.iter()
-        .filter(|row| {
-            matches!(
-                row.outcome,
-                DeliveryOutcome::Sent | DeliveryOutcome::Acknowledged
-            )
-        })
-        .cloned()
-        .collect()
+/// The way of messages to the clients of an instance.
+struct Deliveries<'a> {
+    aliyun: &'a Aliyun,
+    instance: &'a str,
+    /// When the clients met so far were away.
+    absences: HashMap<String, Vec<(Cursor, Cursor)>>,
 }
 
-fn messages(walk: &Walk<'_>) -> impl Iterator<Item = Arc<Message>> + use<> {
-    let kept = walk.app.journal.messages().since(0);
-    kept.into_iter().map(|(_, message)| message)
+impl<'a> Deliveries<'a> {
+    fn new(aliyun: &'a Aliyun, span: &'a Span) -> Self {
+        Self {
+            aliyun,
+            instance: &span.instance_id,
+            absences: HashMap::new(),
+        }
+    }
+
+    fn words(&mut self, client_id: &str, cursor: Cursor) -> Words {
+        let absences = self
+            .absences
+            .entry(client_id.to_owned())
+            .or_insert_with(|| {
+                let sessions = &self.aliyun.store.sessions;
+                sessions.absences(self.instance, client_id)
+            });
+        let away = |(left, back): &(Cursor, Cursor)| *left < cursor && cursor <= *back;
+        if absences.iter().any(away) {
+            TO_RETURNED_CLIENT
+        } else {
+            TO_CLIENT
+        }
+    }
+
+    /// Those of a message that were written to their clients, each as a row with its time; those
+    /// to one client alone if it is named.
+    fn rows(&mut self, message: &Message, cursor: Cursor, client_id: &str) -> Vec<Row> {
+        let written = |delivery: &&Delivery| {
+            matches!(
+                delivery.outcome,
+                DeliveryOutcome::Sent | DeliveryOutcome::Acknowledged
+            ) && (client_id.is_empty() || delivery.client_id == client_id)
+        };
+        let deliveries = message.deliveries.lock();
+        let deliveries = deliveries.iter().filter(written);
+        deliveries
+            .map(|delivery| {
+                let words = self.words(&delivery.client_id, cursor);
+                let row = row(message, &delivery.client_id, words, delivery.time);
+                (delivery.time, row)
+            })
+            .collect()
+    }
+}
+
+/// A row of an answer, with the time by which it is ordered.
+type Row = (Timestamp, Value<'static>);
+
+fn messages(walk: &Walk<'_>) -> Vec<(Cursor, Arc<Message>)> {
+    walk.app.journal.messages().since(0)
+}
+
+/// The rows within a span of time, in its order.
+fn in_time(mut rows: Vec<Row>, window: &Window) -> Vec<Value<'static>> {
+    rows.retain(|(time, _)| window.holds(*time));
+    rows.sort_by_key(|(time, _)| *time);
+    rows.into_iter().map(|(_, row)| row).collect()
 }
 
 /// `QueryMqttTraceMessagePublish`: who published a message, and when.
@@ -176,8 +233,9 @@ impl QueryMqttTraceMessagePublish {
     pub(super) fn perform(self, aliyun: &Aliyun, walk: &mut Walk<'_>) -> Result<Fields, Error> {
         let window = self.span.read(aliyun, walk)?;
         let found = messages(walk)
-            .filter(|message| message.id == self.message_id && window.holds(message.time));
-        let rows = found.map(|message| published(&message));
+            .into_iter()
+            .filter(|(_, message)| message.id == self.message_id && window.holds(message.time));
+        let rows = found.map(|(_, message)| published(&message));
         Ok(vec![Field::list("MessageTraceLists", rows)])
     }
 }
@@ -203,19 +261,14 @@ impl QueryMqttTraceMessageSubscribe {
 
     pub(super) fn perform(self, aliyun: &Aliyun, walk: &mut Walk<'_>) -> Result<Fields, Error> {
         let window = self.span.read(aliyun, walk)?;
+        let mut deliveries = Deliveries::new(aliyun, &self.span);
         let mut rows = Vec::new();
-        for message in messages(walk).filter(|message| message.id == self.message_id) {
-            let mut delivered = deliveries(&message);
-            delivered.retain(|delivery| {
-                window.holds(delivery.time)
-                    && (self.client_id.is_empty() || delivery.client_id == self.client_id)
-            });
-            delivered.sort_by_key(|delivery| delivery.time);
-            let lines = delivered
-                .iter()
-                .map(|delivery| row(&message, &delivery.client_id, TO_CLIENT, delivery.time));
-            rows.extend(lines);
+        for (cursor, message) in messages(walk) {
+            if message.id == self.message_id {
+                rows.extend(deliveries.rows(&message, cursor, &self.client_id));
+            }
         }
+        let rows = in_time(rows, &window);
         self.page.answer("MessageTraceLists", rows, walk)
     }
 }
@@ -239,21 +292,15 @@ impl QueryMqttTraceMessageOfClient {
 
     pub(super) fn perform(self, aliyun: &Aliyun, walk: &mut Walk<'_>) -> Result<Fields, Error> {
         let window = self.span.read(aliyun, walk)?;
+        let mut deliveries = Deliveries::new(aliyun, &self.span);
         let mut rows = Vec::new();
-        for message in messages(walk) {
-            let own = message.origin.client_id.as_ref() == Some(&self.client_id);
-            if own && window.holds(message.time) {
+        for (cursor, message) in messages(walk) {
+            if message.origin.client_id.as_ref() == Some(&self.client_id) {
                 rows.push((message.time, published(&message)));
             }
-            for delivery in deliveries(&message) {
-                if delivery.client_id == self.client_id && window.holds(delivery.time) {
-                    let line = row(&message, &self.client_id, TO_CLIENT, delivery.time);
-                    rows.push((delivery.time, line));
-                }
-            }
+            rows.extend(deliveries.rows(&message, cursor, &self.client_id));
         }
-        rows.sort_by_key(|(time, _)| *time);
-        let rows = rows.into_iter().map(|(_, row)| row).collect();
+        let rows = in_time(rows, &window);
         self.page.answer("MessageOfClientList", rows, walk)
     }
 }

@@ -7,14 +7,15 @@ use base64::prelude::BASE64_STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use sha1::Sha1;
 
-use super::{ApsaraMqtt, diagnosis, not_authorized};
-use crate::broker::dialect::{Connect, ConnectCode, ConnectRefusal};
+use super::refusal::{Fault, Refusal};
+use super::{ApsaraMqtt, diagnosis};
+use crate::broker::dialect::Connect;
 use crate::secret::Secret;
 use crate::vendor::aliyun::auth::same;
-use crate::vendor::aliyun::client_id::SEPARATOR;
+use crate::vendor::aliyun::client_id::{ClientId, SEPARATOR};
 use crate::vendor::aliyun::settings::AuthMode;
 use crate::vendor::aliyun::store::custom::{IdentityKey, Proof, SignMode};
-use crate::vendor::aliyun::store::session::{Held, Mode};
+use crate::vendor::aliyun::store::session::{Held, Holder, Mode};
 use crate::vendor::aliyun::store::token::Rights;
 
 /// The three modes whose user name says that it is one.
@@ -46,6 +47,8 @@ pub(super) enum Claimed<'a> {
         key: IdentityKey,
         proof: Proof,
     },
+    /// No credentials: it brings its tokens once it is connected.
+    Later { instance: String },
 }
 
 impl Claimed<'_> {
@@ -54,6 +57,7 @@ impl Claimed<'_> {
         match self {
             Self::Named { instance, .. } => instance,
             Self::Custom { key, .. } => &key.instance,
+            Self::Later { instance } => instance,
         }
     }
 
@@ -62,6 +66,7 @@ impl Claimed<'_> {
         match self {
             Self::Named { key_id, .. } => key_id,
             Self::Custom { username, .. } => username,
+            Self::Later { .. } => "",
         }
     }
 }
@@ -87,25 +92,23 @@ pub(super) fn tokens(password: &str) -> Result<Vec<Held>, String> {
     if pieces.len() % 2 != 0 {
         return Err("the password is not pairs of type and token joined by |".to_owned());
     }
-    pieces
-        .chunks(2)
-        .map(|pair| {
-            let rights = Rights::from_type(pair[0])
-                .ok_or_else(|| format!("token type {:?} is none of R, W and RW", pair[0]))?;
-            Ok(Held {
-                rights,
-                text: Secret::new(pair[1]),
-                told: false,
-            })
-        })
-        .collect()
-}
-
-fn bad(reason: impl Into<String>) -> ConnectRefusal {
-    ConnectRefusal {
-        code: ConnectCode::BadUserNameOrPassword,
-        reason: reason.into(),
+    let mut held: Vec<Held> = Vec::with_capacity(pieces.len() / 2);
+    for pair in pieces.chunks(2) {
+        let kind = pair[0];
+        let rights = Rights::from_type(kind)
+            .ok_or_else(|| format!("token type {kind:?} is none of R, W and RW"))?;
+        if held.iter().any(|other| other.rights == rights) {
+            return Err(format!(
+                "there are two tokens of type {kind}, a client has one of each type at most"
+            ));
+        }
+        held.push(Held {
+            rights,
+            text: Secret::new(pair[1]),
+            told: false,
+        });
     }
+    Ok(held)
 }
 
 fn mode_of(username: &str) -> Option<(&str, &str)> {
@@ -122,6 +125,7 @@ impl ApsaraMqtt {
     pub(super) fn claims_connect(&self, connect: &Connect) -> bool {
         let username = connect.username.as_deref().unwrap_or_default();
         mode_of(username).is_some()
+            || self.brings_tokens_later(connect)
             || instance_of_server_name(connect).is_some()
             || (connect.client_id.contains(SEPARATOR)
                 && self
@@ -131,12 +135,39 @@ impl ApsaraMqtt {
                     .is_some())
     }
 
+    /// Whether it may be one of the older clients, which connect without credentials (seen in
+    /// public repositories).
+    fn brings_tokens_later(&self, connect: &Connect) -> bool {
+        self.settings.token_after_connect
+            && connect.username.is_none()
+            && connect.password.is_none()
+            && connect.client_id.contains(SEPARATOR)
+    }
+
+    /// The instance of a client that names none: that of the server name, or the one that has
+    /// its group.
+    fn read_later(&self, connect: &Connect) -> Result<Claimed<'static>, Refusal> {
+        let client = ClientId::parse(&connect.client_id);
+        let client = client.map_err(|why| Fault::ClientId.because(why))?;
+        let instance = match instance_of_server_name(connect) {
+            Some(named) => named.to_owned(),
+            None => self.store.instance_of_group(client.group).ok_or_else(|| {
+                Fault::Group.because(format!(
+                    "no instance has group {:?}, and neither a user name nor a TLS server name \
+                     says which instance is meant",
+                    client.group
+                ))
+            })?,
+        };
+        Ok(Claimed::Later { instance })
+    }
+
     /// Reads the user name.
-    pub(super) fn read_claim<'c>(
-        &self,
-        connect: &'c Connect,
-    ) -> Result<Claimed<'c>, ConnectRefusal> {
+    pub(super) fn read_claim<'c>(&self, connect: &'c Connect) -> Result<Claimed<'c>, Refusal> {
         let username = connect.username.as_deref().unwrap_or_default();
+        if self.brings_tokens_later(connect) {
+            return self.read_later(connect);
+        }
         let Some((mode, rest)) = mode_of(username) else {
             let instance = instance_of_server_name(connect);
             let custom = &self.store.custom;
@@ -149,14 +180,14 @@ impl ApsaraMqtt {
                 })
                 .ok_or_else(|| {
                     let known = custom.usernames(instance.unwrap_or_default());
-                    bad(format!(
+                    Fault::UserName.because(format!(
                         "user name {username:?} is neither Mode|AccessKeyId|InstanceId nor an \
                          identity of custom authentication; known identities are {known:?}"
                     ))
                 });
         };
         let Some((_, kind)) = KINDS.iter().find(|(name, _)| *name == mode) else {
-            return Err(bad(format!(
+            return Err(Fault::UserName.because(format!(
                 "mode {mode:?} must be written Signature, Token or DeviceCredential"
             )));
         };
@@ -168,18 +199,14 @@ impl ApsaraMqtt {
                     instance,
                 })
             }
-            _ => Err(bad(format!(
+            _ => Err(Fault::UserName.because(format!(
                 "user name {username:?} is not {mode}|AccessKeyId|InstanceId"
             ))),
         }
     }
 
     /// Checks the password.
-    pub(super) fn prove(
-        &self,
-        connect: &Connect,
-        claimed: &Claimed<'_>,
-    ) -> Result<Mode, ConnectRefusal> {
+    pub(super) fn prove(&self, connect: &Connect, claimed: &Claimed<'_>) -> Result<Mode, Refusal> {
         let password = connect.password.as_deref().unwrap_or_default();
         let lenient = self.settings.auth == AuthMode::Off;
         match claimed {
@@ -197,6 +224,7 @@ impl ApsaraMqtt {
                 }
                 self.prove_custom(connect, proof, password).map(|()| mode)
             }
+            Claimed::Later { .. } => Ok(Mode::Token(Holder::default())),
             Claimed::Named { .. } if lenient => Ok(Mode::Owner),
             Claimed::Named {
                 kind: Kind::Signature,
@@ -217,23 +245,19 @@ impl ApsaraMqtt {
         }
     }
 
-    fn secret_of(&self, key_id: &str) -> Result<Secret, ConnectRefusal> {
-        self.authenticator.mqtt_secret(key_id).map_err(bad)
+    fn secret_of(&self, key_id: &str) -> Result<Secret, Refusal> {
+        let secret = self.authenticator.mqtt_secret(key_id);
+        secret.map_err(|why| Fault::AccessKey.because(why))
     }
 
-    fn compare(
-        &self,
-        connect: &Connect,
-        secret: &Secret,
-        password: &[u8],
-    ) -> Result<(), ConnectRefusal> {
+    fn compare(&self, connect: &Connect, secret: &Secret, password: &[u8]) -> Result<(), Refusal> {
         let expected = signature(secret.expose().as_bytes(), &connect.client_id);
         if expected.is_some_and(|expected| same(expected.as_bytes(), password)) {
             return Ok(());
         }
         let others = self.authenticator.mqtt_secrets();
         let mistake = diagnosis::mistake(connect, secret, password, &others);
-        Err(bad(format!(
+        Err(Fault::Password.because(format!(
             "password is not the HMAC of the client id: {mistake}"
         )))
     }
@@ -244,24 +268,28 @@ impl ApsaraMqtt {
         key_id: &str,
         instance: &str,
         password: &[u8],
-    ) -> Result<(), ConnectRefusal> {
+    ) -> Result<(), Refusal> {
         let credentials = &self.store.credentials;
         let own = credentials.get(instance, &connect.client_id);
         match own {
             Some(own) if own.key_id == key_id => self.compare(connect, &own.key_secret, password),
-            Some(_) => Err(bad(format!(
+            Some(_) => Err(Fault::Password.because(format!(
                 "{key_id:?} is not the DeviceAccessKeyId of client {:?}; it may have been \
                  refreshed",
                 connect.client_id
             ))),
-            None => Err(bad(match credentials.owner_of(instance, key_id) {
-                Some(owner) => format!("DeviceAccessKeyId {key_id:?} is that of client {owner:?}"),
-                None => format!(
-                    "client {:?} has no device credential in instance {instance:?}; \
+            None => Err(
+                Fault::Password.because(match credentials.owner_of(instance, key_id) {
+                    Some(owner) => {
+                        format!("DeviceAccessKeyId {key_id:?} is that of client {owner:?}")
+                    }
+                    None => format!(
+                        "client {:?} has no device credential in instance {instance:?}; \
                      RegisterDeviceCredential makes one",
-                    connect.client_id
-                ),
-            })),
+                        connect.client_id
+                    ),
+                }),
+            ),
         }
     }
 
@@ -270,14 +298,14 @@ impl ApsaraMqtt {
         connect: &Connect,
         proof: &Proof,
         password: &[u8],
-    ) -> Result<(), ConnectRefusal> {
+    ) -> Result<(), Refusal> {
         match proof.mode {
             SignMode::Signed => self.compare(connect, &proof.secret, password),
             SignMode::Origin if same(proof.secret.expose().as_bytes(), password) => Ok(()),
             SignMode::Origin => {
                 let signed = signature(proof.secret.expose().as_bytes(), &connect.client_id);
                 let is_signed = signed.is_some_and(|text| same(text.as_bytes(), password));
-                Err(bad(if is_signed {
+                Err(Fault::Password.because(if is_signed {
                     "the identity's SignMode is ORIGIN: the password is its secret itself, not \
                      an HMAC"
                 } else {
@@ -293,9 +321,17 @@ impl ApsaraMqtt {
         instance: &str,
         password: &[u8],
         lenient: bool,
-    ) -> Result<Mode, ConnectRefusal> {
-        let text = std::str::from_utf8(password).map_err(|_| bad("the password is not UTF-8"))?;
-        let held = tokens(text).map_err(bad)?;
+    ) -> Result<Mode, Refusal> {
+        let text = std::str::from_utf8(password)
+            .map_err(|_| Fault::Password.because("the password is not UTF-8"))?;
+        let holder = |held| {
+            Mode::Token(Holder {
+                held,
+                key_id: Some(key_id.to_owned()),
+                ..Holder::default()
+            })
+        };
+        let held = tokens(text).map_err(|why| Fault::Password.because(why))?;
         if lenient {
             return Ok(Mode::Owner);
         }
@@ -307,15 +343,13 @@ impl ApsaraMqtt {
                 .store
                 .tokens
                 .check(held.text.expose(), instance, held.rights, now)
-                .map_err(|fault| bad(format!("the {kind} token is not good: {fault}")))?;
-            if token.owner != key_id && self.authenticator.knows(&token.owner) {
-                return Err(not_authorized(format!(
-                    "the {kind} token was applied for by {:?}, the user name says {key_id:?}",
-                    token.owner
-                )));
-            }
+                .map_err(|fault| {
+                    Fault::Token.because(format!("the {kind} token is not good: {fault}"))
+                })?;
+            self.check_account(&token.owner, key_id)
+                .map_err(|fault| Fault::Account.because(format!("the {kind} token: {fault}")))?;
         }
-        Ok(Mode::Token(held))
+        Ok(holder(held))
     }
 }
 
@@ -356,7 +390,7 @@ mod tests {
         };
         assert_eq!(kinds("R|123|W|abcd"), ["R", "W"]);
         assert_eq!(kinds("RW|tok+en/=="), ["RW"]);
-        for broken in ["", "R", "R|1|W", "X|1", "r|1"] {
+        for broken in ["", "R", "R|1|W", "X|1", "r|1", "R|1|R|2"] {
             assert!(tokens(broken).is_err(), "{broken}");
         }
     }

@@ -1,47 +1,53 @@
-//! The MQTT side: who may connect (`credentials.rs`, its mistakes named by `diagnosis.rs`), and
-//! what a connected client may publish and subscribe to. Tokens end while clients are connected;
-//! `watch.rs` tells them so. Permission failures close the connection, as the vendor documents.
+//! The MQTT side: who may connect (`credentials.rs`, its mistakes named by `diagnosis.rs`, what
+//! they are answered with in `refusal.rs`), and what a connected client may publish and subscribe
+//! to (with tokens: `token.rs`). Tokens end while clients are connected; `watch.rs` tells them so.
+//! Permission failures close the connection, as the vendor documents.
 
 mod credentials;
 mod diagnosis;
+mod refusal;
+mod token;
 mod watch;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use serde::Deserialize;
 use tokio::sync::mpsc;
 
 use self::credentials::Claimed;
+use self::refusal::{Fault, Refusal};
+use self::token::{Denial, UPLOAD_TOKEN};
 use self::watch::Order;
 use super::auth::Authenticator;
 use super::client_id::ClientId;
 use super::settings::Settings;
 use super::store::custom::Access;
-use super::store::session::{Event, Held, Mode, Session};
-use super::store::token::{Fault, Rights};
-use super::store::{Store, Unknown};
+use super::store::session::{Event, Mode, Session};
+use super::store::{Store, Unknown, instance_problem};
 use super::topic::{self, Topic};
 use crate::broker::dialect::{
-    Connect, ConnectCode, ConnectRefusal, Dialect, Grant, Limits, Peer, Publish, PublishVerdict,
+    Connect, ConnectRefusal, Dialect, Feature, Grant, Limits, Peer, Publish, PublishVerdict,
     SubscribeVerdict,
 };
-use crate::broker::message::{Qos, TopicFilter};
+use crate::broker::message::Qos;
 use crate::clock::Clock;
 use crate::exchange::Surface;
 use crate::ids::Ids;
-use crate::secret::Secret;
+use crate::journal::Journal;
 
 pub(super) use self::watch::{Guard, Watch, start};
 
 /// The longest keep-alive in seconds (documented: 8 minutes).
 const MAX_KEEP_ALIVE: u16 = 480;
 
-/// Where a client that is connected with tokens brings new ones.
-const UPLOAD_TOKEN: &str = "$SYS/uploadToken";
-
 /// MQTT 5: Implementation specific error.
 const UNSUPPORTED: u8 = 0x83;
+
+/// MQTT 5: Not authorized.
+const NOT_AUTHORIZED: u8 = 0x87;
+
+/// What the product does without (documented: MQTT 5.0 overview).
+const UNAVAILABLE: &[Feature] = &[Feature::Retain, Feature::SharedSubscription];
 
 /// MQTT 5: Shared Subscriptions not supported.
 const NO_SHARED_SUBSCRIPTIONS: u8 = 0x9E;
@@ -53,61 +59,48 @@ pub(super) struct ApsaraMqtt {
     pub(super) store: Arc<Store>,
     pub(super) clock: Clock,
     pub(super) ids: Ids,
+    pub(super) journal: Journal,
     pub(super) orders: mpsc::UnboundedSender<Order>,
 }
 
-/// The payload of an upload.
-#[derive(Deserialize)]
-struct Upload {
-    token: String,
-    #[serde(rename = "type")]
-    kind: String,
-}
-
-fn not_authorized(reason: impl Into<String>) -> ConnectRefusal {
-    ConnectRefusal {
-        code: ConnectCode::NotAuthorized,
-        reason: reason.into(),
-    }
-}
-
 impl ApsaraMqtt {
-    /// Who it is and by what right, or why not.
-    fn admit(&self, connect: &Connect, claimed: &Claimed<'_>) -> Result<Mode, ConnectRefusal> {
-        // The standard has a code for a bad client id; the engine cannot send it.
-        let client = ClientId::parse(&connect.client_id).map_err(not_authorized)?;
+    /// Who it is and by what right, or why not. Nothing comes into being for a client that has
+    /// not proven who it is.
+    fn admit(&self, connect: &Connect, claimed: &Claimed<'_>) -> Result<Mode, Refusal> {
+        let client =
+            ClientId::parse(&connect.client_id).map_err(|why| Fault::ClientId.because(why))?;
         let instance = claimed.instance();
+        if let Some(problem) = instance_problem(instance) {
+            return Err(Fault::UserName.because(problem));
+        }
         if let Some(named) = credentials::instance_of_server_name(connect)
             && named != instance
         {
-            return Err(not_authorized(format!(
+            return Err(Fault::ServerName.because(format!(
                 "the user name is for instance {instance:?}, the TLS server name for {named:?}"
             )));
         }
+        let mode = self.prove(connect, claimed)?;
         let now = self.clock.now();
         if self.store.use_instance(instance, now).is_err() {
-            return Err(not_authorized(format!(
+            return Err(Fault::Instance.because(format!(
                 "instance {instance:?} is not configured and aliyun.auto_create is off"
             )));
         }
-        let mode = self.prove(connect, claimed)?;
         let black = (instance.to_owned(), connect.client_id.clone());
         if self.store.custom.black.get(&black).is_some() {
-            return Err(not_authorized(
-                "the client id is on the instance's blacklist",
-            ));
+            return Err(Fault::Blacklist.because("the client id is on the instance's blacklist"));
         }
-        match self.store.use_group(instance, client.group, now) {
-            Ok(()) => Ok(mode),
-            Err(Unknown::DeletedGroup) => Err(not_authorized(format!(
-                "group {:?} was deleted",
-                client.group
-            ))),
-            Err(_) => Err(not_authorized(format!(
-                "instance {instance:?} has no group {:?} and aliyun.auto_create is off",
-                client.group
-            ))),
-        }
+        let used = self.store.use_group(instance, client.group, now);
+        used.map(|()| mode).map_err(|unknown| {
+            let group = client.group;
+            Fault::Group.because(match unknown {
+                Unknown::DeletedGroup => format!("group {group:?} was deleted"),
+                _ => format!(
+                    "instance {instance:?} has no group {group:?} and aliyun.auto_create is off"
+                ),
+            })
+        })
     }
 
     fn event(&self, client_id: &str, session: &Session, action: &'static str, info: &'static str) {
@@ -118,154 +111,60 @@ impl ApsaraMqtt {
             action,
             info,
             channel: session.channel.clone(),
+            cursor: self.journal.messages().last(),
         });
     }
 
     /// Whether the client may, and if not, why not.
-    fn check_access(&self, peer: &Peer, access: Access, filter: &str) -> Result<(), String> {
+    fn check_access(&self, peer: &Peer, access: Access, filter: &str) -> Result<(), Denial> {
         let Some(session) = self.store.sessions.get(&peer.client_id) else {
-            return Err("the client's session is gone".to_owned());
+            return Err("the client's session is gone".to_owned().into());
         };
+        let instance = &*session.instance;
+        match &session.mode {
+            Mode::Owner => {}
+            Mode::Token(holder) => self.check_tokens(instance, &holder.held, access, filter)?,
+            Mode::Custom(username) => {
+                let custom = &self.store.custom;
+                custom.permits(instance, username, &peer.client_id, access, filter)?;
+            }
+        }
         let now = self.clock.now();
         let parent = filter.split('/').next().unwrap_or_default();
-        self.store
-            .use_topic(&session.instance, parent, now)
-            .map_err(|_| {
-                format!(
-                    "parent topic {parent:?} is not configured for instance {:?} and \
-                     aliyun.auto_create is off",
-                    session.instance
-                )
-            })?;
-        match &session.mode {
-            Mode::Owner => Ok(()),
-            Mode::Token(held) => self.check_tokens(&session, held, access, filter),
-            Mode::Custom(username) => self.store.custom.permits(
-                &session.instance,
-                username,
-                &peer.client_id,
-                access,
-                filter,
-            ),
-        }
-    }
-
-    /// Whether one of the tokens allows it.
-    fn check_tokens(
-        &self,
-        session: &Session,
-        held: &[Held],
-        access: Access,
-        filter: &str,
-    ) -> Result<(), String> {
-        let mut why = format!("no token of the client allows {access:?} at all");
-        for held in held {
-            let rights = match access {
-                Access::Publish => held.rights.write,
-                Access::Subscribe => held.rights.read,
-            };
-            if !rights {
-                continue;
-            }
-            let text = held.text.expose();
-            let checked =
-                self.store
-                    .tokens
-                    .check(text, &session.instance, held.rights, self.clock.now());
-            match checked {
-                Ok(token) if token.covers(filter) => return Ok(()),
-                // P2P: the permission on the parent topic is what counts (documented).
-                Ok(token) if is_p2p(filter) && token.covers(parent(filter)) => return Ok(()),
-                Ok(token) => {
-                    let names: Vec<_> = token.resources.iter().map(TopicFilter::as_str).collect();
-                    why = format!(
-                        "the client's {} token is for {}",
-                        held.rights.as_str(),
-                        names.join(", ")
-                    );
-                }
-                Err(fault) => {
-                    why = format!("the client's {} token: {fault}", held.rights.as_str());
-                }
-            }
-        }
-        Err(why)
-    }
-
-    /// Takes a new token, or has the connection closed.
-    fn upload(&self, peer: &Peer, payload: &[u8]) -> PublishVerdict {
-        let session = self.store.sessions.get(&peer.client_id);
-        let Some(Session {
-            instance,
-            mode: Mode::Token(_),
-            ..
-        }) = session
-        else {
-            return PublishVerdict::Refuse {
-                code: UNSUPPORTED,
-                reason: "only a client that is connected with tokens may upload one".to_owned(),
-            };
-        };
-        let upload: Option<Upload> = serde_json::from_slice(payload).ok();
-        let read = upload.and_then(|upload| Some((Rights::from_type(&upload.kind)?, upload.token)));
-        let Some((rights, text)) = read else {
-            return self.invalid(peer, Fault::Unknown.code(), "RW");
-        };
-        let now = self.clock.now();
-        match self.store.tokens.check(&text, &instance, rights, now) {
-            Ok(_) => {
-                let held = Held {
-                    rights,
-                    text: Secret::new(text),
-                    told: false,
-                };
-                self.store.sessions.replace_token(&peer.client_id, held);
-                PublishVerdict::ConsumeSecret
-            }
-            Err(fault) => self.invalid(peer, fault.code(), rights.as_str()),
-        }
-    }
-
-    /// The client is told that its token is not good, and its connection is closed.
-    fn invalid(&self, peer: &Peer, code: i8, kind: &'static str) -> PublishVerdict {
-        let order = Order {
-            client_id: peer.client_id.clone(),
-            code,
-            kind,
-        };
-        match self.orders.send(order) {
-            Ok(()) => PublishVerdict::ConsumeSecret,
-            Err(_) => PublishVerdict::Close {
-                reason: format!("the uploaded token is not good (code {code})"),
-            },
-        }
+        self.store.use_topic(instance, parent, now).map_err(|_| {
+            let reason = format!(
+                "parent topic {parent:?} is not configured for instance {instance:?} and \
+                 aliyun.auto_create is off"
+            );
+            reason.into()
+        })
     }
 }
 
-fn parent(filter: &str) -> &str {
-    filter.split('/').next().unwrap_or_default()
-}
+/// `CloseConnection`'s reason for the end of a connection, which [`words`] knows again.
+pub(super) const CLOSED_BY_CALL: &str = "CloseConnection";
 
-fn is_p2p(filter: &str) -> bool {
-    filter.split('/').nth(1) == Some("p2p")
-}
+/// The vendor's words for the end of a connection, by the beginning of the engine's. It documents
+/// none for a connection that is closed by a call: "closed by server" is assumed.
+const WORDS: [(&str, &str, &str); 9] = [
+    ("Disconnect", "disconnect", "disconnected by client"),
+    ("RemoteClose", "close", "closed by client"),
+    ("KeepaliveTimeout", "close", "no heart"),
+    ("ReadWrite", "close", "Socket IOException"),
+    ("Mqtt protocol error", "close", "invalid param"),
+    ("ProtocolError", "close", "invalid param"),
+    ("Decoding error", "close", "invalid param"),
+    (CLOSED_BY_CALL, "close", "closed by server"),
+    ("ByAdminKick", "close", "closed by server"),
+];
 
-/// The vendor's words for the end of a connection, from the engine's.
+/// Action and information of a trace for a reason of the engine's. Every other reason is one that
+/// a verdict above gave.
 fn words(reason: &str) -> (&'static str, &'static str) {
-    let has = |part: &str| reason.contains(part);
-    if has("DISCONNECT") || has("Disconnect") {
-        ("disconnect", "disconnected by client")
-    } else if has("RemoteClose") {
-        ("close", "closed by client")
-    } else if has("KeepaliveTimeout") {
-        ("close", "no heart")
-    } else if has("ReadWrite") {
-        ("close", "Socket IOException")
-    } else if has("rotocol") || has("ecode") {
-        ("close", "invalid param")
-    } else {
-        ("close", "resource auth failed")
-    }
+    let known = WORDS.iter().find(|(start, ..)| reason.starts_with(start));
+    known.map_or(("close", "resource auth failed"), |(_, action, info)| {
+        (action, info)
+    })
 }
 
 #[async_trait]
@@ -286,15 +185,19 @@ impl Dialect for ApsaraMqtt {
             channel: self.ids.upper_hex::<16>().to_ascii_lowercase(),
         };
         let client_id = &connect.client_id;
-        session.mode = self.admit(connect, &claimed).inspect_err(|_| {
-            self.event(client_id, &session, "close", "not authorized");
+        session.mode = self.admit(connect, &claimed).inspect_err(|refusal| {
+            self.event(client_id, &session, "close", refusal.words());
         })?;
         let grant = Grant {
             surface: Some(Surface::Aliyun),
             tenant: Some(session.instance.clone()),
             identity: claimed.identity().to_owned(),
             max_keep_alive: Some(MAX_KEEP_ALIVE),
-            limits: Limits::default(),
+            limits: Limits {
+                unavailable: UNAVAILABLE,
+                max_packet_size: Some(self.settings.max_packet_bytes),
+                ..Limits::default()
+            },
         };
         if let Some(displaced) = self.store.sessions.open(client_id, session.clone()) {
             self.event(client_id, &displaced, "close", "clientId conflict");
@@ -317,8 +220,15 @@ impl Dialect for ApsaraMqtt {
             Ok(topic) => topic,
             Err(reason) => return PublishVerdict::Close { reason },
         };
-        if let Err(reason) = self.check_access(peer, Access::Publish, publish.topic) {
-            return PublishVerdict::Close { reason };
+        let limit = self.settings.max_payload_bytes;
+        if publish.payload.len() > limit {
+            let bytes = publish.payload.len();
+            return PublishVerdict::Close {
+                reason: format!("the payload has {bytes} bytes, {limit} are allowed"),
+            };
+        }
+        if let Err(denial) = self.check_access(peer, Access::Publish, publish.topic) {
+            return self.deny_publish(peer, denial);
         }
         match topic.target() {
             Some(client_id) => PublishVerdict::DeliverTo(client_id.to_owned()),
@@ -342,11 +252,12 @@ impl Dialect for ApsaraMqtt {
                 SubscribeVerdict::Close { reason }
             };
         }
-        let allowed = topic::parent_of_filter(filter, &self.settings)
-            .and_then(|_| self.check_access(peer, Access::Subscribe, filter));
-        match allowed {
+        if let Err(reason) = topic::parent_of_filter(filter, &self.settings) {
+            return SubscribeVerdict::Close { reason };
+        }
+        match self.check_access(peer, Access::Subscribe, filter) {
             Ok(()) => SubscribeVerdict::Allow(qos),
-            Err(reason) => SubscribeVerdict::Close { reason },
+            Err(denial) => self.deny_subscribe(peer, denial),
         }
     }
 

@@ -36,6 +36,8 @@ pub(in crate::vendor::aliyun) struct Order {
     pub(super) client_id: String,
     pub(super) code: i8,
     pub(super) kind: &'static str,
+    /// What is wrong, in words.
+    pub(super) reason: String,
 }
 
 /// Ends the task when it is dropped: the task holds the broker, so nothing that the broker holds
@@ -90,10 +92,10 @@ impl Watch {
     pub(in crate::vendor::aliyun) async fn tick(&self) {
         let now = self.clock.now();
         for (client_id, session) in self.store.sessions.with_tokens() {
-            let Mode::Token(held) = &session.mode else {
+            let Mode::Token(holder) = &session.mode else {
                 continue;
             };
-            for held in held {
+            for held in &holder.held {
                 let text = held.text.expose();
                 let checked = self
                     .store
@@ -106,6 +108,7 @@ impl Watch {
                             client_id: client_id.clone(),
                             code: fault.code(),
                             kind,
+                            reason: format!("its {kind} token: {fault}"),
                         };
                         self.invalid(&order).await;
                         break;
@@ -128,15 +131,14 @@ impl Watch {
 
     /// Takes the client's rights, tells it, and closes its connection once it was told.
     async fn invalid(&self, order: &Order) {
-        if !self.store.sessions.take_tokens(&order.client_id) {
+        if !self.store.sessions.condemn(&order.client_id) {
             return;
         }
         let told = json!({ "code": order.code, "type": order.kind });
         if let Some(message) = self.send(&order.client_id, INVALID_NOTICE, &told).await {
             written(&message).await;
         }
-        let reason = format!("its {} token is not good (code {})", order.kind, order.code);
-        self.broker.close(&order.client_id, &reason).await;
+        self.broker.close(&order.client_id, &order.reason).await;
     }
 
     async fn send(&self, client_id: &str, topic: &str, told: &Value) -> Option<Arc<Message>> {

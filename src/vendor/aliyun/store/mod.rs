@@ -102,6 +102,13 @@ pub(super) enum GroupProblem {
     TooMany,
 }
 
+/// What is wrong with an instance id, if anything (assumed: the vendor's ids are of this form).
+pub(super) fn instance_problem(id: &str) -> Option<&'static str> {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+    let sound = id.len() <= 64 && id.bytes().all(allowed);
+    (!sound).then_some("an InstanceId has at most 64 letters, digits, - and _")
+}
+
 /// All instances by id, and what belongs to them.
 #[derive(Debug)]
 pub struct Store {
@@ -168,6 +175,15 @@ impl Store {
             .collect();
         all.sort_by(|a, b| a.0.cmp(&b.0));
         all
+    }
+
+    /// The instance that has a group; of several, the first by id.
+    pub(super) fn instance_of_group(&self, group: &str) -> Option<String> {
+        let instances = self.instances.read();
+        let with_group = instances
+            .iter()
+            .filter(|(_, instance)| instance.groups.contains_key(group));
+        with_group.map(|(id, _)| id.clone()).min()
     }
 
     /// Whether an instance may be used; makes it where `auto_create` is on.

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 
 use super::token::Rights;
+use crate::journal::Cursor;
 use crate::secret::Secret;
 
 /// How many events of connections are remembered.
@@ -21,13 +22,23 @@ pub(in crate::vendor::aliyun) struct Held {
     pub told: bool,
 }
 
+/// The tokens of a connected client.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(in crate::vendor::aliyun) struct Holder {
+    pub held: Vec<Held>,
+    /// The access key that the client named; `None` if it connected without credentials.
+    pub key_id: Option<String>,
+    /// Whether its connection is about to be closed.
+    pub condemned: bool,
+}
+
 /// By what right a client is connected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::vendor::aliyun) enum Mode {
     /// An access key or a device credential: everything in the instance.
     Owner,
     /// Tokens.
-    Token(Vec<Held>),
+    Token(Holder),
     /// Custom authentication, under this user name.
     Custom(String),
 }
@@ -52,6 +63,8 @@ pub(in crate::vendor::aliyun) struct Event {
     /// The vendor's words for it.
     pub info: &'static str,
     pub channel: String,
+    /// The journal's newest message at that moment.
+    pub cursor: Cursor,
 }
 
 /// All connected clients, and the latest events.
@@ -94,10 +107,11 @@ impl Sessions {
     /// Puts an uploaded token in the place of those of its type.
     pub(in crate::vendor::aliyun) fn replace_token(&self, client_id: &str, new: Held) {
         if let Some(session) = self.connected.lock().get_mut(client_id)
-            && let Mode::Token(held) = &mut session.mode
+            && let Mode::Token(holder) = &mut session.mode
+            && !holder.condemned
         {
-            held.retain(|old| old.rights != new.rights);
-            held.push(new);
+            holder.held.retain(|old| old.rights != new.rights);
+            holder.held.push(new);
         }
     }
 
@@ -105,26 +119,31 @@ impl Sessions {
     pub(in crate::vendor::aliyun) fn tell(&self, client_id: &str, text: &Secret) -> bool {
         let mut connected = self.connected.lock();
         let Some(Session {
-            mode: Mode::Token(held),
+            mode: Mode::Token(holder),
             ..
         }) = connected.get_mut(client_id)
         else {
             return false;
         };
-        held.iter_mut()
-            .find(|held| held.text == *text && !held.told)
+        let mut held = holder.held.iter_mut();
+        held.find(|held| held.text == *text && !held.told)
             .map(|held| held.told = true)
             .is_some()
     }
 
-    /// Takes a client's tokens from it; false if it had none.
-    pub(in crate::vendor::aliyun) fn take_tokens(&self, client_id: &str) -> bool {
+    /// Takes a client's tokens from it for good; false if that was done before, or if it is not
+    /// connected with tokens.
+    pub(in crate::vendor::aliyun) fn condemn(&self, client_id: &str) -> bool {
         let mut connected = self.connected.lock();
         match connected.get_mut(client_id) {
             Some(Session {
-                mode: Mode::Token(held),
+                mode: Mode::Token(holder),
                 ..
-            }) => !std::mem::take(held).is_empty(),
+            }) if !holder.condemned => {
+                holder.held.clear();
+                holder.condemned = true;
+                true
+            }
             _ => false,
         }
     }
@@ -146,6 +165,27 @@ impl Sessions {
             .filter(|event| event.instance == instance && event.client_id == client_id)
             .cloned()
             .collect()
+    }
+
+    /// The spans of the journal in which a client was offline: messages behind the first cursor,
+    /// up to the second, were published between two of its connections.
+    pub(in crate::vendor::aliyun) fn absences(
+        &self,
+        instance: &str,
+        client_id: &str,
+    ) -> Vec<(Cursor, Cursor)> {
+        let (mut absences, mut here, mut left) = (Vec::new(), None, None);
+        for event in self.events(instance, client_id) {
+            if event.action == "connect" {
+                absences.extend(left.take().map(|left| (left, event.cursor)));
+                here = Some(event.channel);
+            } else if here.as_ref() == Some(&event.channel) {
+                left = Some(event.cursor);
+                here = None;
+            }
+            // What is left is a CONNECT that was refused.
+        }
+        absences
     }
 
     pub(super) fn forget_events(&self) {

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use jiff::Timestamp;
 use parking_lot::RwLock;
 
@@ -10,6 +12,9 @@ use crate::vendor::aliyun::topic;
 
 /// How many tokens are remembered at a time; expired ones make room.
 const MAX_TOKENS: usize = 100_000;
+
+/// How many bytes a token is in Base64: 344 characters, as in the vendor's example.
+pub(in crate::vendor::aliyun) const TOKEN_BYTES: usize = 256;
 
 /// What a token allows, and as what it is presented: `R`, `W` or `RW`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,22 +82,41 @@ impl Token {
 /// English copy of the vendor's page on token client operations).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::vendor::aliyun) enum Fault {
+    /// It has not the form of a token.
     Unknown,
+    /// It has the form of a token, and is none.
+    Forged,
     Expired(Timestamp),
     Revoked,
     Instance(String),
-    Rights { has: Rights, asked: Rights },
+    Rights {
+        has: Rights,
+        asked: Rights,
+    },
+    /// It is another account's.
+    Account {
+        owner: String,
+        key_id: String,
+    },
 }
 
 impl Fault {
-    /// The code in a notice.
+    /// The code where the token is not for the topic.
+    pub(in crate::vendor::aliyun) const RESOURCE: i8 = 4;
+
+    /// The code where the token is not for what was done.
+    pub(in crate::vendor::aliyun) const PERMISSION_TYPE: i8 = 5;
+
+    /// The code in a notice. Which forgery has the signature's own code is assumed.
     pub(in crate::vendor::aliyun) const fn code(&self) -> i8 {
         match self {
             Self::Unknown => 1,
             Self::Expired(_) => 2,
             Self::Revoked => 3,
-            Self::Instance(_) => 4,
-            Self::Rights { .. } => 5,
+            Self::Instance(_) => Self::RESOURCE,
+            Self::Rights { .. } => Self::PERMISSION_TYPE,
+            Self::Forged => 8,
+            Self::Account { .. } => -1,
         }
     }
 }
@@ -101,6 +125,10 @@ impl std::fmt::Display for Fault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Unknown => write!(f, "it is none that ApplyToken gave out here"),
+            Self::Forged => write!(
+                f,
+                "it has the form of a token and is none that ApplyToken gave out here"
+            ),
             Self::Expired(at) => write!(f, "it expired at {at}"),
             Self::Revoked => write!(f, "it was revoked"),
             Self::Instance(id) => write!(f, "it was applied for with instance {id:?}"),
@@ -109,6 +137,10 @@ impl std::fmt::Display for Fault {
                 "it is presented as {} and allows {}",
                 asked.as_str(),
                 has.as_str()
+            ),
+            Self::Account { owner, key_id } => write!(
+                f,
+                "it was applied for by {owner:?}, the user name says {key_id:?}"
             ),
         }
     }
@@ -141,7 +173,15 @@ impl Tokens {
         now: Timestamp,
     ) -> Result<Token, Fault> {
         let tokens = self.0.read();
-        let token = tokens.get(text).ok_or(Fault::Unknown)?;
+        let Some(token) = tokens.get(text) else {
+            let formed = BASE64_STANDARD.decode(text).ok();
+            let formed = formed.is_some_and(|bytes| bytes.len() == TOKEN_BYTES);
+            return Err(if formed {
+                Fault::Forged
+            } else {
+                Fault::Unknown
+            });
+        };
         if token.revoked {
             return Err(Fault::Revoked);
         }

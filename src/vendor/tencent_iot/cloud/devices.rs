@@ -83,7 +83,8 @@ fn checked_psk(psk: &str) -> Result<Secret, Error> {
     }
 }
 
-fn named(vendor: &TencentIot, call: &Call) -> Result<(Product, Device), Error> {
+/// The device that the call names.
+pub(super) fn named(vendor: &TencentIot, call: &Call) -> Result<(Product, Device), Error> {
     let product = product(vendor, call)?;
     let name = call.fields.filled("DeviceName")?;
     vendor
@@ -132,7 +133,8 @@ pub(super) async fn list(vendor: &TencentIot, call: &Call, walk: &Walk<'_>) -> A
 fn described(product: &Product, device: &Device, clients: &[Client]) -> Map<String, Value> {
     let client_id = format!("{}{}", product.id, device.name);
     let client = clients.iter().find(|client| client.client_id == client_id);
-    let connected = client.is_some_and(|client| client.connected);
+    let through_gateway = device.place.as_ref().is_some_and(|place| place.online);
+    let connected = through_gateway || client.is_some_and(|client| client.connected);
     let online = match (connected, device.first_online) {
         (true, _) => 1,
         (false, Some(_)) => 0,
@@ -147,7 +149,7 @@ fn described(product: &Product, device: &Device, clients: &[Client]) -> Map<Stri
         ("DeviceName", json!(device.name)),
         ("Online", json!(online)),
         ("LoginTime", seconds(device.last_online)),
-        ("Version", json!("")),
+        ("Version", json!(device.firmware)),
         ("LastUpdateTime", json!(0)),
         (
             "DeviceCert",

@@ -154,7 +154,8 @@ async fn check_reachable(walk: &Walk<'_>, client_id: &str, topic: &str) -> Resul
     Err(Error::DeviceNoSubscription(topic.to_owned()))
 }
 
-async fn send(
+/// Publishes a message of the application's.
+pub(super) async fn send(
     walk: &mut Walk<'_>,
     product: &str,
     topic: &str,

@@ -1,17 +1,18 @@
 //! The cloud API `iotcloud`, versions 2018-06-14 and 2021-04-08: what an application can ask.
-//! One table of actions; `messages.rs`, `products.rs` and `devices.rs` perform them.
+//! One table of actions; `messages.rs`, `products.rs`, `devices.rs` and `shadows.rs` perform them.
 //!
 //! Source: the API pages and the request models of the vendor's Python SDK 3.0.1459.
 
 mod devices;
 mod messages;
 mod products;
+mod shadows;
 
 use serde_json::{Map, Value};
 
 use super::TencentIot;
 use super::error::Error;
-use super::fields::{Asked, Fields};
+use super::fields::{Asked, Fields, Kind};
 use crate::exchange::Answer;
 use crate::pipeline::Walk;
 use crate::vendor::tencent_tc3::{self, Tc3Error};
@@ -42,6 +43,8 @@ enum Action {
     UpdateProductDynamicRegister,
     UpdateDevicePsk,
     UpdateDevicesEnableState,
+    DescribeDeviceShadow,
+    UpdateDeviceShadow,
 }
 
 /// One row of the table of actions.
@@ -54,16 +57,22 @@ struct Entry {
     /// Whether the 2018 version spells `ProductId` as `ProductID`.
     spelled_id: bool,
     /// Its parameters beside the product's id.
-    fields: &'static [&'static str],
+    fields: &'static [Parameter],
+    /// Those that the 2018 version alone has.
+    fields_of_2018: &'static [Parameter],
 }
 
-const fn entry(action: Action, name: &'static str, fields: &'static [&'static str]) -> Entry {
+/// A parameter and its type.
+type Parameter = (&'static str, Kind);
+
+const fn entry(action: Action, name: &'static str, fields: &'static [Parameter]) -> Entry {
     Entry {
         action,
         name,
         in_2018: true,
         spelled_id: false,
         fields,
+        fields_of_2018: &[],
     }
 }
 
@@ -74,22 +83,41 @@ const fn spelled(entry: Entry) -> Entry {
     }
 }
 
+const DEVICE: Parameter = ("DeviceName", Kind::Text);
+const PAYLOAD: Parameter = ("Payload", Kind::Text);
+const QOS: Parameter = ("Qos", Kind::Integer);
+const ENCODING: Parameter = ("PayloadEncoding", Kind::Text);
+const SKEY: Parameter = ("Skey", Kind::Text);
+const TOPIC: Parameter = ("TopicName", Kind::Text);
+const PRIVILEGE: Parameter = ("Privilege", Kind::Integer);
+const BROKER: Parameter = ("BrokerSubscribe", Kind::Object);
+
 #[rustfmt::skip]
-const ACTIONS: [Entry; 14] = [
-    entry(Action::PublishMessage, "PublishMessage", &["DeviceName", "Topic", "Payload", "Qos", "PayloadEncoding"]),
-    entry(Action::PublishBroadcastMessage, "PublishBroadcastMessage", &["Payload", "Qos", "PayloadEncoding"]),
-    entry(Action::PublishRrpcMessage, "PublishRRPCMessage", &["DeviceName", "Payload"]),
-    entry(Action::CreateProduct, "CreateProduct", &["ProductName", "ProductProperties", "Skey"]),
-    entry(Action::DeleteProduct, "DeleteProduct", &["Skey"]),
-    entry(Action::CreateDevice, "CreateDevice", &["DeviceName", "Attribute", "DefinedPsk", "Isp", "Imei", "LoraDevEui", "LoraMoteType", "Skey", "LoraAppKey", "TlsCrt"]),
-    spelled(entry(Action::DescribeDevice, "DescribeDevice", &["DeviceName"])),
-    entry(Action::DescribeDevices, "DescribeDevices", &["Offset", "Limit", "FirmwareVersion", "DeviceName", "EnableState"]),
-    entry(Action::DeleteDevice, "DeleteDevice", &["DeviceName", "Skey"]),
-    spelled(entry(Action::CreateTopicPolicy, "CreateTopicPolicy", &["TopicName", "Privilege", "BrokerSubscribe"])),
-    spelled(entry(Action::UpdateTopicPolicy, "UpdateTopicPolicy", &["TopicName", "NewTopicName", "Privilege", "BrokerSubscribe"])),
-    entry(Action::UpdateProductDynamicRegister, "UpdateProductDynamicRegister", &["RegisterType", "RegisterLimit"]),
-    Entry { in_2018: false, ..entry(Action::UpdateDevicePsk, "UpdateDevicePSK", &["DeviceName", "Psk"]) },
-    spelled(entry(Action::UpdateDevicesEnableState, "UpdateDevicesEnableState", &["DeviceNames", "Status"])),
+const ACTIONS: [Entry; 16] = [
+    entry(Action::PublishMessage, "PublishMessage", &[DEVICE, ("Topic", Kind::Text), PAYLOAD, QOS, ENCODING]),
+    entry(Action::PublishBroadcastMessage, "PublishBroadcastMessage", &[PAYLOAD, QOS, ENCODING]),
+    entry(Action::PublishRrpcMessage, "PublishRRPCMessage", &[DEVICE, PAYLOAD]),
+    entry(Action::CreateProduct, "CreateProduct", &[("ProductName", Kind::Text), ("ProductProperties", Kind::Object), SKEY]),
+    entry(Action::DeleteProduct, "DeleteProduct", &[SKEY]),
+    entry(Action::CreateDevice, "CreateDevice", &[
+        DEVICE, ("Attribute", Kind::Object), ("DefinedPsk", Kind::Text), ("Isp", Kind::Integer), ("Imei", Kind::Text),
+        ("LoraDevEui", Kind::Text), ("LoraMoteType", Kind::Integer), SKEY, ("LoraAppKey", Kind::Text), ("TlsCrt", Kind::Text),
+    ]),
+    spelled(entry(Action::DescribeDevice, "DescribeDevice", &[DEVICE])),
+    entry(Action::DescribeDevices, "DescribeDevices", &[
+        ("Offset", Kind::Integer), ("Limit", Kind::Integer), ("FirmwareVersion", Kind::Text), DEVICE, ("EnableState", Kind::Integer),
+    ]),
+    entry(Action::DeleteDevice, "DeleteDevice", &[DEVICE, SKEY]),
+    spelled(entry(Action::CreateTopicPolicy, "CreateTopicPolicy", &[TOPIC, PRIVILEGE, BROKER])),
+    spelled(entry(Action::UpdateTopicPolicy, "UpdateTopicPolicy", &[TOPIC, ("NewTopicName", Kind::Text), PRIVILEGE, BROKER])),
+    entry(Action::UpdateProductDynamicRegister, "UpdateProductDynamicRegister", &[("RegisterType", Kind::Integer), ("RegisterLimit", Kind::Integer)]),
+    Entry { in_2018: false, ..entry(Action::UpdateDevicePsk, "UpdateDevicePSK", &[DEVICE, ("Psk", Kind::Text)]) },
+    spelled(entry(Action::UpdateDevicesEnableState, "UpdateDevicesEnableState", &[("DeviceNames", Kind::Texts), ("Status", Kind::Integer)])),
+    entry(Action::DescribeDeviceShadow, "DescribeDeviceShadow", &[DEVICE]),
+    Entry {
+        fields_of_2018: &[("Prefix", Kind::Text)],
+        ..entry(Action::UpdateDeviceShadow, "UpdateDeviceShadow", &[DEVICE, ("State", Kind::Text), ("ShadowVersion", Kind::Integer)])
+    },
 ];
 
 /// A cloud API call that was understood and allowed.
@@ -121,14 +149,10 @@ impl Call {
 }
 
 /// Authenticates and parses; an account may do everything with its own products.
-pub(super) fn admit(settings: &tencent_tc3::Settings, walk: &mut Walk<'_>) -> Result<Call, Error> {
+pub(super) fn admit(vendor: &TencentIot, walk: &mut Walk<'_>) -> Result<Call, Error> {
+    let (settings, regions) = (&vendor.cloud, &vendor.settings.regions);
     let request = walk.request;
-    let asked = request
-        .head
-        .headers
-        .text("X-TC-Action")
-        .map(ToOwned::to_owned);
-    walk.draft.operation = asked;
+    walk.draft.operation = tencent_tc3::action(request);
     let caller = tencent_tc3::verify(request, settings, walk.receipt.now, "iotcloud")?;
     walk.draft.caller = Some(caller.secret_id.clone());
     let version = match caller.invocation.version.as_str() {
@@ -140,8 +164,9 @@ pub(super) fn admit(settings: &tencent_tc3::Settings, walk: &mut Walk<'_>) -> Re
         .iter()
         .find(|entry| entry.name == caller.invocation.action)
         .filter(|entry| entry.in_2018 || version == Version::V2021)
-        .ok_or(Tc3Error::InvalidAction(caller.invocation.action))?;
-    let asked = if request.head.method == "GET" {
+        .ok_or_else(|| Tc3Error::InvalidAction(caller.invocation.action.clone()))?;
+    caller.invocation.check_region(regions)?;
+    let asked = if tencent_tc3::are_text(request) {
         Asked::CloudQuery
     } else {
         Asked::Cloud
@@ -152,9 +177,14 @@ pub(super) fn admit(settings: &tencent_tc3::Settings, walk: &mut Walk<'_>) -> Re
         "ProductId"
     };
     let fields = Fields::new(tencent_tc3::parameters(request)?, asked);
-    let mut known = vec![product_field];
-    known.extend(entry.fields);
-    fields.only(&known)?;
+    let mut known = entry.fields.to_vec();
+    if entry.action != Action::CreateProduct {
+        known.push((product_field, Kind::Text));
+    }
+    if version == Version::V2018 {
+        known.extend(entry.fields_of_2018);
+    }
+    fields.conform(&known)?;
     Ok(Call {
         action: entry.action,
         name: entry.name,
@@ -186,6 +216,8 @@ pub(super) async fn perform(
         Action::DeleteDevice => devices::delete(vendor, &call, walk).await,
         Action::UpdateDevicePsk => devices::update_psk(vendor, &call),
         Action::UpdateDevicesEnableState => devices::enable(vendor, &call, walk).await,
+        Action::DescribeDeviceShadow => shadows::describe(vendor, &call, walk),
+        Action::UpdateDeviceShadow => shadows::update(vendor, &call, walk).await,
     }?;
     Ok(tencent_tc3::success(walk.receipt, fields))
 }

@@ -26,14 +26,8 @@ pub(super) fn create(vendor: &TencentIot, call: &Call, walk: &Walk<'_>) -> Answe
         return Err(Error::ProductAlreadyExist(name.to_owned()));
     }
     let given = match call.fields.get("ProductProperties") {
-        None => Map::new(),
         Some(Value::Object(properties)) => properties.clone(),
-        Some(_) => {
-            return Err(Error::Type {
-                name: "ProductProperties".to_owned(),
-                wanted: "an object",
-            });
-        }
+        _ => Map::new(),
     };
     let properties = Fields::new(given.clone(), Asked::Cloud);
     let encryption = match properties.optional_text("EncryptionType")? {

@@ -8,9 +8,11 @@ use super::{Fields, fields, nothing};
 use crate::broker::message::{Client, Subscription};
 use crate::pipeline::Walk;
 use crate::vendor::tencent_tdmq::error::{Error, Resource};
+use crate::vendor::tencent_tdmq::store::Instance;
 
 /// Newest connection first, so that `MaxTimestamp` leads on to the next page (assumed).
 pub(super) async fn describe_client_list(
+    instance: &Instance,
     parameters: &Parameters,
     walk: &mut Walk<'_>,
 ) -> Result<Fields, Error> {
@@ -24,7 +26,8 @@ pub(super) async fn describe_client_list(
     let newest = parameters.integer("MaxTimestamp")?.filter(|it| *it > 0);
     let mut clients = walk.app.broker.clients().await;
     clients.retain(|client| {
-        client_id.is_none_or(|id| id == client.client_id)
+        instance.has_client(client)
+            && client_id.is_none_or(|id| id == client.client_id)
             && wanted.is_none_or(|connected| connected == client.connected)
             && newest.is_none_or(|newest| connect_time(client) <= newest)
     });
@@ -68,9 +71,10 @@ fn describe(client: &Client, subscriptions: &[Subscription]) -> Value {
     })
 }
 
-/// Ends the connection. The broker ends the session with it, which the cloud does only with
-/// `DeleteSession`; the journal says so.
+/// Ends the connection, and with `DeleteSession` the session too. A client that is offline and
+/// keeps its session is as it should be (assumed).
 pub(super) async fn kick_out_client(
+    instance: &Instance,
     parameters: &Parameters,
     walk: &mut Walk<'_>,
 ) -> Result<Fields, Error> {
@@ -79,15 +83,19 @@ pub(super) async fn kick_out_client(
         return Err(value("ClientId", "it is longer than 65535 bytes"));
     }
     let with_session = parameters.flag("DeleteSession")?.unwrap_or(false);
-    if !walk.app.broker.kick(client_id).await {
-        return Err(Error::NotFound {
+    let broker = &walk.app.broker;
+    let clients = broker.clients().await;
+    let found = clients
+        .iter()
+        .find(|client| client.client_id == client_id && instance.has_client(client))
+        .ok_or_else(|| Error::NotFound {
             resource: Resource::Client,
             name: client_id.to_owned(),
-        });
-    }
-    if !with_session {
-        walk.draft
-            .note("the session ended too: this emulator keeps none of a client it kicks out");
+        })?;
+    if with_session {
+        broker.kick(client_id).await;
+    } else if found.connected {
+        broker.close(client_id, "kicked out by KickOutClient").await;
     }
     Ok(nothing())
 }

@@ -23,6 +23,8 @@ fn describe(vendor: &TencentTdmq, instance: &Instance) -> Value {
         "InstanceStatus": "RUNNING",
         "TopicNum": instance.resources.read().topics.len(),
         "TopicNumLimit": settings.instance.topic_limit,
+        "MaxSubscriptionPerClient": settings.instance.filters_per_client,
+        "ClientNumLimit": settings.instance.client_limit,
         "Remark": "",
     })
 }

@@ -88,7 +88,7 @@ fn topic(vendor: &TencentTdmq, parameters: &Parameters) -> Result<TopicName, Err
         }
     };
     let topic = TopicName::parse(text).map_err(|error| value(name, error.to_string()))?;
-    api::check_topic(&topic, vendor.settings.max_topic_bytes)
+    api::check_topic_name(topic.as_str(), vendor.settings.max_topic_bytes)
         .map_err(|error| value(name, error.to_string()))?;
     Ok(topic)
 }

@@ -5,6 +5,7 @@
 //! Field names and required fields: tencentcloud-sdk-python-mqtt 3.1.195, models.py. The front
 //! door (signature, headers, envelope) is `vendor/tencent_tc3.rs`.
 
+mod authenticators;
 mod clients;
 mod instances;
 mod messages;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use self::authenticators::Type;
 use self::parameters::Parameters;
 use super::error::{Error, Resource};
 use super::store::Instance;
@@ -79,6 +81,12 @@ actions! {
     DescribeMessageList ["InstanceId" "Topic" "StartTime" "EndTime" "TaskRequestId" "Offset" "Limit"]
     DescribeMessageByTopic ["InstanceId" "Topic" "StartTime" "MaxNumber" "FilterExpression"]
     DescribeMessageDetails ["InstanceId" "MessageId" "Subscription"]
+    CreateJWTAuthenticator ["InstanceId" "Algorithm" "From" "Secret" "PublicKey" "Status" "Remark"]
+    ModifyJWTAuthenticator ["InstanceId" "Algorithm" "From" "Secret" "PublicKey" "Status" "Remark" "Text"]
+    CreateJWKSAuthenticator ["InstanceId" "Endpoint" "RefreshInterval" "Text" "Status" "Remark" "From"]
+    ModifyJWKSAuthenticator ["InstanceId" "Endpoint" "RefreshInterval" "Text" "Status" "Remark" "From"]
+    DescribeAuthenticator ["InstanceId" "Type"]
+    DeleteAuthenticator ["InstanceId" "Type"]
 }
 
 /// A call that was signed well and asks for a known action.
@@ -169,11 +177,27 @@ async fn act(
         Action::DescribeTopicList => topics::describe_topic_list(&instance, parameters),
         Action::DescribeInstance => Ok(instances::describe_instance(vendor, &instance)),
         Action::DescribeInstanceList => Ok(Fields::new()),
-        Action::DescribeClientList => clients::describe_client_list(parameters, walk).await,
-        Action::KickOutClient => clients::kick_out_client(parameters, walk).await,
+        Action::DescribeClientList => {
+            clients::describe_client_list(&instance, parameters, walk).await
+        }
+        Action::KickOutClient => clients::kick_out_client(&instance, parameters, walk).await,
         Action::DescribeMessageList => messages::describe_message_list(parameters, walk),
         Action::DescribeMessageByTopic => messages::describe_message_by_topic(parameters, walk),
         Action::DescribeMessageDetails => messages::describe_message_details(parameters, walk),
+        Action::CreateJWTAuthenticator => {
+            authenticators::create(&instance, Type::Jwt, parameters, now)
+        }
+        Action::ModifyJWTAuthenticator => authenticators::modify(&instance, Type::Jwt, parameters),
+        Action::CreateJWKSAuthenticator => {
+            authenticators::create(&instance, Type::Jwks, parameters, now)
+        }
+        Action::ModifyJWKSAuthenticator => {
+            authenticators::modify(&instance, Type::Jwks, parameters)
+        }
+        Action::DescribeAuthenticator => {
+            authenticators::describe_authenticator(&instance, parameters)
+        }
+        Action::DeleteAuthenticator => authenticators::delete_authenticator(&instance, parameters),
     }
 }
 

@@ -35,6 +35,8 @@ pub enum Resource {
     Message,
     /// A connected client or its session.
     Client,
+    /// A token authenticator.
+    Authenticator,
 }
 
 impl Resource {
@@ -46,6 +48,7 @@ impl Resource {
             Self::AuthorizationPolicy => "authorization policy",
             Self::Message => "message",
             Self::Client => "client",
+            Self::Authenticator => "authenticator",
         }
     }
 }

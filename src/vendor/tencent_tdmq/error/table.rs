@@ -111,6 +111,7 @@ const fn not_found(resource: Resource) -> Row {
         Resource::Username => cloud("ResourceNotFound.Username", ERROR_LIST),
         Resource::AuthorizationPolicy => cloud("ResourceNotFound.AuthorizationPolicy", ERROR_LIST),
         Resource::Message => cloud("ResourceNotFound.Message", ERROR_LIST),
+        Resource::Authenticator => cloud("ResourceNotFound.NoAuthenticator", ERROR_LIST),
         Resource::Client => assumed(cloud("ResourceNotFound", ERROR_LIST)),
     }
 }

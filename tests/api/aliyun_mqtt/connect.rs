@@ -1,0 +1,302 @@
+//! Who may connect: the recorded credentials, every mode with a right and a wrong password, device
+//! credentials, groups, custom identities.
+
+use super::*;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_recorded_credential_is_let_in_and_its_neighbour_is_not() {
+    let mut settings = Settings::default();
+    settings
+        .access_keys
+        .push(AccessKey::with_secret("YYYYY", "XXXXX"));
+    settings.instances.push(Instance {
+        id: "mqtt-xxxxx".to_owned(),
+        region: "cn-hangzhou".to_owned(),
+        groups: vec!["GID_Test".to_owned()],
+        topics: Vec::new(),
+        device_credentials: vec![DeviceCredential {
+            client_id: "GID_Test@@@0001".to_owned(),
+            access_key_id: "YYYYY".to_owned(),
+            access_key_secret: mqttstack::secret::Secret::new("XXXXX"),
+        }],
+    });
+    let bench = bench(settings).await;
+    for vector in vectors() {
+        let text = |key: &str| vector[key].as_str().unwrap();
+        let (client, username, password) = (text("client_id"), text("username"), text("password"));
+        if text("mode") == "Token" {
+            let reason = "none that ApplyToken gave out";
+            bench.refused(client, username, password, reason).await;
+            continue;
+        }
+        bench.visit(client, username, password).await;
+        let other = format!("{client}x");
+        let reason = match text("mode") {
+            "Signature" => "password is not the HMAC of the client id",
+            _ => "is that of client \"GID_Test@@@0001\"",
+        };
+        bench.refused(&other, username, password, reason).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_journal_names_the_mistake_behind_a_wrong_password() {
+    let bench = bench(Settings::default()).await;
+    assert_eq!(sign("testsecret", CLIENT), PASSWORD);
+    let bytes = BASE64_STANDARD.decode(PASSWORD).unwrap();
+    let hex: Vec<_> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    for (password, reason) in [
+        (
+            sign("testsecret", "GID_test"),
+            "it is the HMAC of the group id",
+        ),
+        (
+            sign("testsecret", "dev1"),
+            "it is the HMAC of the device id",
+        ),
+        (sign("testsecret&", CLIENT), "the secret with & behind it"),
+        (hex.concat(), "it is in hexadecimal"),
+        ("testsecret".to_owned(), "it is the secret itself"),
+        (format!("{PASSWORD}\n"), "there is white space around it"),
+        (PASSWORD.trim_end_matches('=').to_owned(), "no = at the end"),
+        (sign("other", CLIENT), "it is not the one under the secret"),
+        (String::new(), "it is empty"),
+    ] {
+        bench.refused(CLIENT, USERNAME, &password, reason).await;
+        assert!(!bench.last_reason().contains("testsecret"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn malformed_user_names_and_client_ids_are_refused() {
+    let bench = bench(strict()).await;
+    for (client, username, reason) in [
+        (
+            CLIENT,
+            "Signature|testid",
+            "is not Signature|AccessKeyId|InstanceId",
+        ),
+        (
+            CLIENT,
+            "Signature|testid|a|b",
+            "is not Signature|AccessKeyId|InstanceId",
+        ),
+        (
+            CLIENT,
+            "signature|testid|post-cn-test0001",
+            "must be written Signature",
+        ),
+        (
+            CLIENT,
+            "Signature|nosuch|post-cn-test0001",
+            "no access key \"nosuch\"",
+        ),
+        (
+            CLIENT,
+            "Signature|testid|nosuch",
+            "instance \"nosuch\" is not configured",
+        ),
+        ("dev1", USERNAME, "is not of the form GroupID@@@DeviceID"),
+        ("GID_none@@@dev1", USERNAME, "has no group \"GID_none\""),
+    ] {
+        let password = sign("testsecret", client);
+        bench.refused(client, username, &password, reason).await;
+    }
+    let long = format!("GID_test@@@{}", "d".repeat(54));
+    let password = sign("testsecret", &long);
+    bench
+        .refused(&long, USERNAME, &password, "65 characters, 64 are allowed")
+        .await;
+    bench.device(&long[..64]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_credential_lets_its_client_in_until_it_is_refreshed_or_removed() {
+    let bench = bench(Settings::default()).await;
+    let client = [("ClientId", CLIENT)];
+    assert_eq!(
+        bench.code("GetDeviceCredential", &client).await,
+        "DeviceCredentialNotFound"
+    );
+    let registered = bench.ok("RegisterDeviceCredential", &client).await;
+    assert_eq!(
+        bench.code("RegisterDeviceCredential", &client).await,
+        "DeviceCredentialExsit"
+    );
+    let keys = |answer: &Value| {
+        let text = |key: &str| answer["DeviceCredential"][key].as_str().unwrap().to_owned();
+        let username = format!("DeviceCredential|{}|{INSTANCE}", text("DeviceAccessKeyId"));
+        (username, sign(&text("DeviceAccessKeySecret"), CLIENT))
+    };
+    let (username, password) = keys(&registered);
+    bench.visit(CLIENT, &username, &password).await;
+    let refreshed = bench.ok("RefreshDeviceCredential", &client).await;
+    bench
+        .refused(CLIENT, &username, &password, "it may have been refreshed")
+        .await;
+    let (username, password) = keys(&refreshed);
+    bench.visit(CLIENT, &username, &password).await;
+    let list = [("GroupId", "GID_test"), ("PageSize", "10")];
+    let listed = bench.ok("ListDeviceCredentialClientId", &list).await;
+    assert_eq!(
+        listed["DeviceCredentialClientIdList"]["ClientIdList"][0],
+        CLIENT
+    );
+    bench.ok("UnRegisterDeviceCredential", &client).await;
+    bench
+        .refused(CLIENT, &username, &password, "has no device credential")
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_group_keeps_its_clients_and_refuses_new_ones() {
+    let bench = bench(Settings::default()).await;
+    let group = [("GroupId", "GID_test")];
+    assert_eq!(
+        bench.code("CreateGroupId", &group).await,
+        "GroupIdAlreadyExsited"
+    );
+    let mut device = bench.device(CLIENT).await;
+    bench.ok("DeleteGroupId", &group).await;
+    device.publish("TopicA", 1, false, "still here").await;
+    bench
+        .refused(
+            "GID_test@@@new",
+            USERNAME,
+            &sign("testsecret", "GID_test@@@new"),
+            "was deleted",
+        )
+        .await;
+    bench.ok("CreateGroupId", &group).await;
+    bench.device("GID_test@@@new").await;
+    assert_eq!(
+        bench.ok("ListGroupId", &[]).await["Data"][0]["GroupId"],
+        "GID_test"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn custom_identities_have_the_permissions_that_they_were_given_and_no_others() {
+    let bench = bench(Settings::default()).await;
+    let identity = |mode| {
+        [
+            ("Username", "alice"),
+            ("IdentityType", "USER"),
+            ("Secret", "wonder"),
+            ("SignMode", mode),
+        ]
+    };
+    bench.ok("AddCustomAuthIdentity", &identity("ORIGIN")).await;
+    let rule = [
+        ("Identity", "alice"),
+        ("IdentityType", "USER"),
+        ("Topic", "TopicA/#"),
+        ("PermitAction", "SUB"),
+        ("Effect", "ALLOW"),
+    ];
+    bench.ok("AddCustomAuthPermission", &rule).await;
+    let mut device = bench.connect(CLIENT, "alice", "wonder").await.unwrap();
+    assert_eq!(device.subscribe("TopicA/x", 1).await, [1]);
+    assert!(!device.try_publish("TopicA/x", 1, false, "no").await);
+    assert!(
+        bench
+            .last_reason()
+            .contains("no permission of user \"alice\"")
+    );
+    bench
+        .refused(CLIENT, "alice", "wrong", "not the identity's secret")
+        .await;
+    bench
+        .ok("UpdateCustomAuthIdentity", &identity("SIGNED"))
+        .await;
+    let signed = sign("wonder", CLIENT);
+    bench.offline(CLIENT).await;
+    bench.visit(CLIENT, "alice", &signed).await;
+    bench
+        .ok("AddCustomAuthConnectBlack", &[("ClientId", CLIENT)])
+        .await;
+    bench.refused(CLIENT, "alice", &signed, "blacklist").await;
+    let found = bench
+        .ok("QueryCustomAuthPermission", &[("Size", "10")])
+        .await;
+    assert_eq!(found["Data"]["Results"][0]["PermitAction"], "SUB");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_refusal_has_its_connack_code_in_both_protocol_versions() {
+    let bench = bench(strict()).await;
+    bench
+        .ok(
+            "AddCustomAuthConnectBlack",
+            &[("ClientId", "GID_test@@@black")],
+        )
+        .await;
+    let long = format!("GID_test@@@{}", "d".repeat(54));
+    for (client, username, secret, codes) in [
+        (CLIENT, USERNAME, "wrong", (4, 0x86)),
+        (CLIENT, "Signature|testid", "testsecret", (4, 0x86)),
+        (
+            CLIENT,
+            "Signature|nosuch|post-cn-test0001",
+            "testsecret",
+            (4, 0x86),
+        ),
+        (CLIENT, "Signature|testid|nosuch", "testsecret", (5, 0x87)),
+        (
+            CLIENT,
+            "Token|testid|post-cn-test0001",
+            "testsecret",
+            (4, 0x86),
+        ),
+        (
+            CLIENT,
+            "DeviceCredential|DC.x|post-cn-test0001",
+            "testsecret",
+            (4, 0x86),
+        ),
+        ("dev1", USERNAME, "testsecret", (2, 0x85)),
+        ("GID_test@@@", USERNAME, "testsecret", (2, 0x85)),
+        (&long, USERNAME, "testsecret", (2, 0x85)),
+        ("GID_none@@@dev1", USERNAME, "testsecret", (5, 0x87)),
+        ("GID_test@@@black", USERNAME, "testsecret", (5, 0x8a)),
+    ] {
+        let password = sign(secret, client);
+        for (version, code) in [(3, codes.0), (4, codes.0), (5, codes.1)] {
+            let (mut wire, connack) = bench.knock(version, client, (username, &password)).await;
+            assert_eq!(
+                connack.code, code,
+                "{client} {username} in version {version}"
+            );
+            wire.ended().await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connack_of_mqtt_5_says_what_the_product_does_without() {
+    let bench = bench(Settings::default()).await;
+    let (_wire, connack) = bench.knock(5, CLIENT, (USERNAME, PASSWORD)).await;
+    assert_eq!(connack.code, 0);
+    // Retain Available 0, Shared Subscription Available 0, Maximum Packet Size 128 KiB.
+    for property in [&[0x25, 0][..], &[0x2a, 0], &[0x27, 0, 2, 0, 0]] {
+        assert!(connack.has(property), "{property:x?} in {connack:x?}");
+    }
+    // Maximum QoS is 2, wildcards and subscription identifiers are available: each is said by
+    // silence or by 1 (MQTT 5.0 section 3.2.2.3).
+    for property in [&[0x24, 0][..], &[0x24, 1], &[0x28, 0], &[0x29, 0]] {
+        assert!(!connack.has(property), "{property:x?} in {connack:x?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_comes_into_being_for_a_client_that_proves_nothing() {
+    let bench = bench(Settings::default()).await;
+    let (_, connack) = bench
+        .knock(4, "GID_new@@@1", ("Signature|testid|post-cn-new", "wrong"))
+        .await;
+    assert_eq!(connack.code, 4);
+    let listed = bench.ok("ListInstances", &[]).await;
+    assert_eq!(listed["Instances"].as_array().unwrap().len(), 1);
+    let groups = bench.ok("ListGroupId", &[]).await;
+    assert_eq!(groups["Data"].as_array().unwrap().len(), 1);
+}
