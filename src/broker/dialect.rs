@@ -71,7 +71,7 @@ pub struct Grant {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Limits {
     /// Maximum QoS. A PUBLISH above it ends the connection: with 0x9B in MQTT 5. A CONNECT whose
-    /// will is above it is refused.
+    /// will is above it is refused; a subscription above it is granted up to it.
     pub max_qos: Option<Qos>,
     /// What the client may not use.
     pub unavailable: &'static [Feature],
@@ -100,6 +100,11 @@ pub struct Limits {
     /// The longest Session Expiry Interval in seconds; a longer one is lowered, and a session of
     /// 3.x without Clean Session has this one.
     pub max_session_expiry: Option<u32>,
+    /// Whether a Message Expiry Interval of 0 means that the message never expires; else it
+    /// counts as 1, since the message may be delivered only at once.
+    pub zero_expiry_is_never: bool,
+    /// Whether a PUBACK of the client with a failure code ends the connection, with 0x83.
+    pub refused_delivery_ends: bool,
 }
 
 impl Limits {
@@ -198,6 +203,15 @@ impl ConnectCode {
             (Self::RetainNotSupported, true) => 0x9a,
             (Self::QosNotSupported, true) => 0x9b,
             (Self::ConnectionRateExceeded, true) => 0x9f,
+        }
+    }
+
+    /// The nearest code of an MQTT 5 DISCONNECT, which has not all of them.
+    pub const fn disconnect(self) -> u8 {
+        match self {
+            Self::ClientIdentifierNotValid | Self::BadUserNameOrPassword | Self::Banned => 0x87,
+            Self::ServerUnavailable => 0x89,
+            other => other.code(5),
         }
     }
 }
@@ -349,7 +363,8 @@ pub trait Dialect: Send + Sync {
 pub struct Refused {
     /// Whose client it is; `None` for an open one.
     pub surface: Option<Surface>,
-    /// What the client sent, in the standard's words: `CONNECT`, `PUBLISH`, `SUBSCRIBE` ...
+    /// What the client sent, in the standard's words: `CONNECT`, `PUBLISH`, `SUBSCRIBE` ...;
+    /// `WEBSOCKET` for a frame that carries no packet.
     pub packet: &'static str,
     /// The client id.
     pub client_id: String,

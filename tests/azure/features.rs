@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use jiff::SignedDuration;
 use mqttstack::broker::dialect::Refused;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -361,6 +362,44 @@ async fn a_subscribe_without_permission_is_refused() {
         );
         assert_eq!(wire.subscribe("ok/+", 1).await, 1);
     }
+}
+
+#[tokio::test]
+async fn a_message_with_an_expiry_of_zero_never_expires() {
+    let field = field(json!({})).await;
+    let mut wire = field.client(5).await;
+    wire.publish("t/never", "x", 3, &[0x02, 0, 0, 0, 0]).await;
+    wire.publish("t/soon", "x", 3, &[0x02, 0, 0, 0, 9]).await;
+    field
+        .bench
+        .app
+        .clock
+        .advance(SignedDuration::from_hours(24))
+        .unwrap();
+    assert_eq!(wire.subscribe("t/+", 1).await, 1);
+    assert_eq!(wire.receive().await.topic, "t/never");
+    let kept = field.bench.app.broker.retained();
+    assert_eq!(kept.len(), 1);
+}
+
+#[tokio::test]
+async fn a_client_that_refuses_a_delivery_is_disconnected() {
+    let field = field(json!({})).await;
+    let mut wire = field.client(5).await;
+    assert_eq!(wire.subscribe("t", 1).await, 1);
+    for code in [0x10, 0x83] {
+        let publish = wire.publish_bytes("t", "x", 2, &[]);
+        wire.send(&publish).await;
+        assert_eq!(wire.answer().await.0, PUBACK);
+        let id = wire.take().await.id.to_be_bytes();
+        wire.send(&packet(PUBACK, &[&id, &[code, 0]])).await;
+    }
+    field.ends(wire, 5, 0x83).await;
+    field.refusal(
+        "PUBACK",
+        0x83,
+        "refused a delivery with the reason code 0x83",
+    );
 }
 
 #[tokio::test]

@@ -51,6 +51,8 @@ pub(super) struct Bounds {
     max_packet_size: u32,
     topic_alias_maximum: u16,
     filters_per_subscribe: usize,
+    zero_expiry_is_never: bool,
+    refused_delivery_ends: bool,
 }
 
 impl Bounds {
@@ -65,6 +67,8 @@ impl Bounds {
                 .topic_alias_maximum
                 .unwrap_or(settings.topic_alias_maximum),
             filters_per_subscribe: limits.filters_per_subscribe.unwrap_or(usize::MAX),
+            zero_expiry_is_never: limits.zero_expiry_is_never,
+            refused_delivery_ends: limits.refused_delivery_ends,
         }
     }
 
@@ -104,8 +108,37 @@ impl Bounds {
                 self.user_property(packet)?;
                 self.subscribe(packet)
             }
+            Some(frame::PUBACK) => {
+                self.user_property(packet)?;
+                self.acknowledgement(packet)
+            }
             Some(_) => self.user_property(packet),
             None => Ok(()),
+        }
+    }
+
+    /// A PUBLISH as the engine can read it, if it is another: it takes a Message Expiry Interval
+    /// of 0 for malformed (MQTT 5.0 section 3.3.2.3.3 allows it).
+    pub(super) fn expiry(&self, packet: &[u8]) -> Option<Bytes> {
+        let expiry = frame::zero_expiry(packet).filter(|_| self.five)?;
+        Some(if self.zero_expiry_is_never {
+            frame::without_property(packet, &expiry)?
+        } else {
+            let mut changed = packet.to_vec();
+            *changed.get_mut(expiry.end - 1)? = 1;
+            changed.into()
+        })
+    }
+
+    fn acknowledgement(&self, packet: &[u8]) -> Result<(), Violation> {
+        match frame::acknowledged_with(packet) {
+            Some(code) if self.five && self.refused_delivery_ends && code >= 0x80 => {
+                Err(Violation::ending(
+                    DisconnectReasonCode::ImplementationSpecificError,
+                    format!("the client refused a delivery with the reason code {code:#04x}"),
+                ))
+            }
+            _ => Ok(()),
         }
     }
 

@@ -2,7 +2,9 @@
 //! fields that `exchange.rs` and `bounds.rs` look for in every one. Whatever is not well formed
 //! has none of them: the engine finds that too.
 
-use bytes::Buf;
+use std::ops::Range;
+
+use bytes::{Buf, Bytes};
 
 /// The first byte of a CONNECT.
 pub(super) const CONNECT_TYPE: u8 = 0x10;
@@ -143,19 +145,31 @@ fn properties<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
     bytes.get(..length)
 }
 
-/// The topic alias of a whole MQTT 5 PUBLISH.
-pub(super) fn topic_alias(packet: &[u8]) -> Option<u16> {
+/// The properties of a whole MQTT 5 PUBLISH, where their length stands and where they begin.
+fn publish_properties(packet: &[u8]) -> Option<(usize, usize, &[u8])> {
     let mut rest = body(packet)?;
     skip_text(&mut rest)?;
     if qos(*packet.first()?) != 0 {
         skip(&mut rest, 2)?;
     }
-    let mut properties = properties(&mut rest)?;
+    let length_at = packet.len() - rest.len();
+    let length = variable(&mut rest)?;
+    let start = packet.len() - rest.len();
+    Some((length_at, start, rest.get(..length)?))
+}
+
+/// The value of this property of a whole MQTT 5 PUBLISH, with what follows, and where it begins.
+fn publish_property(packet: &[u8], wanted: u8) -> Option<(usize, &[u8])> {
+    let (_, start, all) = publish_properties(packet)?;
+    let mut properties = all;
     while let Ok(property) = properties.try_get_u8() {
+        if property == wanted {
+            return Some((start + all.len() - properties.len(), properties));
+        }
         // MQTT 5.0 section 2.2.2.2: the properties that a PUBLISH can have.
         match property {
-            0x23 => return properties.try_get_u16().ok(),
             0x01 => skip(&mut properties, 1)?,
+            0x23 => skip(&mut properties, 2)?,
             0x02 => skip(&mut properties, 4)?,
             0x03 | 0x08 | 0x09 => skip_text(&mut properties)?,
             0x0b => {
@@ -166,6 +180,53 @@ pub(super) fn topic_alias(packet: &[u8]) -> Option<u16> {
         }
     }
     None
+}
+
+/// The topic alias of a whole MQTT 5 PUBLISH.
+pub(super) fn topic_alias(packet: &[u8]) -> Option<u16> {
+    let (_, mut value) = publish_property(packet, 0x23)?;
+    value.try_get_u16().ok()
+}
+
+/// Where the Message Expiry Interval stands in a whole MQTT 5 PUBLISH, id and value, if it is 0.
+pub(super) fn zero_expiry(packet: &[u8]) -> Option<Range<usize>> {
+    let (at, mut value) = publish_property(packet, 0x02)?;
+    (value.try_get_u32().ok()? == 0).then_some(at - 1..at + 4)
+}
+
+/// A whole MQTT 5 PUBLISH without the property that stands there.
+pub(super) fn without_property(packet: &[u8], property: &Range<usize>) -> Option<Bytes> {
+    let (length_at, start, all) = publish_properties(packet)?;
+    let length = all.len().checked_sub(property.len())?;
+    let head = packet.len() - body(packet)?.len();
+    let body = [
+        packet.get(head..length_at)?,
+        &written(length),
+        packet.get(start..property.start)?,
+        packet.get(property.end..)?,
+    ]
+    .concat();
+    Some([&packet[..1], &written(body.len()), &body].concat().into())
+}
+
+/// A Variable Byte Integer (MQTT 5.0 section 1.5.5).
+fn written(mut value: usize) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(4);
+    loop {
+        let low = u8::try_from(value & 0x7f).unwrap_or_default();
+        value >>= 7;
+        bytes.push(if value > 0 { low | 0x80 } else { low });
+        if value == 0 {
+            return bytes;
+        }
+    }
+}
+
+/// The reason code of a whole MQTT 5 PUBACK; 0 where it is left out.
+pub(super) fn acknowledged_with(packet: &[u8]) -> Option<u8> {
+    let mut rest = body(packet)?;
+    skip(&mut rest, 2)?;
+    Some(rest.first().copied().unwrap_or(0))
 }
 
 const USER_PROPERTY: u8 = 0x26;
@@ -240,6 +301,32 @@ mod tests {
         assert_eq!(topic_alias(b"\x30\x04\x00\x01t\x00"), None);
         for cut in 0..packet.len() {
             assert_eq!(topic_alias(&packet[..cut]), None);
+        }
+    }
+
+    #[test]
+    fn an_expiry_of_zero_is_found_and_taken_out() {
+        let with =
+            b"\x32\x16\x00\x01t\x00\x01\x0e\x23\x00\x07\x02\x00\x00\x00\x00\x03\x00\x03a/bxy";
+        let without = b"\x32\x11\x00\x01t\x00\x01\x09\x23\x00\x07\x03\x00\x03a/bxy";
+        let at = zero_expiry(with).unwrap();
+        assert_eq!(at, 11..16);
+        assert_eq!(without_property(with, &at).as_deref(), Some(&without[..]));
+        assert_eq!(topic_alias(without), Some(7));
+        assert_eq!(zero_expiry(without), None);
+        assert_eq!(
+            zero_expiry(b"\x30\x09\x00\x01t\x05\x02\x00\x00\x00\x01"),
+            None
+        );
+        for cut in 0..22 {
+            assert_eq!(zero_expiry(&with[..cut]), None);
+        }
+    }
+
+    #[test]
+    fn lengths_are_written_as_they_are_read() {
+        for length in [0, 127, 128, 16_383, 16_384, 2_097_152] {
+            assert_eq!(variable(&mut &*written(length)), Some(length));
         }
     }
 

@@ -11,12 +11,14 @@ use rmqtt::context::ServerContext;
 use rmqtt::fitter::{DefaultFitter, Fitter, FitterManager};
 use rmqtt::types::{ConnectInfo, Disconnect, FitterType, Id, ListenerConfig};
 
-use super::Core;
+use super::super::visitors::Visit;
+use super::{Core, admission};
 
 struct Grants {
     ceiling: u16,
     longest_session: Option<Duration>,
     topic_alias_maximum: Option<u16>,
+    visit: Option<Arc<Visit>>,
     defaults: DefaultFitter,
 }
 
@@ -44,7 +46,11 @@ impl Fitter for Grants {
     }
 
     fn session_expiry_interval(&self, disconnect: Option<&Disconnect>) -> Duration {
-        let asked = self.defaults.session_expiry_interval(disconnect);
+        let told = self.visit.as_deref().and_then(Visit::session_expiry);
+        let asked = match told.filter(|_| disconnect.is_none()) {
+            Some(seconds) => Duration::from_secs(seconds.into()),
+            None => self.defaults.session_expiry_interval(disconnect),
+        };
         self.longest_session.map_or(asked, |most| asked.min(most))
     }
 
@@ -71,6 +77,7 @@ impl FitterManager for GrantsOfClients {
         let of_dialect = grant.and_then(|grant| grant.max_keep_alive);
         let longest = grant.and_then(|grant| grant.limits.max_session_expiry);
         Arc::new(Grants {
+            visit: admission::visit(&self.0, &id),
             topic_alias_maximum: grant.and_then(|grant| grant.limits.topic_alias_maximum),
             ceiling: of_dialect.map_or(listener.max_keepalive, |own| {
                 own.min(listener.max_keepalive)

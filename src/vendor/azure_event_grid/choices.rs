@@ -32,7 +32,7 @@ const fn choice(
 }
 
 /// Every choice.
-pub const CHOICES: [Choice; 40] = [
+pub const CHOICES: [Choice; 41] = [
     choice(
         "an accepted HTTP publish is 202 with a routing topic, else 204",
         Assumed,
@@ -272,5 +272,11 @@ pub const CHOICES: [Choice; 40] = [
         Documented,
         "WEBHOOK: approximately 5 seconds",
         Some("webhook_timeout_ms"),
+    ),
+    choice(
+        "a PUBACK of the client with a failure code ends the connection with 0x83",
+        Assumed,
+        "SUPPORT: the connection is terminated",
+        None,
     ),
 ];

@@ -55,6 +55,8 @@ pub(super) fn of_client(namespace: &Namespace, apply: bool) -> Limits {
                 .maximum_session_expiry_in_hours
                 .saturating_mul(3600),
         ),
+        zero_expiry_is_never: true,
+        refused_delivery_ends: true,
         ..Limits::default()
     }
 }

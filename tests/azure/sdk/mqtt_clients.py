@@ -117,7 +117,7 @@ def refused(reason, *args, code=NOT_AUTHORIZED, **options):
 def entra():
     os.environ["AZURE_POD_IDENTITY_AUTHORITY_HOST"] = HTTP
     token = ManagedIdentityCredential().get_token("https://eventgrid.azure.net/.default").token
-    for name in ("mqtt", "mqtts"):
+    for name in ("mqtt", "mqtts", "ws", "wss"):
         accepted(READY[name], "sample_client", method="OAUTH2-JWT", data=token)
     address = READY["mqtt"]
     refused("no Authentication Data", address, "s", method="OAUTH2-JWT")
