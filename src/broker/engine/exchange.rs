@@ -17,7 +17,7 @@ use super::super::visitors::{Authentication, Ending, Visit};
 use super::bounds::{Bounds, Violation};
 use super::opening::Opening;
 use super::packets::{decode, encode};
-use super::{Core, admission, frame};
+use super::{Core, admission, fields, frame};
 
 /// The shortest Maximum Packet Size of a client that is sent a reason in words.
 const ROOM_FOR_WORDS: u32 = 512;
@@ -101,12 +101,12 @@ impl Exchange {
             return Passage::On;
         }
         match first & 0xf0 {
-            frame::PUBLISH => match self.bounds.expiry(packet) {
+            fields::PUBLISH => match self.bounds.readable(packet) {
                 Some(changed) => Passage::Changed(changed),
                 None => Passage::On,
             },
-            frame::DISCONNECT => self.leave(packet),
-            frame::AUTH if self.method.is_some() => match self.reauthenticate(packet).await {
+            fields::DISCONNECT => self.leave(packet),
+            fields::AUTH if self.method.is_some() => match self.reauthenticate(packet).await {
                 Ok(answer) => Passage::Answered(answer),
                 Err(passage) => passage,
             },
@@ -117,7 +117,7 @@ impl Exchange {
     /// Tells journal and client of a packet that breaks a rule.
     fn refuse(&self, first: u8, violation: Violation) -> Passage {
         let (code, reason) = (violation.code, violation.reason);
-        self.tell(frame::name(first), violation.topic, code, reason.clone());
+        self.tell(fields::name(first), violation.topic, code, reason.clone());
         match violation.answer {
             Some(answer) => Passage::Answered(answer),
             None => self.end(code, reason),
@@ -165,7 +165,7 @@ impl Exchange {
                 DisconnectReasonCode::ProtocolError,
                 "the DISCONNECT asks for a Session Expiry Interval, which the CONNECT set to 0",
             );
-            return self.refuse(frame::DISCONNECT, violation);
+            return self.refuse(fields::DISCONNECT, violation);
         }
         if disconnect.reason_code == DisconnectReasonCode::NormalDisconnection {
             return Passage::On;
@@ -178,7 +178,7 @@ impl Exchange {
 
     /// MQTT 5.0 section 4.12.1. Returns the AUTH that answers.
     async fn reauthenticate(&self, packet: &[u8]) -> Result<Bytes, Passage> {
-        let refuse = |code, reason| self.refuse(frame::AUTH, Violation::ending(code, reason));
+        let refuse = |code, reason| self.refuse(fields::AUTH, Violation::ending(code, reason));
         let Ok(Packet::Auth(auth)) = decode(packet) else {
             let code = DisconnectReasonCode::MalformedPacket;
             return Err(refuse(code, "the AUTH is malformed"));
@@ -252,9 +252,9 @@ impl Exchange {
             let packet = rest.split_to(length.min(rest.len()));
             let acknowledges = packet
                 .first()
-                .is_some_and(|first| matches!(first & 0xf0, frame::PUBACK | frame::PUBREC));
+                .is_some_and(|first| matches!(first & 0xf0, fields::PUBACK | fields::PUBREC));
             let withheld = acknowledges
-                && frame::packet_id(&packet).is_some_and(|id| self.visit.is_withheld(id));
+                && fields::packet_id(&packet).is_some_and(|id| self.visit.is_withheld(id));
             if !withheld {
                 kept.extend_from_slice(&packet);
             }

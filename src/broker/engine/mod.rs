@@ -16,6 +16,7 @@ mod crossing;
 mod door;
 mod ending;
 mod exchange;
+mod fields;
 mod frame;
 mod grants;
 mod hooks;
@@ -32,7 +33,9 @@ mod system;
 mod takeover;
 mod tenant;
 mod turns;
+mod validity;
 mod verdicts;
+mod zero_expiry;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
