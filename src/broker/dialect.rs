@@ -323,7 +323,8 @@ pub trait Dialect: Send + Sync {
 
     /// Whether a connected client may stay, by new Authentication Data (MQTT 5.0 section
     /// 4.12.1). `connect` is the client's CONNECT with that data in it; the grant replaces the
-    /// earlier one, a refusal ends the connection. The method is the one of the CONNECT.
+    /// earlier one (except for the limits that the CONNACK has told), a refusal ends the
+    /// connection. The method is the one of the CONNECT.
     async fn reauthenticate(
         &self,
         _peer: &Peer,

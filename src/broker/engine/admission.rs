@@ -165,6 +165,9 @@ pub(super) async fn reauthenticate(
     match verdict {
         Ok(grant) => {
             core.doors.regrant(&connect.client_id, grant);
+            if let Some(peer) = core.doors.peer(&connect.client_id) {
+                visit.accepted(&connect, peer);
+            }
             Ok(())
         }
         Err(refusal) => {

@@ -19,7 +19,7 @@ use rmqtt::types::{
     SubscriptionOptions, Subscriptions, TimestampMillis, TopicFilter, UserName,
 };
 
-use super::{Core, ending};
+use super::{Core, admission, ending};
 
 type Result<T> = rmqtt::Result<T>;
 
@@ -123,6 +123,16 @@ struct ClosingSession {
 }
 
 impl ClosingSession {
+    /// A connection that the gate has ended looks to the engine as if its client had.
+    fn ended_outside(&self, reason: Reason) -> Reason {
+        if !matches!(reason, Reason::ConnectRemoteClose) {
+            return reason;
+        }
+        let visit = admission::visit(&self.core, self.session.id());
+        let ending = visit.and_then(|visit| visit.ending());
+        ending.map_or(reason, |ending| Reason::Error(ending.reason.into()))
+    }
+
     /// Tells the gate why the connection ends. The engine closes it right after this; what it
     /// writes behind that never arrives.
     async fn tell(&self, reason: &Reason) {
@@ -289,6 +299,7 @@ impl SessionLike for ClosingSession {
     }
 
     async fn disconnected_reason_add(&self, reason: Reason) -> Result<()> {
+        let reason = self.ended_outside(reason);
         self.tell(&reason).await;
         self.session.disconnected_reason_add(reason).await
     }
