@@ -97,6 +97,14 @@ pub struct Limits {
     pub offline_replay: Option<Replay>,
     /// How many messages are delivered to the client in a second; the others wait their turn.
     pub deliveries_per_second: Option<u32>,
+    /// The longest Session Expiry Interval in seconds; a longer one is lowered, and a session of
+    /// 3.x without Clean Session has this one.
+    pub max_session_expiry: Option<u32>,
+    /// Whether a Message Expiry Interval of 0 means that the message never expires; else it
+    /// counts as 1, since the message may be delivered only at once.
+    pub zero_expiry_is_never: bool,
+    /// Whether a PUBACK of the client with a failure code ends the connection, with 0x83.
+    pub refused_delivery_ends: bool,
 }
 
 impl Limits {

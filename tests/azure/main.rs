@@ -14,11 +14,18 @@ mod bench;
 mod connections;
 mod custom_topics;
 mod errors;
+mod features;
 mod mqtt;
 mod publish;
+mod reauthentication;
 mod resources;
 mod retained;
 mod routing;
 mod sdk;
+mod sessions;
 mod tokens;
 mod topics;
+mod webhook;
+#[path = "../api/wire.rs"]
+#[allow(dead_code, reason = "another test program uses the rest")]
+mod wire;

@@ -226,3 +226,83 @@ async fn the_readmes_lines_work_as_they_stand() {
     assert_eq!(payloads, ["Hello", "from Python", "from Node"]);
     emulator.stop().await;
 }
+
+/// The Python interpreter that has the packages.
+async fn interpreter() -> Command {
+    let make = || command(python().join("python"));
+    tokio::task::spawn_blocking(make).await.unwrap()
+}
+
+/// Writes what the emulator announces where a script reads it.
+fn announced(emulator: &Emulator, folder: &Path) -> PathBuf {
+    let file = folder.join("ready.json");
+    std::fs::write(&file, serde_json::to_vec(emulator.ready()).unwrap()).unwrap();
+    file
+}
+
+/// A certificate of the issuer that the independent signer's key belongs to.
+fn issuer_certificate(key: &str) -> String {
+    let key = rcgen::KeyPair::from_pem(key).unwrap();
+    let parameters = rcgen::CertificateParams::new(["issuer.example".to_owned()]).unwrap();
+    parameters.self_signed(&key).unwrap().pem()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn paho_connects_with_tokens_and_certificates_of_every_kind() {
+    if skipped() {
+        return;
+    }
+    let issuer = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/fixtures/azure/keys/outside.pem"
+    );
+    let certificate = issuer_certificate(&std::fs::read_to_string(issuer).unwrap());
+    let mut config = Config::free_ports();
+    config.azure = serde_json::from_value(json!({"namespaces": [{
+        "topic_spaces_configuration": {"clientAuthentication": {
+            "alternativeAuthenticationNameSources": ["ClientCertificateEmail", "ClientCertificateDns"],
+            "customJwtAuthentication": {
+                "tokenIssuer": "https://issuer.example",
+                "encodedIssuerCertificates": [{"kid": "1", "encodedCertificate": certificate}],
+            },
+        }},
+    }]}))
+    .unwrap();
+    let emulator = Emulator::builder().config(config).start().await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = interpreter().await;
+    command
+        .arg(scripts().join("mqtt_clients.py"))
+        .arg(folder.path())
+        .arg(issuer)
+        .arg(announced(&emulator, folder.path()));
+    run(command).await;
+    emulator.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_a_publish_a_subscriber_and_a_routed_event_make_a_whole_loop() {
+    if skipped() {
+        return;
+    }
+    let mut config = Config::free_ports();
+    config.azure = serde_json::from_value(json!({"namespaces": [{
+        "route_topic": "events",
+        "topics": [{"name": "events", "subscriptions": [{"name": "s1"}]}],
+        "topic_spaces": [{"name": "devices", "properties": {"topicTemplates": ["devices/#"]}}],
+        "topic_spaces_configuration": {"routingEnrichments": {"dynamic": [
+            {"key": "publisher", "value": "${client.authenticationName}"},
+            {"key": "urgency", "value": "${mqtt.message.userProperties.Urgency}"},
+        ]}},
+    }]}))
+    .unwrap();
+    let emulator = Emulator::builder().config(config).start().await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = interpreter().await;
+    command
+        .arg(scripts().join("whole_loop.py"))
+        .arg(folder.path())
+        .arg(announced(&emulator, folder.path()));
+    run(command).await;
+    emulator.stop().await;
+}

@@ -11,7 +11,7 @@ use rmqtt::codec::{v3, v5};
 use super::super::Settings;
 use super::super::dialect::{Feature, Limits};
 use super::super::message::Qos;
-use super::{convert, fields, packets, validity};
+use super::{convert, fields, packets, validity, zero_expiry};
 
 /// A packet that breaks a rule.
 pub(super) struct Violation {
@@ -50,6 +50,8 @@ pub(super) struct Bounds {
     max_packet_size: u32,
     topic_alias_maximum: u16,
     filters_per_subscribe: usize,
+    zero_expiry_is_never: bool,
+    refused_delivery_ends: bool,
 }
 
 impl Bounds {
@@ -64,6 +66,8 @@ impl Bounds {
                 .topic_alias_maximum
                 .unwrap_or(settings.topic_alias_maximum),
             filters_per_subscribe: limits.filters_per_subscribe.unwrap_or(usize::MAX),
+            zero_expiry_is_never: limits.zero_expiry_is_never,
+            refused_delivery_ends: limits.refused_delivery_ends,
         }
     }
 
@@ -113,10 +117,36 @@ impl Bounds {
                     .and_then(|()| self.subscribe(packet, &subscribe))
                     .map_err(|violation| violation.about(&filters(&subscribe)))
             }
+            fields::PUBACK => {
+                validity::head(first, packet.len(), self.five)?;
+                self.user_property(packet)?;
+                self.acknowledgement(packet)
+            }
             _ => {
                 validity::head(first, packet.len(), self.five)?;
                 self.user_property(packet)
             }
+        }
+    }
+
+    /// A PUBLISH of MQTT 5 as the engine can read it, if it is another.
+    pub(super) fn readable(&self, packet: &[u8]) -> Option<Bytes> {
+        if self.zero_expiry_is_never {
+            zero_expiry::never(packet)
+        } else {
+            zero_expiry::at_once(packet)
+        }
+    }
+
+    fn acknowledgement(&self, packet: &[u8]) -> Result<(), Violation> {
+        match fields::acknowledged_with(packet) {
+            Some(code) if self.five && self.refused_delivery_ends && code >= 0x80 => {
+                Err(Violation::ending(
+                    DisconnectReasonCode::ImplementationSpecificError,
+                    format!("the client refused a delivery with the reason code {code:#04x}"),
+                ))
+            }
+            _ => Ok(()),
         }
     }
 

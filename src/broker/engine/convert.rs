@@ -106,12 +106,14 @@ pub(super) fn will(info: &ConnectInfo) -> Option<Will> {
             payload: will.message.clone(),
             qos: qos(will.qos),
             retain: will.retain,
+            delay: 0,
         },
         LastWill::V5(will) => Will {
             topic: will.topic.to_string(),
             payload: will.message.clone(),
             qos: qos(will.qos),
             retain: will.retain,
+            delay: will.will_delay_interval_sec.unwrap_or(0),
         },
     })
 }

@@ -232,6 +232,12 @@ where
             };
             match exchange.packet(&rest[..length]).await {
                 Passage::On => passed += length,
+                Passage::Changed(changed) => {
+                    writer.write_all(&unread.split_to(passed)).await?;
+                    passed = 0;
+                    unread.advance(length);
+                    writer.write_all(&changed).await?;
+                }
                 Passage::Answered(answer) => {
                     writer.write_all(&unread.split_to(passed)).await?;
                     passed = 0;

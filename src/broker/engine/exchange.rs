@@ -41,6 +41,8 @@ pub(super) struct Exchange {
 pub(super) enum Passage {
     /// The engine gets it as it is.
     On,
+    /// The engine gets this instead.
+    Changed(Bytes),
     /// It is answered with this.
     Answered(Bytes),
     /// It ends the connection.
@@ -99,6 +101,10 @@ impl Exchange {
             return Passage::On;
         }
         match first & 0xf0 {
+            fields::PUBLISH => match self.bounds.readable(packet) {
+                Some(changed) => Passage::Changed(changed),
+                None => Passage::On,
+            },
             fields::DISCONNECT => self.leave(packet),
             fields::AUTH if self.method.is_some() => match self.reauthenticate(packet).await {
                 Ok(answer) => Passage::Answered(answer),

@@ -15,7 +15,7 @@ pub(super) const UNSUBSCRIBE: u8 = 0xa0;
 pub(super) const PINGREQ: u8 = 0xc0;
 pub(super) const DISCONNECT: u8 = 0xe0;
 pub(super) const AUTH: u8 = 0xf0;
-fn variable(bytes: &mut &[u8]) -> Option<usize> {
+pub(super) fn variable(bytes: &mut &[u8]) -> Option<usize> {
     let mut value = 0;
     for index in 0..4 {
         let byte = bytes.try_get_u8().ok()?;
@@ -27,12 +27,12 @@ fn variable(bytes: &mut &[u8]) -> Option<usize> {
     None
 }
 
-fn skip(bytes: &mut &[u8], length: usize) -> Option<()> {
+pub(super) fn skip(bytes: &mut &[u8], length: usize) -> Option<()> {
     *bytes = bytes.get(length..)?;
     Some(())
 }
 
-fn skip_text(bytes: &mut &[u8]) -> Option<()> {
+pub(super) fn skip_text(bytes: &mut &[u8]) -> Option<()> {
     let length = bytes.try_get_u16().ok()?;
     skip(bytes, length.into())
 }
@@ -61,7 +61,7 @@ pub(super) fn name(first: u8) -> &'static str {
 }
 
 /// What stands behind a packet's fixed header.
-fn body(packet: &[u8]) -> Option<&[u8]> {
+pub(super) fn body(packet: &[u8]) -> Option<&[u8]> {
     let mut rest = packet.get(1..)?;
     variable(&mut rest)?;
     Some(rest)
@@ -96,6 +96,13 @@ fn properties<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
     let (properties, rest) = bytes.split_at_checked(length)?;
     *bytes = rest;
     Some(properties)
+}
+
+/// The reason code of a whole MQTT 5 PUBACK; 0 where it is left out.
+pub(super) fn acknowledged_with(packet: &[u8]) -> Option<u8> {
+    let mut rest = body(packet)?;
+    skip(&mut rest, 2)?;
+    Some(rest.first().copied().unwrap_or(0))
 }
 
 /// What a whole PUBLISH says about itself.
@@ -176,9 +183,9 @@ pub(super) fn subscribe(packet: &[u8], five: bool) -> Option<Subscribe<'_>> {
 }
 
 const SUBSCRIPTION_IDENTIFIER: u8 = 0x0b;
-const USER_PROPERTY: u8 = 0x26;
+pub(super) const USER_PROPERTY: u8 = 0x26;
 
-fn skip_pair(bytes: &mut &[u8]) -> Option<()> {
+pub(super) fn skip_pair(bytes: &mut &[u8]) -> Option<()> {
     skip_text(bytes)?;
     skip_text(bytes)
 }

@@ -1,5 +1,6 @@
 //! What a CONNECT is granted beyond the engine's defaults: keep-alive ceilings that cap instead
-//! of refusing, and the standard's one and a half times of grace for every keep-alive.
+//! of refusing, the standard's one and a half times of grace for every keep-alive, and how long a
+//! session may outlive its connection.
 
 use std::num::{NonZeroU16, NonZeroU32};
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use super::{Core, admission};
 
 struct Grants {
     ceiling: u16,
+    longest_session: Option<Duration>,
     topic_alias_maximum: Option<u16>,
     visit: Option<Arc<Visit>>,
     defaults: DefaultFitter,
@@ -45,10 +47,11 @@ impl Fitter for Grants {
 
     fn session_expiry_interval(&self, disconnect: Option<&Disconnect>) -> Duration {
         let told = self.visit.as_deref().and_then(Visit::session_expiry);
-        match told.filter(|_| disconnect.is_none()) {
+        let asked = match told.filter(|_| disconnect.is_none()) {
             Some(seconds) => Duration::from_secs(seconds.into()),
             None => self.defaults.session_expiry_interval(disconnect),
-        }
+        };
+        self.longest_session.map_or(asked, |most| asked.min(most))
     }
 
     fn message_expiry_interval(&self, publish: &Packet) -> Duration {
@@ -70,14 +73,16 @@ struct GrantsOfClients(Arc<Core>);
 impl FitterManager for GrantsOfClients {
     fn create(&self, info: Arc<ConnectInfo>, id: Id, listener: ListenerConfig) -> FitterType {
         let peer = self.0.doors.peer(&id.client_id);
-        let grant = peer.map(|peer| peer.grant.clone());
-        let of_dialect = grant.as_ref().and_then(|grant| grant.max_keep_alive);
+        let grant = peer.as_ref().map(|peer| &peer.grant);
+        let of_dialect = grant.and_then(|grant| grant.max_keep_alive);
+        let longest = grant.and_then(|grant| grant.limits.max_session_expiry);
         Arc::new(Grants {
             visit: admission::visit(&self.0, &id),
             topic_alias_maximum: grant.and_then(|grant| grant.limits.topic_alias_maximum),
             ceiling: of_dialect.map_or(listener.max_keepalive, |own| {
                 own.min(listener.max_keepalive)
             }),
+            longest_session: longest.map(|seconds| Duration::from_secs(seconds.into())),
             defaults: DefaultFitter::new(info, id, listener),
         })
     }

@@ -35,6 +35,7 @@ mod tenant;
 mod turns;
 mod validity;
 mod verdicts;
+mod zero_expiry;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};

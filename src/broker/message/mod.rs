@@ -264,6 +264,9 @@ pub struct Will {
     pub qos: Qos,
     /// The will's retain flag.
     pub retain: bool,
+    /// Will Delay Interval in seconds; 0 in 3.x.
+    #[serde(skip)]
+    pub delay: u32,
 }
 
 /// One subscription of one client.

@@ -95,6 +95,7 @@ pub(super) fn check(
 ) -> Result<(), String> {
     let leaf = chain.first().ok_or("the client showed no certificate")?;
     let names = Names::read(leaf).ok_or("the client's certificate cannot be read")?;
+    check_validity(leaf, now)?;
     let rules = &client.client_certificate_authentication;
     let scheme = match rules.validation_scheme.as_str() {
         "" => "SubjectMatchesAuthenticationName",
@@ -129,6 +130,32 @@ pub(super) fn check(
         ));
     }
     check_chain(chain, namespace, now)
+}
+
+/// The times between which a certificate is good.
+fn validity(leaf: &[u8]) -> Option<(Timestamp, Timestamp)> {
+    let (_, certificate) = X509Certificate::from_der(leaf).ok()?;
+    let validity = certificate.validity();
+    let at = |time: x509_parser::time::ASN1Time| Timestamp::from_second(time.timestamp()).ok();
+    Some((at(validity.not_before)?, at(validity.not_after)?))
+}
+
+/// Until when a certificate is good; `None` if that cannot be read.
+pub(super) fn expires(leaf: &[u8]) -> Option<Timestamp> {
+    validity(leaf).map(|(_, until)| until)
+}
+
+/// Whether a certificate is good now; that of a thumbprint as well (assumed).
+fn check_validity(leaf: &[u8], now: Timestamp) -> Result<(), String> {
+    match validity(leaf) {
+        Some((_, until)) if now >= until => Err(format!(
+            "the client's certificate expired at {until}, and it is {now}"
+        )),
+        Some((from, _)) if now < from => Err(format!(
+            "the client's certificate is not valid before {from}, and it is {now}"
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// SHA-1 and SHA-256 of the leaf in lower-case hexadecimal.

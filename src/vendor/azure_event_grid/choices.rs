@@ -32,7 +32,7 @@ const fn choice(
 }
 
 /// Every choice.
-pub const CHOICES: [Choice; 31] = [
+pub const CHOICES: [Choice; 41] = [
     choice(
         "an accepted HTTP publish is 202 with a routing topic, else 204",
         Assumed,
@@ -217,6 +217,66 @@ pub const CHOICES: [Choice; 31] = [
         "a publish without permission: PUBACK 0x87 on MQTT 5 with QoS 1, else the connection ends",
         Assumed,
         "TROUBLE",
+        None,
+    ),
+    choice(
+        "a token, certificate or webhook decision that expires ends its connection with 0x87",
+        Assumed,
+        "LIFE: ClientAuthenticationError, certificate expired",
+        None,
+    ),
+    choice(
+        "a token of another identity cannot renew a session: 0x87",
+        Assumed,
+        "none",
+        None,
+    ),
+    choice(
+        "a session too many is CONNACK 0x97, a session name of another client 0x87",
+        Assumed,
+        "SUPPORT: rejected with an unauthorized error (of the name)",
+        None,
+    ),
+    choice(
+        "a will delay above 300 s is CONNACK 0x83",
+        Assumed,
+        "SUPPORT names only the maximum",
+        Some("limits"),
+    ),
+    choice(
+        "a session whose queue holds more than 100 messages or 1 MiB of payload is terminated",
+        Documented,
+        "SUPPORT (of what the 1 MB is, is not said)",
+        Some("limits"),
+    ),
+    choice(
+        "a publish over a size limit: PUBACK 0x90 or 0x97 on MQTT 5 with QoS 1, dropped with QoS 0, 3.1.1 is closed",
+        Assumed,
+        "none",
+        Some("limits"),
+    ),
+    choice(
+        "certificates must be within their validity, those of a thumbprint too",
+        Assumed,
+        "LIFE: certificate expired",
+        None,
+    ),
+    choice(
+        "the webhook is asked about clients that neither a token nor a client resource names",
+        Assumed,
+        "WEBHOOK does not say what comes first",
+        Some("topic_spaces_configuration.clientAuthentication"),
+    ),
+    choice(
+        "a webhook that does not answer within 5 s makes the server unavailable",
+        Documented,
+        "WEBHOOK: approximately 5 seconds",
+        Some("webhook_timeout_ms"),
+    ),
+    choice(
+        "a PUBACK of the client with a failure code ends the connection with 0x83",
+        Assumed,
+        "SUPPORT: the connection is terminated",
         None,
     ),
 ];

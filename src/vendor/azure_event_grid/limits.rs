@@ -1,7 +1,9 @@
 //! The limits of the MQTT broker and of namespace topics, as the vendor's quota pages give them
 //! (newest page after July 2025, else the table of November 2023). One line corrects one.
 
-use crate::broker::dialect::Publish;
+use super::resources::Namespace;
+use crate::broker::dialect::{Feature, Limits, Publish};
+use crate::broker::message::Qos;
 
 /// A message, in bytes. Whether the body or the whole packet is meant is not said.
 pub(super) const MESSAGE: usize = 512 * 1024;
@@ -15,10 +17,49 @@ pub(super) const FIELD: usize = 256;
 pub(super) const USER_PROPERTIES: usize = 32 * 1024;
 /// Authentication data of a CONNECT or AUTH, in bytes.
 pub(super) const AUTHENTICATION_DATA: usize = 8 * 1024;
+/// Filters of one SUBSCRIBE.
+pub(super) const FILTERS: usize = 10;
+/// Topic aliases from the client (mqtt-support page).
+pub(super) const TOPIC_ALIASES: u16 = 10;
+/// The longest keep-alive in seconds (mqtt-support page).
+pub(super) const KEEP_ALIVE: u16 = 1160;
+/// The longest Will Delay Interval in seconds (mqtt-support page).
+pub(super) const WILL_DELAY: u32 = 300;
+/// Messages that wait for a session while its client is offline; with more it is terminated.
+pub(super) const QUEUED_MESSAGES: usize = 100;
+/// The same in bytes.
+pub(super) const QUEUED_MESSAGE_BYTES: usize = 1024 * 1024;
 /// A request that publishes events, and one event, in bytes.
 pub(super) const EVENTS: usize = 1024 * 1024;
 /// Events of one request.
 pub(super) const EVENTS_PER_REQUEST: usize = 1_000;
+
+/// What the broker does without (mqtt-support page).
+const UNAVAILABLE: &[Feature] = &[
+    Feature::SharedSubscription,
+    Feature::SubscriptionIdentifier,
+    Feature::UserPropertyOutsidePublish,
+];
+
+/// What one client of the namespace is limited to; sizes and numbers only if they apply.
+pub(super) fn of_client(namespace: &Namespace, apply: bool) -> Limits {
+    let configuration = &namespace.topic_spaces_configuration;
+    Limits {
+        max_qos: Some(Qos::AtLeastOnce),
+        unavailable: UNAVAILABLE,
+        max_packet_size: apply.then(|| u32::try_from(MESSAGE).unwrap_or(u32::MAX)),
+        topic_alias_maximum: Some(TOPIC_ALIASES),
+        filters_per_subscribe: apply.then_some(FILTERS),
+        max_session_expiry: Some(
+            configuration
+                .maximum_session_expiry_in_hours
+                .saturating_mul(3600),
+        ),
+        zero_expiry_is_never: true,
+        refused_delivery_ends: true,
+        ..Limits::default()
+    }
+}
 
 /// What is wrong with a PUBLISH of a client, with the reason code that says so.
 pub(super) fn check_publish(publish: &Publish<'_>) -> Result<(), (u8, String)> {
@@ -49,14 +90,14 @@ pub(super) fn check_publish(publish: &Publish<'_>) -> Result<(), (u8, String)> {
     let sizes = fields.map(|(what, size)| (what, size, FIELD));
     let user = properties.user_properties.iter();
     let user = user.map(|(key, value)| key.len() + value.len()).sum();
-    let message = if publish.retain {
-        RETAINED_MESSAGE
+    let (message, most) = if publish.retain {
+        ("retained message", RETAINED_MESSAGE)
     } else {
-        MESSAGE
+        ("message", MESSAGE)
     };
     let rest = [
         ("user properties", user, USER_PROPERTIES),
-        ("message", publish.payload.len(), message),
+        (message, publish.payload.len(), most),
     ];
     match sizes
         .into_iter()
@@ -65,7 +106,7 @@ pub(super) fn check_publish(publish: &Publish<'_>) -> Result<(), (u8, String)> {
     {
         Some((what, size, limit)) => Err((
             0x97,
-            format!("the {what} has {size} bytes, the limit is {limit}"),
+            format!("the size of the {what} is {size} bytes, the limit is {limit}"),
         )),
         None => Ok(()),
     }

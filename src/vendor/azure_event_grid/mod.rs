@@ -48,7 +48,6 @@ use self::auth::Authenticator;
 use self::delivery::Deliveries;
 use self::entra::Keys;
 pub use self::error::{Error, Standing};
-use self::mqtt::AzureDialect;
 use self::outbound::Outbound;
 use self::rates::Rates;
 use self::router::{Router, RoutingOutlet};
@@ -66,7 +65,7 @@ pub struct AzureEventGrid {
     authenticator: Authenticator,
     store: Arc<Store>,
     router: Router,
-    sender: Mutex<Option<AbortOnDropHandle<()>>>,
+    tasks: Mutex<Option<AbortOnDropHandle<()>>>,
 }
 
 /// An understood and allowed request.
@@ -104,30 +103,33 @@ impl AzureEventGrid {
             },
             store,
             settings,
-            sender: Mutex::default(),
+            tasks: Mutex::default(),
         })
     }
 
     /// Registers the MQTT side and the routing with the broker, and begins to send events to
     /// custom topics, until this is dropped. Must be called inside a tokio runtime, once.
     pub fn started(&self, app: &App) {
-        app.broker.add_dialect(self.dialect(app));
+        let (dialect, watch) = self.mqtt_side(app);
+        app.broker.add_dialect(dialect);
         app.broker.add_outlet(Arc::new(RoutingOutlet {
             router: self.router.clone(),
             ids: app.ids.clone(),
         }));
         let (deliveries, clock) = (self.router.deliveries.clone(), app.clock.clone());
-        let task = tokio::spawn(async move { deliveries.run(&clock).await });
-        *self.sender.lock() = Some(AbortOnDropHandle::new(task));
+        let task = tokio::spawn(async move {
+            tokio::join!(deliveries.run(&clock), watch.run());
+        });
+        *self.tasks.lock() = Some(AbortOnDropHandle::new(task));
     }
 
-    /// The MQTT side over the rooms of an emulator.
+    /// The MQTT side over the rooms of an emulator, for whoever wants to ask it without a broker.
     pub fn dialect(&self, app: &App) -> Arc<dyn Dialect> {
-        Arc::new(AzureDialect::new(
-            self.authenticator.clone(),
-            self.store.clone(),
-            app.clone(),
-        ))
+        self.mqtt_side(app).0
+    }
+
+    fn mqtt_side(&self, app: &App) -> (Arc<dyn Dialect>, mqtt::Watch) {
+        mqtt::open(self.authenticator.clone(), self.store.clone(), app)
     }
 
     /// Back to the configured state. The signing key stays, so tokens stay good.

@@ -2,6 +2,8 @@
 //! (`Microsoft.EventGrid/namespaces/...`, api-version 2025-02-15). Unknown properties of a pasted
 //! object are passed over; the emulator's own keys stand beside them in snake case.
 
+mod authentication;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -11,6 +13,10 @@ use super::settings::SettingsError;
 use super::template::Template;
 use super::topic::Topic;
 use crate::secret::Secret;
+
+pub use self::authentication::{
+    ClientAuthentication, CustomJwtAuthentication, WebHookAuthentication,
+};
 
 /// A named child resource of a namespace.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -139,6 +145,11 @@ impl Namespace {
         self.topic_spaces_configuration
             .routing_enrichments
             .check()
+            .and_then(|()| {
+                self.topic_spaces_configuration
+                    .client_authentication
+                    .check()
+            })
             .map_err(|why| SettingsError::new(key("topic_spaces_configuration"), why))
     }
 }
@@ -167,6 +178,13 @@ pub struct ClientProperties {
     pub client_certificate_authentication: CertificateAuthentication,
     /// What client groups can ask about it.
     pub attributes: BTreeMap<String, Attribute>,
+}
+
+impl ClientProperties {
+    /// Whether it may not connect.
+    pub fn is_disabled(&self) -> bool {
+        self.state.eq_ignore_ascii_case("disabled")
+    }
 }
 
 /// `clientCertificateAuthentication`.
@@ -261,26 +279,4 @@ impl Default for TopicSpacesConfiguration {
             maximum_client_sessions_per_authentication_name: 1,
         }
     }
-}
-
-/// `clientAuthentication`.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub struct ClientAuthentication {
-    /// `ClientCertificateSubject`, `...Dns`, `...Uri`, `...Ip`, `...Email`, tried in order where
-    /// CONNECT carries no user name.
-    pub alternative_authentication_name_sources: Vec<String>,
-    /// `CUSTOM-JWT`.
-    pub custom_jwt_authentication: Option<CustomJwtAuthentication>,
-}
-
-/// `customJwtAuthentication`.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub struct CustomJwtAuthentication {
-    /// The `iss` that tokens must carry.
-    pub token_issuer: String,
-    /// PEM public keys or certificates of the issuer, at most two (the vendor names key vault
-    /// secrets here).
-    pub issuer_certificates: Vec<String>,
 }

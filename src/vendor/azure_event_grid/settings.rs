@@ -109,6 +109,9 @@ pub struct Settings {
     /// Calls per second of one caller, by operation (`HttpPublish`, ...); none by default.
     /// The vendor's own rates are those of `throughput_units`.
     pub quotas: BTreeMap<String, u32>,
+    /// How long a namespace's webhook may take to decide, in milliseconds (default 5,000: the
+    /// vendor's "approximately 5 seconds").
+    pub webhook_timeout_ms: u64,
     /// Throughput units of every namespace, 1 to 40: the rates of the vendor's quota pages apply;
     /// 0 (default) for none.
     pub throughput_units: u32,
@@ -136,6 +139,7 @@ impl Default for Settings {
             signing_key: None,
             limits: true,
             quotas: BTreeMap::new(),
+            webhook_timeout_ms: 5_000,
             throughput_units: 0,
             trusted_ca: None,
             namespaces: vec![Namespace::default()],

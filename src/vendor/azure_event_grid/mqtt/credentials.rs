@@ -1,18 +1,58 @@
-//! By what a client shows who it is: an Entra token, a token of the namespace's own issuer, or
-//! its name with a certificate. Refusals are for the journal.
+//! By what a client shows who it is: an Entra token, a token of the namespace's own issuer, its
+//! name with a certificate, or whatever the namespace's webhook takes (`webhook.rs`). Refusals
+//! are for the journal.
 
 use std::collections::BTreeMap;
 
 use super::super::access::{self, Attributes};
 use super::super::auth::check_times;
 use super::super::certificate::{self, Names};
+use super::super::entra;
 use super::super::jwt::{self, Token};
 use super::super::limits;
-use super::super::resources::{Attribute, Namespace};
+use super::super::resources::{Attribute, CustomJwtAuthentication, Namespace};
 use super::super::settings::Auth;
 use super::super::store::NamespaceState;
-use super::{AzureDialect, CUSTOM, ENTRA, Who};
-use crate::broker::dialect::Connect;
+use super::sessions::Expiry;
+use super::{AzureDialect, Who};
+use crate::broker::dialect::{Connect, ConnectCode, ConnectRefusal};
+
+/// The Authentication Method of Entra tokens.
+pub(super) const ENTRA: &str = "OAUTH2-JWT";
+/// The Authentication Method of other issuers' tokens.
+pub(super) const CUSTOM: &str = "CUSTOM-JWT";
+
+/// What the vendor's resource log says of a client that nothing knows.
+const NOT_FOUND: &str = "Client could not be found";
+
+/// Who connects, and until when that is good.
+#[derive(Debug)]
+pub(super) struct Identified {
+    pub who: Who,
+    pub expires: Option<Expiry>,
+}
+
+pub(super) fn not_authorized(reason: impl Into<String>) -> ConnectRefusal {
+    ConnectRefusal {
+        code: ConnectCode::NotAuthorized,
+        reason: reason.into(),
+    }
+}
+
+/// Whether a CONNECT brings what only this vendor's clients bring.
+pub(super) fn knows(connect: &Connect, namespace: &Namespace) -> bool {
+    let method = connect.authentication_method.as_deref();
+    let authentication = &namespace.topic_spaces_configuration.client_authentication;
+    let credentials = connect.username.is_some()
+        || connect.password.is_some()
+        || method.is_some()
+        || !connect.tls.certificates.is_empty();
+    matches!(method, Some(ENTRA | CUSTOM))
+        || (authentication.web_hook_authentication.is_some() && credentials)
+        || has_token_as_password(connect)
+        || authentication_name(connect, namespace)
+            .is_some_and(|name| access::find_client(namespace, &name).is_some())
+}
 
 impl AzureDialect {
     /// Who connects.
@@ -20,120 +60,170 @@ impl AzureDialect {
         &self,
         connect: &Connect,
         state: &NamespaceState,
-    ) -> Result<Who, String> {
+    ) -> Result<Identified, ConnectRefusal> {
         let namespace = state.resources();
-        match connect.authentication_method.as_deref() {
-            Some(ENTRA) => {
-                let token = token(connect)?;
-                let now = self.app.clock.now();
-                let caller = self.authenticator.check_token(token, &namespace, now).await;
-                let caller = caller.map_err(|error| error.to_string())?;
-                Ok(Who::Principal {
+        let authentication = &namespace.topic_spaces_configuration.client_authentication;
+        let webhook = authentication.web_hook_authentication.as_ref();
+        let custom = authentication.custom_jwt_authentication.as_ref();
+        match (connect.authentication_method.as_deref(), webhook) {
+            (Some(ENTRA), _) => {
+                let text = token(connect).map_err(not_authorized)?;
+                let now = self.sessions.clock.now();
+                let caller = self.authenticator.check_token(text, &namespace, now).await;
+                let caller = caller.map_err(|error| not_authorized(error.to_string()))?;
+                let who = Who::Principal {
                     object_id: caller.object_id,
                     roles: caller.roles,
-                })
+                };
+                let expires = Token::parse(text).ok().and_then(|token| expiry(&token));
+                Ok(Identified { who, expires })
             }
-            Some(CUSTOM) => self.custom(token(connect)?, &namespace),
-            Some(other) => Err(format!(
-                "the authentication method is {other:?}, expected is {ENTRA:?} or {CUSTOM:?}"
-            )),
-            None => self.client(connect, &namespace),
+            (Some(CUSTOM), None) => token(connect)
+                .and_then(|text| self.custom(text, custom, &namespace))
+                .map_err(not_authorized),
+            (Some(CUSTOM), Some(_)) if custom.is_some() => token(connect)
+                .and_then(|text| self.custom(text, custom, &namespace))
+                .map_err(not_authorized),
+            (None, None) => self
+                .client(connect, &namespace)
+                .map_err(|why| not_authorized(format!("{why}{}", hint(connect)))),
+            (None, Some(_)) if is_registered(connect, &namespace) => {
+                self.client(connect, &namespace).map_err(not_authorized)
+            }
+            (_, Some(webhook)) => self.ask_webhook(connect, webhook).await,
+            (Some(other), None) => Err(ConnectRefusal {
+                code: ConnectCode::BadAuthenticationMethod,
+                reason: format!(
+                    "the authentication method is {other:?}, expected is {ENTRA:?} or {CUSTOM:?}"
+                ),
+            }),
         }
     }
 
     /// A client resource with its certificate.
-    fn client(&self, connect: &Connect, namespace: &Namespace) -> Result<Who, String> {
-        let name = authentication_name(connect, namespace).unwrap_or_default();
-        let Some(client) = access::find_client(namespace, &name) else {
-            let password = connect.password.as_deref().unwrap_or(&[]);
-            let is_token =
-                std::str::from_utf8(password).is_ok_and(|text| Token::parse(text).is_ok());
-            return Err(if is_token {
-                format!(
-                    "Client could not be found: the password is a token, which belongs into the Authentication Data of an MQTT 5 CONNECT with the method {ENTRA}"
-                )
-            } else {
-                format!("Client could not be found: {name:?}")
-            });
+    fn client(&self, connect: &Connect, namespace: &Namespace) -> Result<Identified, String> {
+        let Some(name) = authentication_name(connect, namespace) else {
+            return Err(format!(
+                "{NOT_FOUND}: there is neither a user name nor a name in the certificate that alternativeAuthenticationNameSources would take"
+            ));
         };
+        let client = access::find_client(namespace, &name)
+            .ok_or_else(|| format!("{NOT_FOUND}: {name:?}"))?;
         let properties = &client.properties;
-        if properties.state.eq_ignore_ascii_case("disabled") {
+        if properties.is_disabled() {
             return Err(format!("the client {name:?} is disabled"));
         }
+        let mut expires = None;
         if self.auth() == Auth::Strict {
-            let now = self.app.clock.now();
-            certificate::check(properties, &name, &connect.tls.certificates, namespace, now)?;
+            let now = self.sessions.clock.now();
+            let chain = &connect.tls.certificates;
+            certificate::check(properties, &name, chain, namespace, now)?;
+            expires = chain.first().and_then(|leaf| {
+                Some(Expiry {
+                    at: certificate::expires(leaf)?,
+                    of: "the client's certificate",
+                })
+            });
         }
         let original = match properties.authentication_name.as_str() {
             "" => client.short_name(),
             name => name,
         };
-        Ok(Who::Client {
+        let who = Who::Client {
             authentication_name: original.to_owned(),
             attributes: properties.attributes.clone(),
-        })
+            registered: true,
+        };
+        Ok(Identified { who, expires })
     }
 
     /// The subject of a token of the namespace's own issuer (mqtt-client-custom-jwt page).
-    fn custom(&self, text: &str, namespace: &Namespace) -> Result<Who, String> {
+    fn custom(
+        &self,
+        text: &str,
+        rules: Option<&CustomJwtAuthentication>,
+        namespace: &Namespace,
+    ) -> Result<Identified, String> {
         let token = Token::parse(text)?;
         // The page's text says JWS, its sample JWT.
         if !matches!(token.kind.as_deref(), None | Some("JWT" | "JWS")) {
             return Err(format!("the typ is {:?}, expected is \"JWT\"", token.kind));
         }
-        let rules = namespace
-            .topic_spaces_configuration
-            .client_authentication
-            .custom_jwt_authentication
-            .as_ref()
-            .ok_or("customJwtAuthentication is not configured")?;
+        let rules = rules.ok_or("customJwtAuthentication is not configured")?;
         if self.auth() == Auth::Strict {
-            if token.algorithm != "RS256" {
-                return Err(format!(
-                    "the algorithm is {:?}, expected is \"RS256\"",
-                    token.algorithm
-                ));
-            }
-            let mut keys = rules.issuer_certificates.iter();
-            if !keys.any(|pem| jwt::key_from_pem(pem).is_some_and(|key| token.is_signed_by(&key))) {
-                return Err("the signature matches none of the issuerCertificates".to_owned());
-            }
+            check_signature(&token, rules)?;
         }
         let issuer = token.text("iss").unwrap_or("");
         if issuer != rules.token_issuer {
             return Err(format!(
-                "the issuer is {issuer:?}, expected is {:?}",
+                "invalid issuer: the issuer is {issuer:?}, expected is {:?}",
                 rules.token_issuer
             ));
         }
         if token.seconds("nbf").is_none() {
             return Err("the claim 'nbf' is missing".to_owned());
         }
-        check_times(&token, self.app.clock.now()).map_err(|error| error.to_string())?;
-        let host = namespace.mqtt_host();
-        let audiences = match token.claims.get("aud") {
-            Some(serde_json::Value::String(one)) => vec![one.as_str()],
-            Some(serde_json::Value::Array(all)) => {
-                all.iter().filter_map(|one| one.as_str()).collect()
-            }
-            _ => Vec::new(),
-        };
-        if !audiences.iter().any(|one| one.contains(&host)) {
-            return Err(format!(
-                "the audience is {audiences:?}, expected is {host:?}"
-            ));
-        }
+        check_times(&token, self.sessions.clock.now()).map_err(|error| error.to_string())?;
+        check_audience(&token, &namespace.mqtt_host())?;
         let subject = token.text("sub").filter(|sub| !sub.is_empty());
-        Ok(Who::Client {
+        let who = Who::Client {
             authentication_name: subject.ok_or("the claim 'sub' is missing")?.to_owned(),
             attributes: custom_attributes(&token),
-        })
+            registered: false,
+        };
+        let expires = expiry(&token);
+        Ok(Identified { who, expires })
     }
+}
+
+/// Whether one of the issuer's keys made the signature.
+fn check_signature(token: &Token, rules: &CustomJwtAuthentication) -> Result<(), String> {
+    if token.algorithm != "RS256" {
+        return Err(format!(
+            "the algorithm is {:?}, expected is \"RS256\"",
+            token.algorithm
+        ));
+    }
+    let signed = |pem| jwt::key_from_pem(pem).is_some_and(|key| token.is_signed_by(&key));
+    if rules.pems().any(signed) {
+        return Ok(());
+    }
+    Err(match rules.key_vault_url() {
+        Some(url) => format!(
+            "the signature matches none of the issuerCertificates; that of {url} is not known here: give the certificate in PEM instead"
+        ),
+        None => "the signature matches none of the issuerCertificates".to_owned(),
+    })
+}
+
+fn check_audience(token: &Token, host: &str) -> Result<(), String> {
+    let audiences = match token.claims.get("aud") {
+        Some(serde_json::Value::String(one)) => vec![one.as_str()],
+        Some(serde_json::Value::Array(all)) => all.iter().filter_map(|one| one.as_str()).collect(),
+        _ => Vec::new(),
+    };
+    if audiences.iter().any(|one| one.contains(host)) {
+        return Ok(());
+    }
+    Err(format!(
+        "the audience is {audiences:?}, expected is {host:?}"
+    ))
+}
+
+fn expiry(token: &Token) -> Option<Expiry> {
+    let at = jiff::Timestamp::from_second(token.seconds("exp")?).ok()?;
+    Some(Expiry {
+        at,
+        of: "the token",
+    })
 }
 
 /// The Authentication Data as text.
 fn token(connect: &Connect) -> Result<&str, String> {
     let data = connect.authentication_data.as_deref().unwrap_or(&[]);
+    if data.is_empty() {
+        return Err("there is no Authentication Data, expected is a token".to_owned());
+    }
     if data.len() > limits::AUTHENTICATION_DATA {
         return Err(format!(
             "the Authentication Data has {} bytes, the limit is {}",
@@ -144,8 +234,42 @@ fn token(connect: &Connect) -> Result<&str, String> {
     std::str::from_utf8(data).map_err(|_| "the Authentication Data is not a token".to_owned())
 }
 
+/// Whether the password is a token that Entra made for Azure: with the broker's own address the
+/// CONNECT would otherwise pass for an open client's.
+fn has_token_as_password(connect: &Connect) -> bool {
+    password_token(connect).is_some_and(|token| {
+        let of_entra = token
+            .text("iss")
+            .is_some_and(|iss| entra::tenant_of(iss).is_some());
+        of_entra
+            || token
+                .text("aud")
+                .is_some_and(|aud| aud.contains("eventgrid.azure.net"))
+    })
+}
+
+fn password_token(connect: &Connect) -> Option<Token> {
+    let password = std::str::from_utf8(connect.password.as_deref()?).ok()?;
+    Token::parse(password).ok()
+}
+
+/// What a refused client has probably mistaken.
+fn hint(connect: &Connect) -> String {
+    if password_token(connect).is_none() {
+        return String::new();
+    }
+    format!(
+        "; the password is a token, which belongs into the Authentication Data of an MQTT 5 CONNECT with the method {ENTRA}"
+    )
+}
+
+fn is_registered(connect: &Connect, namespace: &Namespace) -> bool {
+    authentication_name(connect, namespace)
+        .is_some_and(|name| access::find_client(namespace, &name).is_some())
+}
+
 /// The user name, else the first configured source that the certificate has.
-pub(super) fn authentication_name(connect: &Connect, namespace: &Namespace) -> Option<String> {
+fn authentication_name(connect: &Connect, namespace: &Namespace) -> Option<String> {
     if let Some(name) = connect.username.as_deref().filter(|name| !name.is_empty()) {
         return Some(name.to_owned());
     }
@@ -160,8 +284,18 @@ pub(super) fn authentication_name(connect: &Connect, namespace: &Namespace) -> O
 
 /// Claims of type int32, string and string array are attributes; others are passed over.
 fn custom_attributes(token: &Token) -> Attributes {
-    let registered = ["iss", "sub", "aud", "exp", "nbf", "iat", "jti"];
-    let attribute = |value: &serde_json::Value| match value {
+    let registered = ["iss", "sub", "aud", "exp", "nbf"];
+    token
+        .claims
+        .iter()
+        .filter(|(name, _)| !registered.contains(&name.as_str()))
+        .filter_map(|(name, value)| Some((name.clone(), attribute(value)?)))
+        .collect::<BTreeMap<_, _>>()
+}
+
+/// A value that an attribute can have.
+pub(super) fn attribute(value: &serde_json::Value) -> Option<Attribute> {
+    match value {
         serde_json::Value::String(text) => Some(Attribute::Text(text.clone())),
         serde_json::Value::Number(number) => number
             .as_i64()
@@ -173,11 +307,5 @@ fn custom_attributes(token: &Token) -> Attributes {
             .collect::<Option<_>>()
             .map(Attribute::List),
         _ => None,
-    };
-    token
-        .claims
-        .iter()
-        .filter(|(name, _)| !registered.contains(&name.as_str()))
-        .filter_map(|(name, value)| Some((name.clone(), attribute(value)?)))
-        .collect::<BTreeMap<_, _>>()
+    }
 }

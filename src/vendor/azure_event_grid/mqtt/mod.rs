@@ -1,59 +1,66 @@
 //! The MQTT side: who may connect by which credentials, and what a connected client may do. The
 //! texts of refusals are the vendor's resource log descriptions where it has one. Reason codes
-//! are assumed (the vendor says only that it uses the standard's), see `choices.rs`. Who a client is is found
-//! out in `credentials.rs`.
+//! are assumed (the vendor says only that it uses the standard's), see `choices.rs`. Who a client
+//! is is found out in `credentials.rs` and `webhook.rs`, whose a session is in `sessions.rs`, and
+//! what must end by itself in `watch.rs`.
 
 mod credentials;
+mod sessions;
+mod watch;
+mod webhook;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use parking_lot::Mutex;
 
-use self::credentials::authentication_name;
+use self::credentials::{Identified, not_authorized};
+use self::sessions::{Session, Sessions};
+pub(super) use self::watch::Watch;
 use super::access::{self, Attributes};
 use super::auth::Authenticator;
-use super::life_cycle;
 use super::limits;
 use super::resources::{Namespace, Permission};
 use super::settings::{Auth, RoleAssignment};
-use super::store::{NamespaceState, Store};
+use super::store::Store;
 use super::template::Identity;
 use crate::app::App;
 use crate::broker::dialect::{
-    Connect, ConnectCode, ConnectRefusal, Dialect, Grant, Limits, Peer, Publish, PublishVerdict,
+    Connect, ConnectCode, ConnectRefusal, Dialect, Grant, Peer, Publish, PublishVerdict,
     SubscribeVerdict,
 };
 use crate::broker::message::Qos;
 use crate::exchange::Surface;
 
-/// The longest keep-alive in seconds (mqtt-support page).
-const MAX_KEEP_ALIVE: u16 = 1160;
-/// The Authentication Method of Entra tokens.
-const ENTRA: &str = "OAUTH2-JWT";
-/// The Authentication Method of other issuers' tokens.
-const CUSTOM: &str = "CUSTOM-JWT";
+/// The reason code of a missing permission, and of credentials that are not good any more.
+const NOT_AUTHORIZED: u8 = 0x87;
+/// What the engine calls the end of a silent client's connection.
+const KEEP_ALIVE_TIMEOUT: &str = "KeepaliveTimeout";
+/// What the vendor's resource log says of it, and its reason code.
+const TIMED_OUT: (u8, &str) = (0x8D, "Timed out per negotiated Keep Alive");
 
 /// The dialect.
 pub(super) struct AzureDialect {
     authenticator: Authenticator,
     store: Arc<Store>,
-    app: App,
-    sessions: Mutex<HashMap<String, Session>>,
+    sessions: Arc<Sessions>,
+}
+
+/// The dialect over the rooms of an emulator, and what looks after its sessions once it is run.
+pub(super) fn open(
+    authenticator: Authenticator,
+    store: Arc<Store>,
+    app: &App,
+) -> (Arc<dyn Dialect>, Watch) {
+    let (sessions, watch) = watch::open(app, authenticator.settings.limits);
+    let dialect = AzureDialect {
+        authenticator,
+        store,
+        sessions,
+    };
+    (Arc::new(dialect), watch)
 }
 
 /// Who is behind a session.
-#[derive(Debug, Clone)]
-struct Session {
-    namespace: Arc<NamespaceState>,
-    who: Who,
-    /// Connections that are open; two for a moment while one is taken over.
-    live: u64,
-    /// Connections so far: `sequenceNumber` of the life-cycle events.
-    sequence: u64,
-}
-
 #[derive(Debug, Clone)]
 enum Who {
     /// An Entra identity.
@@ -61,10 +68,12 @@ enum Who {
         object_id: String,
         roles: Option<Vec<RoleAssignment>>,
     },
-    /// A client resource, or the subject of a custom token.
+    /// A client resource, the subject of a custom token, or whom a webhook named.
     Client {
         authentication_name: String,
         attributes: Attributes,
+        /// Whether it is a client resource.
+        registered: bool,
     },
 }
 
@@ -92,6 +101,7 @@ impl Who {
             Self::Client {
                 authentication_name,
                 attributes,
+                ..
             } => {
                 let identity = Identity {
                     authentication_name,
@@ -110,68 +120,99 @@ impl std::fmt::Debug for AzureDialect {
 }
 
 impl AzureDialect {
-    /// The dialect over these rooms.
-    pub(super) fn new(authenticator: Authenticator, store: Arc<Store>, app: App) -> Self {
-        Self {
-            authenticator,
-            store,
-            app,
-            sessions: Mutex::default(),
-        }
-    }
-
     fn auth(&self) -> Auth {
         self.authenticator.settings.auth
     }
 
-    /// A session belongs to one authentication name, which may have only so many.
-    fn admit_session(&self, connect: &Connect, session: Session) -> Result<(), String> {
-        let name = session.who.authentication_name().to_owned();
-        let mut sessions = self.sessions.lock();
-        let known = sessions.get(&connect.client_id);
-        let other = known.filter(|known| known.live > 0 && known.who.authentication_name() != name);
-        if other.is_some() {
-            return Err(format!(
-                "the session name {:?} is in use by another authentication name",
-                connect.client_id
-            ));
-        }
-        let resources = session.namespace.resources();
-        let most = resources
-            .topic_spaces_configuration
-            .maximum_client_sessions_per_authentication_name;
-        let of_name = sessions
-            .iter()
-            .filter(|(id, known)| {
-                **id != connect.client_id
-                    && known.live > 0
-                    && known.who.authentication_name() == name
-            })
-            .count();
-        if of_name >= most as usize {
-            return Err(format!(
-                "QuotaExceeded: {name:?} has {of_name} sessions, maximumClientSessionsPerAuthenticationName is {most}"
-            ));
-        }
-        let (live, sequence) = known.map_or((0, 0), |known| (known.live, known.sequence));
-        let session = Session {
-            live,
-            sequence,
-            ..session
+    /// The session that a CONNECT asks for. Without authentication its client is whoever it says
+    /// it is.
+    async fn session(&self, connect: &Connect) -> Result<Session, ConnectRefusal> {
+        let namespace = self.store.namespace(connect.tls.server_name.as_deref());
+        let identified = match self.identify(connect, &namespace).await {
+            Err(_) if self.auth() == Auth::Off => Identified {
+                who: Who::Principal {
+                    object_id: connect
+                        .username
+                        .clone()
+                        .unwrap_or_else(|| connect.client_id.clone()),
+                    roles: None,
+                },
+                expires: None,
+            },
+            identified => identified?,
         };
-        sessions.insert(connect.client_id.clone(), session);
+        let Identified { who, expires } = identified;
+        Ok(Session::new(namespace, who, expires))
+    }
+
+    fn grant(&self, session: &Session) -> Grant {
+        let namespace = session.namespace.resources();
+        Grant {
+            surface: Some(Surface::Azure),
+            tenant: Some(namespace.name.clone()),
+            identity: session.who.authentication_name().to_owned(),
+            max_keep_alive: Some(limits::KEEP_ALIVE),
+            limits: limits::of_client(&namespace, self.authenticator.settings.limits),
+        }
+    }
+
+    /// What forbids a will.
+    fn check_will(&self, connect: &Connect) -> Result<(), ConnectRefusal> {
+        let delay = connect.will.as_ref().map_or(0, |will| will.delay);
+        if self.authenticator.settings.limits && delay > limits::WILL_DELAY {
+            return Err(ConnectRefusal {
+                code: ConnectCode::ImplementationSpecific,
+                reason: format!(
+                    "the Will Delay Interval is {delay} s, the limit is {} s",
+                    limits::WILL_DELAY
+                ),
+            });
+        }
         Ok(())
     }
 
-    fn session(&self, peer: &Peer) -> Option<Session> {
-        self.sessions.lock().get(&peer.client_id).cloned()
-    }
-
     fn may(&self, peer: &Peer, permission: Permission, topic: &str) -> Result<(), String> {
-        let session = self.session(peer).ok_or("the session is not known")?;
+        let session = self.sessions.find(&peer.client_id);
+        let session = session.ok_or("the session is not known")?;
         session
             .who
             .may(&session.namespace.resources(), permission, topic)
+    }
+
+    /// Why a client's credentials are not good any more; its connection is about to end.
+    fn expired(&self, peer: &Peer) -> Option<String> {
+        let session = self.sessions.find(&peer.client_id)?;
+        let reason = session.expires?.reason(self.sessions.clock.now())?;
+        self.sessions
+            .ending(&peer.client_id, "ClientAuthenticationError");
+        Some(reason)
+    }
+
+    fn close(&self, peer: &Peer, ended: &'static str, reason: String) -> PublishVerdict {
+        self.sessions.ending(&peer.client_id, ended);
+        PublishVerdict::Close { reason }
+    }
+
+    /// A PUBLISH that is not taken. MQTT 5 is told; the connection of 3.x ends, and so does that
+    /// of MQTT 5 where there is no acknowledgement to tell it of a missing permission.
+    fn refuse(
+        &self,
+        peer: &Peer,
+        publish: &Publish<'_>,
+        code: u8,
+        reason: String,
+    ) -> PublishVerdict {
+        let authorized = code != NOT_AUTHORIZED;
+        let told = publish.qos == Qos::AtLeastOnce || authorized;
+        if publish.will || peer.protocol_version >= 5 && told {
+            return PublishVerdict::Refuse { code, reason };
+        }
+        let ended = if authorized {
+            "ClientError"
+        } else {
+            "ClientAuthorizationError"
+        };
+        self.close(peer, ended, reason)
     }
 }
 
@@ -182,76 +223,77 @@ impl Dialect for AzureDialect {
     }
 
     fn claims(&self, connect: &Connect) -> bool {
-        let method = connect.authentication_method.as_deref();
-        if matches!(method, Some(ENTRA | CUSTOM)) {
-            return true;
-        }
         let server = connect.tls.server_name.as_deref().unwrap_or("");
         if server.ends_with(".eventgrid.azure.net") || server.ends_with("azure.localhost") {
             return true;
         }
         let namespace = self.store.namespace(Some(server)).resources();
-        authentication_name(connect, &namespace)
-            .is_some_and(|name| access::find_client(&namespace, &name).is_some())
+        credentials::knows(connect, &namespace)
     }
 
     async fn connect(&self, connect: &Connect) -> Result<Grant, ConnectRefusal> {
-        let refuse = |reason| ConnectRefusal {
-            code: ConnectCode::NotAuthorized,
-            reason,
+        let session = self.session(connect).await?;
+        self.check_will(connect)?;
+        let grant = self.grant(&session);
+        self.sessions.admit(&connect.client_id, session).await?;
+        Ok(grant)
+    }
+
+    async fn reauthenticate(
+        &self,
+        peer: &Peer,
+        connect: &Connect,
+    ) -> Result<Grant, ConnectRefusal> {
+        let renewed = match self.session(connect).await {
+            Ok(renewed) if renewed.who.authentication_name() == peer.grant.identity => renewed,
+            Ok(other) => {
+                self.sessions
+                    .ending(&peer.client_id, "ClientAuthenticationError");
+                return Err(not_authorized(format!(
+                    "the session belongs to {:?}, the new token to {:?}",
+                    peer.grant.identity,
+                    other.who.authentication_name()
+                )));
+            }
+            Err(refusal) => {
+                self.sessions
+                    .ending(&peer.client_id, "ClientAuthenticationError");
+                return Err(refusal);
+            }
         };
-        let namespace = self.store.namespace(connect.tls.server_name.as_deref());
-        let name = namespace.resources().name.clone();
-        let who = match self.identify(connect, &namespace).await {
-            Ok(who) => who,
-            Err(_) if self.auth() == Auth::Off => Who::Principal {
-                object_id: connect
-                    .username
-                    .clone()
-                    .unwrap_or_else(|| connect.client_id.clone()),
-                roles: None,
-            },
-            Err(reason) => return Err(refuse(reason)),
-        };
-        let identity = who.authentication_name().to_owned();
-        let session = Session {
-            namespace,
-            who,
-            live: 0,
-            sequence: 0,
-        };
-        self.admit_session(connect, session).map_err(refuse)?;
-        Ok(Grant {
-            surface: Some(Surface::Azure),
-            tenant: Some(name),
-            identity,
-            max_keep_alive: Some(MAX_KEEP_ALIVE),
-            limits: Limits::default(),
-        })
+        let grant = self.grant(&renewed);
+        self.sessions.change(&peer.client_id, |session| {
+            session.who = renewed.who;
+            session.expires = renewed.expires;
+        });
+        Ok(grant)
     }
 
     fn publish(&self, peer: &Peer, publish: &Publish<'_>) -> PublishVerdict {
+        if !publish.will
+            && let Some(reason) = self.expired(peer)
+        {
+            return PublishVerdict::Close { reason };
+        }
         if publish.qos == Qos::ExactlyOnce {
-            return PublishVerdict::Close {
-                reason: "QoS 2 is not supported".to_owned(),
-            };
+            return self.close(peer, "ClientError", "QoS 2 is not supported".to_owned());
         }
         if self.authenticator.settings.limits
             && let Err((code, reason)) = limits::check_publish(publish)
         {
-            return PublishVerdict::Refuse { code, reason };
+            return self.refuse(peer, publish, code, reason);
         }
         match self.may(peer, Permission::Publisher, publish.topic) {
             Ok(()) => PublishVerdict::Allow,
-            Err(reason) if peer.protocol_version >= 5 && publish.qos == Qos::AtLeastOnce => {
-                PublishVerdict::Refuse { code: 0x87, reason }
-            }
-            Err(reason) => PublishVerdict::Close { reason },
+            Err(reason) => self.refuse(peer, publish, NOT_AUTHORIZED, reason),
         }
     }
 
     fn subscribe(&self, peer: &Peer, filter: &str, qos: Qos) -> SubscribeVerdict {
         let refuse = |code, reason: String| SubscribeVerdict::Refuse { code, reason };
+        if let Some(reason) = self.expired(peer) {
+            return SubscribeVerdict::Close { reason };
+        }
         if filter.starts_with("$share/") {
             return refuse(0x9E, "shared subscriptions are not supported".to_owned());
         }
@@ -265,58 +307,25 @@ impl Dialect for AzureDialect {
         }
         match self.may(peer, Permission::Subscriber, filter) {
             Ok(()) => SubscribeVerdict::Allow(qos.min(Qos::AtLeastOnce)),
-            Err(reason) => refuse(0x87, reason),
+            Err(reason) => refuse(NOT_AUTHORIZED, reason),
         }
     }
 
     fn connected(&self, peer: &Peer) {
-        let session = {
-            let mut sessions = self.sessions.lock();
-            let Some(session) = sessions.get_mut(&peer.client_id) else {
-                return;
-            };
-            session.live += 1;
-            session.sequence += 1;
-            session.clone()
-        };
-        self.tell(peer, &session, None);
+        self.sessions.connected(peer);
+    }
+
+    /// Messages of QoS 0 are not queued (mqtt-support page: QoS 1 ones are).
+    fn keeps_offline(&self, _peer: &Peer, qos: Qos) -> bool {
+        qos != Qos::AtMostOnce
     }
 
     fn disconnected(&self, peer: &Peer, reason: &str) {
-        let session = {
-            let mut sessions = self.sessions.lock();
-            let Some(session) = sessions.get_mut(&peer.client_id) else {
-                return;
-            };
-            session.live = session.live.saturating_sub(1);
-            // The connection that took it over has the number behind it already.
-            let sequence = session.sequence.saturating_sub(session.live);
-            Session {
-                sequence,
-                ..session.clone()
-            }
-        };
-        self.tell(peer, &session, Some(life_cycle::reason(reason)));
-    }
-}
-
-impl AzureDialect {
-    /// Puts a life-cycle event where the namespace wants it.
-    fn tell(&self, peer: &Peer, session: &Session, ended: Option<&'static str>) {
-        let namespace = session.namespace.resources();
-        let Some(topic) = namespace.life_cycle_topic.as_deref() else {
-            return;
-        };
-        let change = life_cycle::SessionChange {
-            authentication_name: session.who.authentication_name(),
-            session_name: &peer.client_id,
-            sequence: session.sequence,
-            ended,
-        };
-        let now = self.app.clock.now();
-        let event = change.event(&namespace, now, &self.app.ids);
-        if session.namespace.publish(topic, vec![event], now).is_err() {
-            tracing::warn!(target: "mqttstack::azure", topic, "the life-cycle topic was not found");
+        if reason == KEEP_ALIVE_TIMEOUT {
+            let (code, said) = TIMED_OUT;
+            self.sessions
+                .journal_end(&peer.client_id, &peer.grant.identity, code, said);
         }
+        self.sessions.disconnected(peer, reason);
     }
 }

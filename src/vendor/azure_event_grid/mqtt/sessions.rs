@@ -1,0 +1,282 @@
+//! The sessions of Azure's clients: whose each is, how many a name has, how long its credentials
+//! are good. Sessions that nobody is connected to count as well (mqtt-support page). Life-cycle
+//! events are told from here; `watch.rs` ends what must end.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use tokio::sync::{mpsc, oneshot};
+
+use super::super::life_cycle::{self, SessionChange};
+use super::super::store::NamespaceState;
+use super::Who;
+use super::watch::{Backlog, Order};
+use crate::app::App;
+use crate::broker::dialect::{ConnectCode, ConnectRefusal, Peer};
+use crate::clock::Clock;
+use crate::ids::Ids;
+use crate::journal::Journal;
+
+/// How long an accepted CONNECT may take to become a session that the broker lists.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How often, and how long apart, a CONNECT that finds no room looks again: the session in its
+/// way may be ending just now.
+const TRIES: u32 = 5;
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Until when a client's credentials are good.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Expiry {
+    /// The time.
+    pub at: Timestamp,
+    /// What it is that ends then.
+    pub of: &'static str,
+}
+
+impl Expiry {
+    /// The reason to give at `now`; `None` while they are good.
+    pub(super) fn reason(&self, now: Timestamp) -> Option<String> {
+        (now >= self.at).then(|| format!("{} expired at {}, and it is {now}", self.of, self.at))
+    }
+}
+
+/// A session.
+#[derive(Debug, Clone)]
+pub(super) struct Session {
+    /// The namespace that it is in.
+    pub namespace: Arc<NamespaceState>,
+    /// Who is behind it.
+    pub who: Who,
+    /// Until when.
+    pub expires: Option<Expiry>,
+    /// What waits for it while nobody is connected.
+    pub backlog: Backlog,
+    connected: bool,
+    /// Between an accepted CONNECT and its session.
+    connecting: bool,
+    admitted: Instant,
+    /// Connections so far: `sequenceNumber` of the life-cycle events.
+    sequence: u64,
+    /// `disconnectionReason`, where the emulator itself ends the connection.
+    ending: Option<&'static str>,
+}
+
+impl Session {
+    /// A session that nobody is connected to yet.
+    pub(super) fn new(namespace: Arc<NamespaceState>, who: Who, expires: Option<Expiry>) -> Self {
+        Self {
+            namespace,
+            who,
+            expires,
+            backlog: Backlog::default(),
+            connected: false,
+            connecting: true,
+            admitted: Instant::now(),
+            sequence: 0,
+            ending: None,
+        }
+    }
+
+    /// Whether a client is connected and nobody has told it to go yet.
+    pub(super) const fn in_use(&self) -> bool {
+        self.connected && self.ending.is_none()
+    }
+
+    /// Whether nobody is connected or connects.
+    pub(super) const fn offline(&self) -> bool {
+        !self.connected && !self.connecting
+    }
+}
+
+/// All sessions.
+pub(super) struct Sessions {
+    pub(super) clock: Clock,
+    pub(super) journal: Journal,
+    pub(super) ids: Ids,
+    /// Whether the limits on sizes and numbers apply.
+    pub(super) limited: bool,
+    all: Mutex<HashMap<String, Session>>,
+    orders: mpsc::UnboundedSender<Order>,
+}
+
+impl Sessions {
+    /// No session; what the broker must be asked goes to `orders`.
+    pub(super) fn new(app: &App, limited: bool, orders: mpsc::UnboundedSender<Order>) -> Self {
+        Self {
+            clock: app.clock.clone(),
+            journal: app.journal.clone(),
+            ids: app.ids.clone(),
+            limited,
+            all: Mutex::default(),
+            orders,
+        }
+    }
+
+    /// The session of this name.
+    pub(super) fn find(&self, name: &str) -> Option<Session> {
+        self.all.lock().get(name).cloned()
+    }
+
+    /// Changes every session; `change` must be short.
+    pub(super) fn each<T>(
+        &self,
+        mut change: impl FnMut(&str, &mut Session) -> Option<T>,
+    ) -> Vec<T> {
+        let mut all = self.all.lock();
+        all.iter_mut()
+            .filter_map(|(name, session)| change(name, session))
+            .collect()
+    }
+
+    /// Changes one session.
+    pub(super) fn change<T>(
+        &self,
+        name: &str,
+        change: impl FnOnce(&mut Session) -> T,
+    ) -> Option<T> {
+        self.all.lock().get_mut(name).map(change)
+    }
+
+    /// Enters a session that connects, if its name and its client's number of sessions allow it.
+    pub(super) async fn admit(&self, name: &str, session: Session) -> Result<(), ConnectRefusal> {
+        self.end_overflowed(name).await;
+        let mut refusal = match self.enter(name, &session) {
+            Ok(()) => return Ok(()),
+            Err(refusal) => refusal,
+        };
+        for _ in 0..TRIES {
+            if let Some(alive) = self.ask(Order::Alive).await {
+                self.keep(&alive);
+            }
+            match self.enter(name, &session) {
+                Ok(()) => return Ok(()),
+                Err(again) => refusal = again,
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        Err(refusal)
+    }
+
+    fn enter(&self, name: &str, session: &Session) -> Result<(), ConnectRefusal> {
+        let client = session.who.authentication_name();
+        let mut all = self.all.lock();
+        let known = all.get(name);
+        if known.is_some_and(|known| known.who.authentication_name() != client) {
+            return Err(ConnectRefusal {
+                code: ConnectCode::NotAuthorized,
+                reason: format!(
+                    "the session name {name:?} belongs to a session of another authentication name"
+                ),
+            });
+        }
+        let resources = session.namespace.resources();
+        let most = resources
+            .topic_spaces_configuration
+            .maximum_client_sessions_per_authentication_name;
+        let others = all.iter().filter(|(other, known)| {
+            other.as_str() != name
+                && known.who.authentication_name() == client
+                && Arc::ptr_eq(&known.namespace, &session.namespace)
+        });
+        let others: Vec<_> = others.map(|(other, _)| other.as_str()).collect();
+        if others.len() >= most as usize {
+            return Err(ConnectRefusal {
+                code: ConnectCode::QuotaExceeded,
+                reason: format!(
+                    "QuotaExceeded: {client:?} has the sessions {others:?} (those that are offline count), maximumClientSessionsPerAuthenticationName is {most}"
+                ),
+            });
+        }
+        let mut entered = session.clone();
+        if let Some(known) = known {
+            entered.connected = known.connected;
+            entered.sequence = known.sequence;
+        }
+        entered.backlog = Backlog::from(self.journal.messages().last());
+        all.insert(name.to_owned(), entered);
+        Ok(())
+    }
+
+    /// Forgets the sessions that the broker does not list any more.
+    pub(super) fn keep(&self, alive: &HashSet<String>) {
+        self.all.lock().retain(|name, session| {
+            alive.contains(name) || session.connecting && session.admitted.elapsed() < HANDSHAKE
+        });
+    }
+
+    /// Forgets one session.
+    pub(super) fn forget(&self, name: &str) {
+        self.all.lock().remove(name);
+    }
+
+    /// Asks `watch.rs`; `None` if nobody is there to answer.
+    pub(super) async fn ask<T>(
+        &self,
+        order: impl FnOnce(oneshot::Sender<T>) -> Order,
+    ) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        self.orders.send(order(reply)).ok()?;
+        answer.await.ok()
+    }
+
+    /// A client has been accepted.
+    pub(super) fn connected(&self, peer: &Peer) {
+        let told = self.change(&peer.client_id, |session| {
+            // Nobody tells of a connection whose place was taken.
+            let taken = session.connected.then(|| session.clone());
+            session.connected = true;
+            session.connecting = false;
+            session.sequence += 1;
+            session.ending = None;
+            (taken, session.clone())
+        });
+        let Some((taken, session)) = told else {
+            return;
+        };
+        if let Some(taken) = taken {
+            self.tell(peer, &taken, Some("SessionTakenOver"));
+        }
+        self.tell(peer, &session, None);
+    }
+
+    /// A client's connection has ended; `reason` is the engine's word.
+    pub(super) fn disconnected(&self, peer: &Peer, reason: &str) {
+        let seen = self.journal.messages().last();
+        let session = self.change(&peer.client_id, |session| {
+            session.connected = false;
+            session.backlog = Backlog::from(seen);
+            session.clone()
+        });
+        if let Some(session) = session {
+            let ended = session.ending.unwrap_or_else(|| life_cycle::reason(reason));
+            self.tell(peer, &session, Some(ended));
+        }
+    }
+
+    /// The emulator is about to end a connection, for this `disconnectionReason`.
+    pub(super) fn ending(&self, name: &str, reason: &'static str) {
+        self.change(name, |session| session.ending = Some(reason));
+    }
+
+    /// Puts a life-cycle event where the namespace wants it.
+    fn tell(&self, peer: &Peer, session: &Session, ended: Option<&'static str>) {
+        let namespace = session.namespace.resources();
+        let Some(topic) = namespace.life_cycle_topic.as_deref() else {
+            return;
+        };
+        let change = SessionChange {
+            authentication_name: session.who.authentication_name(),
+            session_name: &peer.client_id,
+            sequence: session.sequence,
+            ended,
+        };
+        let now = self.clock.now();
+        let event = change.event(&namespace, now, &self.ids);
+        if session.namespace.publish(topic, vec![event], now).is_err() {
+            tracing::warn!(target: "mqttstack::azure", topic, "the life-cycle topic was not found");
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! `clientAuthentication` of a namespace: where a client's name comes from, whose tokens are taken,
+//! and which webhook is asked. What is done with it is in `mqtt/credentials.rs` and
+//! `mqtt/webhook.rs`.
+
+use serde::{Deserialize, Serialize};
+
+use super::super::jwt;
+
+/// Certificates that an issuer may have at a time (JWTSETUP: for rotation).
+const ISSUER_CERTIFICATES: usize = 2;
+
+/// `clientAuthentication`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct ClientAuthentication {
+    /// `ClientCertificateSubject`, `...Dns`, `...Uri`, `...Ip`, `...Email`, tried in order where
+    /// CONNECT carries no user name.
+    pub alternative_authentication_name_sources: Vec<String>,
+    /// `CUSTOM-JWT`.
+    pub custom_jwt_authentication: Option<CustomJwtAuthentication>,
+    /// A webhook that decides about clients that nothing else knows.
+    #[serde(alias = "webhookAuthentication")]
+    pub web_hook_authentication: Option<WebHookAuthentication>,
+}
+
+/// `customJwtAuthentication`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct CustomJwtAuthentication {
+    /// The `iss` that tokens must carry.
+    pub token_issuer: String,
+    /// The issuer's certificates, at most two.
+    pub issuer_certificates: Vec<IssuerCertificate>,
+    /// The same in the shape that carries them inline.
+    pub encoded_issuer_certificates: Vec<EncodedCertificate>,
+}
+
+/// One of `issuerCertificates`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum IssuerCertificate {
+    /// A PEM public key or certificate: the emulator's own, shorter form.
+    Pem(String),
+    /// The template's form, which names a key vault secret. The emulator has no key vault, so
+    /// tokens are refused with a hint until a certificate is given in PEM.
+    #[serde(rename_all = "camelCase")]
+    KeyVault {
+        /// The certificate's identifier.
+        certificate_url: String,
+    },
+}
+
+/// One of `encodedIssuerCertificates`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct EncodedCertificate {
+    /// The `kid` of the tokens that it is for.
+    pub kid: String,
+    /// The certificate in PEM.
+    pub encoded_certificate: String,
+}
+
+/// `webHookAuthentication`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct WebHookAuthentication {
+    /// Where the CONNECT is posted to.
+    pub endpoint_url: String,
+    /// The audience of the bearer token that the webhook gets, with or without `/.default`.
+    pub azure_active_directory_application_id_or_uri: String,
+    /// The tenant of that token; empty: the emulator's.
+    pub azure_active_directory_tenant_id: String,
+}
+
+impl CustomJwtAuthentication {
+    /// The issuer's public keys in PEM.
+    pub fn pems(&self) -> impl Iterator<Item = &str> {
+        let plain = self.issuer_certificates.iter().filter_map(|one| match one {
+            IssuerCertificate::Pem(pem) => Some(pem.as_str()),
+            IssuerCertificate::KeyVault { .. } => None,
+        });
+        let encoded = self.encoded_issuer_certificates.iter();
+        plain.chain(encoded.map(|one| one.encoded_certificate.as_str()))
+    }
+
+    /// A certificate that is only named.
+    pub fn key_vault_url(&self) -> Option<&str> {
+        self.issuer_certificates.iter().find_map(|one| match one {
+            IssuerCertificate::Pem(_) => None,
+            IssuerCertificate::KeyVault { certificate_url } => Some(certificate_url.as_str()),
+        })
+    }
+}
+
+impl ClientAuthentication {
+    /// Checks what types alone do not say; the error says what is wrong.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let sources = &self.alternative_authentication_name_sources;
+        let known = ["Subject", "Dns", "Uri", "Ip", "Email"];
+        let unknown = sources.iter().find(|source| {
+            let kind = source.strip_prefix("ClientCertificate");
+            !kind.is_some_and(|kind| known.contains(&kind))
+        });
+        if let Some(source) = unknown {
+            return Err(format!(
+                "the alternative authentication name source {source:?} is not ClientCertificateSubject, ...Dns, ...Uri, ...Ip or ...Email"
+            ));
+        }
+        if let Some(webhook) = &self.web_hook_authentication
+            && !webhook.endpoint_url.starts_with("http")
+        {
+            return Err(format!(
+                "the endpointUrl {:?} of webHookAuthentication is not an http or https address",
+                webhook.endpoint_url
+            ));
+        }
+        let Some(custom) = &self.custom_jwt_authentication else {
+            return Ok(());
+        };
+        let count = custom.issuer_certificates.len() + custom.encoded_issuer_certificates.len();
+        if count > ISSUER_CERTIFICATES {
+            return Err(format!(
+                "customJwtAuthentication has {count} issuer certificates, the limit is {ISSUER_CERTIFICATES}"
+            ));
+        }
+        if custom.pems().any(|pem| jwt::key_from_pem(pem).is_none()) {
+            return Err(
+                "an issuer certificate is not an RSA public key or certificate in PEM".to_owned(),
+            );
+        }
+        Ok(())
+    }
+}
