@@ -35,4 +35,5 @@ mod raw;
 mod robustness;
 mod shutdown;
 mod tencent_iot;
+mod violations;
 mod wire;

@@ -1,7 +1,7 @@
 //! One connection packet by packet, and what the engine leaves out of it: the CONNACK with the
 //! code and the properties that the dialect decided, enhanced authentication (MQTT 5.0 section
-//! 4.12) in one step, re-authentication, limits (`bounds.rs`), acknowledgements that are withheld,
-//! and the DISCONNECT at the end. `door.rs` moves the bytes.
+//! 4.12) in one step, re-authentication, the standard's rules (`grammar.rs`) and limits
+//! (`bounds.rs`), acknowledgements that are withheld, and the DISCONNECT at the end. `door.rs` moves the bytes.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use super::super::visitors::{Authentication, Ending, Visit};
 use super::bounds::{Bounds, Violation};
 use super::opening::Opening;
 use super::packets::{decode, encode};
-use super::{Core, admission, frame};
+use super::{Core, admission, frame, grammar};
 
 /// The reason code of a DISCONNECT with Will Message.
 const WITH_WILL: u8 = 4;
@@ -88,10 +88,13 @@ impl Exchange {
     /// A whole packet of the client.
     pub(super) async fn packet(&self, packet: &[u8]) -> Passage {
         let first = packet.first().copied().unwrap_or_default();
-        if let Err(violation) = self.bounds.check(packet) {
+        let five = self.version >= 5;
+        if let Err(violation) =
+            grammar::check(packet, five).and_then(|()| self.bounds.check(packet))
+        {
             return self.refuse(first, violation);
         }
-        if self.version < 5 {
+        if !five {
             return Passage::On;
         }
         match first & 0xf0 {

@@ -1,5 +1,5 @@
 //! Where MQTT packets begin and end in a stream of bytes (MQTT 5.0 section 2.1), and the few
-//! fields that `exchange.rs` and `bounds.rs` look for in every one. Whatever is not well formed
+//! fields that `exchange.rs`, `grammar.rs` and `bounds.rs` look for in every one. Whatever is not well formed
 //! has none of them: the engine finds that too.
 
 use bytes::Buf;
@@ -7,13 +7,19 @@ use bytes::Buf;
 /// The first byte of a CONNECT.
 pub(super) const CONNECT_TYPE: u8 = 0x10;
 /// The high four bits of a packet's first byte.
+pub(super) const CONNECT: u8 = 0x10;
+pub(super) const CONNACK: u8 = 0x20;
 pub(super) const PUBLISH: u8 = 0x30;
 pub(super) const PUBACK: u8 = 0x40;
 pub(super) const PUBREC: u8 = 0x50;
 pub(super) const PUBREL: u8 = 0x60;
 pub(super) const PUBCOMP: u8 = 0x70;
 pub(super) const SUBSCRIBE: u8 = 0x80;
+pub(super) const SUBACK: u8 = 0x90;
 pub(super) const UNSUBSCRIBE: u8 = 0xa0;
+pub(super) const UNSUBACK: u8 = 0xb0;
+pub(super) const PINGREQ: u8 = 0xc0;
+pub(super) const PINGRESP: u8 = 0xd0;
 pub(super) const DISCONNECT: u8 = 0xe0;
 pub(super) const AUTH: u8 = 0xf0;
 /// The longest fixed header in bytes.
@@ -125,7 +131,7 @@ pub(super) fn protocol(packet: &[u8]) -> Option<(&[u8], u8, u8)> {
 
 /// The topic name of a whole PUBLISH.
 pub(super) fn topic(packet: &[u8]) -> Option<&str> {
-    std::str::from_utf8(take_text(&mut body(packet)?)?).ok()
+    std::str::from_utf8(topic_bytes(packet)?).ok()
 }
 
 /// The packet id of a whole PUBACK, PUBREC, SUBSCRIBE ...
@@ -143,8 +149,8 @@ fn properties<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
     bytes.get(..length)
 }
 
-/// The topic alias of a whole MQTT 5 PUBLISH.
-pub(super) fn topic_alias(packet: &[u8]) -> Option<u16> {
+/// The value of one property of a whole MQTT 5 PUBLISH, and what follows it.
+fn publish_property(packet: &[u8], wanted: u8) -> Option<&[u8]> {
     let mut rest = body(packet)?;
     skip_text(&mut rest)?;
     if qos(*packet.first()?) != 0 {
@@ -152,9 +158,12 @@ pub(super) fn topic_alias(packet: &[u8]) -> Option<u16> {
     }
     let mut properties = properties(&mut rest)?;
     while let Ok(property) = properties.try_get_u8() {
+        if property == wanted {
+            return Some(properties);
+        }
         // MQTT 5.0 section 2.2.2.2: the properties that a PUBLISH can have.
         match property {
-            0x23 => return properties.try_get_u16().ok(),
+            0x23 => skip(&mut properties, 2)?,
             0x01 => skip(&mut properties, 1)?,
             0x02 => skip(&mut properties, 4)?,
             0x03 | 0x08 | 0x09 => skip_text(&mut properties)?,
@@ -166,6 +175,41 @@ pub(super) fn topic_alias(packet: &[u8]) -> Option<u16> {
         }
     }
     None
+}
+
+/// The topic alias of a whole MQTT 5 PUBLISH.
+pub(super) fn topic_alias(packet: &[u8]) -> Option<u16> {
+    publish_property(packet, 0x23)?.try_get_u16().ok()
+}
+
+/// The response topic of a whole MQTT 5 PUBLISH.
+pub(super) fn response_topic(packet: &[u8]) -> Option<&[u8]> {
+    take_text(&mut publish_property(packet, 0x08)?)
+}
+
+/// Whether a whole MQTT 5 PUBLISH has a subscription identifier.
+pub(super) fn is_identified(packet: &[u8]) -> bool {
+    publish_property(packet, 0x0b).is_some()
+}
+
+/// The bytes of the topic name of a whole PUBLISH.
+pub(super) fn topic_bytes(packet: &[u8]) -> Option<&[u8]> {
+    take_text(&mut body(packet)?)
+}
+
+/// The filters of a whole SUBSCRIBE, each with its options.
+pub(super) fn subscriptions(packet: &[u8], five: bool) -> Option<Vec<(&[u8], u8)>> {
+    let mut rest = body(packet)?;
+    skip(&mut rest, 2)?;
+    if five {
+        let length = variable(&mut rest)?;
+        skip(&mut rest, length)?;
+    }
+    let mut found = Vec::new();
+    while !rest.is_empty() {
+        found.push((take_text(&mut rest)?, rest.try_get_u8().ok()?));
+    }
+    Some(found)
 }
 
 const USER_PROPERTY: u8 = 0x26;

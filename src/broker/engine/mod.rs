@@ -17,6 +17,7 @@ mod door;
 mod ending;
 mod exchange;
 mod frame;
+mod grammar;
 mod grants;
 mod hooks;
 mod listeners;

@@ -5,11 +5,12 @@
 use bytes::{Bytes, BytesMut};
 use rmqtt::codec::error::DecodeError;
 use rmqtt::codec::v5;
-use rmqtt::codec::v5::ConnectAckReason;
+use rmqtt::codec::v5::{ConnectAckReason, DisconnectReasonCode};
 
 use super::super::dialect::ConnectCode;
+use super::bounds::Violation;
 use super::exchange::{refused_3x, refused_5};
-use super::{frame, packets};
+use super::{frame, grammar, packets};
 
 /// The flag of a CONNECT that asks for a new session.
 const CLEAN_START: u8 = 0b10;
@@ -100,6 +101,13 @@ fn old(version: u8, packet: BytesMut) -> Result<Opening, Unreadable> {
             });
         }
     };
+    if let Some(Err(violation)) = connect.last_will.map(|will| grammar::will(&will.topic)) {
+        return Err(Unreadable {
+            answer: Bytes::new(),
+            code: violation.code,
+            reason: violation.reason,
+        });
+    }
     // MQTT 3.1 section 3.1: between 1 and 23 characters. Nobody keeps to the 23.
     if version == 3 && connect.client_id.is_empty() {
         return Err(Unreadable {
@@ -119,18 +127,36 @@ fn five(mut packet: BytesMut, flags: u8) -> Result<Opening, Unreadable> {
         clean_start(&mut packet);
         decoded = packets::decode(&packet);
     }
-    match decoded {
-        Ok(v5::Packet::Connect(connect)) => Ok(Opening::Five(packet.freeze(), connect)),
-        other => {
-            let code = ConnectAckReason::MalformedPacket;
-            let reason = malformed(other.err());
-            Err(Unreadable {
-                answer: refused_5(code.into(), Some(&reason)),
-                code: code.into(),
-                reason,
-            })
-        }
+    let (code, reason) = match decoded {
+        Ok(v5::Packet::Connect(connect)) => match forbidden(&connect) {
+            Ok(()) => return Ok(Opening::Five(packet.freeze(), connect)),
+            Err(violation) => (violation.code, violation.reason),
+        },
+        other => (
+            ConnectAckReason::MalformedPacket.into(),
+            malformed(other.err()),
+        ),
+    };
+    Err(Unreadable {
+        answer: refused_5(code, Some(&reason)),
+        code,
+        reason,
+    })
+}
+
+/// What the standard forbids in a CONNECT of MQTT 5, and the engine lets pass.
+fn forbidden(connect: &v5::Connect) -> Result<(), Violation> {
+    if let Some(will) = &connect.last_will {
+        grammar::will(&will.topic)?;
     }
+    // MQTT 5.0 section 3.1.2.11.10.
+    if connect.auth_data.is_some() && connect.auth_method.is_none() {
+        return Err(Violation::ending(
+            DisconnectReasonCode::ProtocolError,
+            "the CONNECT has authentication data without an authentication method",
+        ));
+    }
+    Ok(())
 }
 
 /// Sets Clean Start in a CONNECT of MQTT 5.
