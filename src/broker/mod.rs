@@ -9,6 +9,7 @@ pub mod message;
 mod outbox;
 pub mod outlet;
 mod visitors;
+mod websocket;
 
 use std::io;
 use std::net::SocketAddr;
@@ -142,9 +143,6 @@ impl Broker {
     /// Opens a plain listener (`Tcp` or `Ws`) and returns its address (port 0: a free one).
     /// Must be called inside a tokio runtime.
     pub fn listen(&self, transport: Transport, address: SocketAddr) -> io::Result<SocketAddr> {
-        if matches!(transport, Transport::Ws | Transport::Wss) {
-            return self.engine.listen(transport, address);
-        }
         self.open(transport, address, None)
     }
 
@@ -166,7 +164,7 @@ impl Broker {
         config: Option<Arc<ServerConfig>>,
     ) -> io::Result<SocketAddr> {
         let door = self.engine.door(transport)?;
-        let (bound, gate) = gate::open(address, door, config, self.engine.visitors())?;
+        let (bound, gate) = gate::open(address, door, config)?;
         self.gates.lock().push(gate);
         Ok(bound)
     }

@@ -18,6 +18,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::mqtt::{Device, Options, PATIENCE};
+use crate::wire::Wire;
 
 struct Bench {
     broker: Broker,
@@ -289,6 +290,53 @@ async fn members_of_a_shared_subscription_take_turns_and_each_message_comes_once
 }
 
 #[tokio::test]
+async fn a_client_holds_a_plain_and_a_shared_subscription_of_one_filter_side_by_side() {
+    let bench = bench(Settings::default()).await;
+    let mut device = Wire::open(bench.address, 4, "dev").await;
+    for filter in ["t", "$share/g/t", "$share/h/t"] {
+        assert_eq!(device.subscribe(filter, 1).await, 1);
+    }
+    let listed = bench.broker.subscriptions().await;
+    let listed: Vec<_> = listed
+        .iter()
+        .map(|held| (held.topic_filter.as_str(), held.share_group.as_deref()))
+        .collect();
+    assert_eq!(listed, [("t", None), ("t", Some("g")), ("t", Some("h"))]);
+    let published = bench.broker.publish(publication("t", "x")).await.unwrap();
+    assert_eq!(published.matched, 3);
+    for _ in 0..3 {
+        assert_eq!(device.receive().await.payload, "x");
+    }
+    device.unsubscribe("$share/g/t").await;
+    device.unsubscribe("t").await;
+    let published = bench.broker.publish(publication("t", "y")).await.unwrap();
+    assert_eq!(published.matched, 1);
+    assert_eq!(device.receive().await.payload, "y");
+    let group = bench.broker.subscriptions().await.remove(0).share_group;
+    assert_eq!(group.as_deref(), Some("h"));
+}
+
+#[tokio::test]
+async fn a_shared_subscription_gets_no_retained_messages() {
+    let bench = bench(Settings::default()).await;
+    let mut retained = publication("r/1", "kept");
+    retained.retain = true;
+    bench.broker.publish(retained).await.unwrap();
+    let mut device = Wire::open(bench.address, 5, "dev").await;
+    device.subscribe("$share/g/r/+", 1).await;
+    // What is subscribed to afterwards is answered afterwards.
+    device.subscribe("r/1", 1).await;
+    let first = device.receive().await;
+    assert_eq!((first.payload.as_str(), first.retain), ("kept", true));
+    bench
+        .broker
+        .publish(publication("r/2", "live"))
+        .await
+        .unwrap();
+    assert_eq!(device.receive().await.payload, "live");
+}
+
+#[tokio::test]
 async fn members_of_a_shared_subscription_take_turns_with_what_a_client_publishes_too() {
     let bench = bench(Settings::default()).await;
     let mut one = Device::v4(bench.address, "one").await;
@@ -350,6 +398,31 @@ async fn a_queued_message_expires_on_the_emulators_clock() {
     bench.clock.advance(SignedDuration::from_secs(101)).unwrap();
     let _device = Device::connect_v5(bench.address, persistent()).await;
     bench.outcome("dev", DeliveryOutcome::Expired).await;
+}
+
+#[tokio::test]
+async fn a_queued_message_tells_the_life_it_still_has_on_the_emulators_clock() {
+    let bench = bench(Settings::default()).await;
+    bench.clock.freeze(bench.clock.now());
+    let persistent = || {
+        let mut options = Options::new("dev");
+        options.clean = false;
+        options.session_expiry = Some(3600);
+        options
+    };
+    let mut device = Device::connect_v5(bench.address, persistent()).await;
+    device.subscribe("t", 1).await;
+    device.leave().await;
+    bench.connected("dev", false).await;
+    let mut mortal = publication("t", "mortal");
+    mortal.properties.message_expiry_interval = Some(100_000);
+    bench.broker.publish(mortal).await.unwrap();
+    let by = SignedDuration::from_secs(60_000);
+    bench.clock.advance(by).unwrap();
+    let mut device = Device::connect_v5(bench.address, persistent()).await;
+    let properties = device.receive().await.properties.unwrap();
+    let left = properties.message_expiry_interval.unwrap();
+    assert!((39_000..=40_000).contains(&left), "{left}");
 }
 
 #[tokio::test]

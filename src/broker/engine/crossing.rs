@@ -214,9 +214,10 @@ impl Crossing {
             if let Some(at) = turns.next(&limits, now) {
                 return Some(Step::At(at));
             }
-            let Some((sender, packet)) = messages.pop_front() else {
+            let Some((sender, mut packet)) = messages.pop_front() else {
                 break;
             };
+            routing::set_age(&outbox, &mut packet);
             turns.left(&limits, Some(now));
             if let (Err(reason), Some(tag)) = (self.send(client_id, sender, packet), tag) {
                 routing::give_up(core, &outbox, tag, reason);

@@ -12,13 +12,13 @@ use rmqtt::codec::v5::PublishProperties;
 use rmqtt::context::ServerContext;
 use rmqtt::hook::{Handler, HookResult, Parameter, ReturnType, Type};
 use rmqtt::session::Session;
-use rmqtt::types::{From as Sender, Publish, Reason, Subscribe, To};
+use rmqtt::types::{From as Sender, Publish, Reason, SharedGroup, Subscribe, To};
 
 use super::super::SYSTEM_PREFIX;
 use super::super::message::{Delivery, DeliveryOutcome, Qos};
 use super::super::outbox::Tag;
 use super::tenant::Scope;
-use super::{Core, admission, convert, system, tenant, verdicts};
+use super::{Core, admission, convert, subscriptions, system, tenant, verdicts};
 
 const QUESTIONS: [Type; 16] = [
     Type::ClientSubscribe,
@@ -65,11 +65,13 @@ impl Handler for Hooks {
                 return (false, Some(HookResult::AuthResult(verdict)));
             }
             Parameter::ClientSubscribe(session, subscribe) => {
-                let inside = self.inside(session, &subscribe.topic_filter);
+                let group = subscribe.opts.shared_group();
+                let inside = self.inside(session, group, &subscribe.topic_filter);
                 return (false, Some(HookResult::TopicFilter(inside)));
             }
             Parameter::ClientUnsubscribe(session, unsubscribe) => {
-                let inside = self.inside(session, &unsubscribe.topic_filter);
+                let group = unsubscribe.shared_group.as_ref();
+                let inside = self.inside(session, group, &unsubscribe.topic_filter);
                 return (false, Some(HookResult::TopicFilter(inside)));
             }
             Parameter::ClientSubscribeCheckAcl(session, subscribe) => {
@@ -150,9 +152,16 @@ impl Hooks {
     }
 
     /// A client's topic filter as it stands in the engine, if it is another.
-    fn inside(&self, session: &Session, filter: &str) -> Option<ByteString> {
+    fn inside(
+        &self,
+        session: &Session,
+        group: Option<&SharedGroup>,
+        filter: &ByteString,
+    ) -> Option<ByteString> {
         let peer = self.core.doors.peer(&session.id.client_id)?;
-        Some(Scope::of_client(&self.core, &peer)?.filter(filter))
+        let scope = Scope::of_client(&self.core, &peer);
+        let inside = scope.map_or_else(|| filter.clone(), |scope| scope.filter(filter));
+        Some(subscriptions::marked(group, inside))
     }
 
     /// A client's topic name as it stands in the engine, if it is another.
@@ -233,7 +242,7 @@ impl Hooks {
 
     fn subscribed(&self, session: &Session, subscribe: &Subscribe) {
         let filter = &subscribe.topic_filter;
-        if filter.starts_with(SYSTEM_PREFIX) {
+        if tenant::bare(filter).starts_with(SYSTEM_PREFIX) {
             system::watch(&self.core, &self.context);
         }
         let key = (session.id.client_id.clone(), filter.clone());

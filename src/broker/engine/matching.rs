@@ -7,12 +7,14 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use rmqtt::context::ServerContext;
-use rmqtt::router::Router;
 use rmqtt::subscribe::SharedSubscription;
 use rmqtt::types::{
-    ClientId, From as Sender, Id, IsOnline, NodeId, SharedGroup, SubRelation, SubRelations,
+    ClientId, From as Sender, IsOnline, NodeId, SharedGroup, SubRelation, SubRelations,
     SubscriptionIdentifier, SubscriptionOptions, TopicFilter, TopicName,
 };
+
+use super::Core;
+use super::subscriptions::Held;
 
 type Member = (
     NodeId,
@@ -24,24 +26,29 @@ type Member = (
 
 /// Who is subscribed to a topic: one row for each client, one for each shared group.
 pub(super) async fn matches(
+    core: &Core,
     context: &ServerContext,
     sender: &Sender,
     topic: &TopicName,
 ) -> SubRelations {
-    let router = context.extends.router().await;
-    let routes = match router.get(topic).await {
-        Ok(routes) => routes,
+    let subscribers = match core.subscriptions.of(topic) {
+        Ok(subscribers) => subscribers,
         Err(error) => {
-            tracing::warn!(%error, %topic, "the engine could not match a topic");
+            tracing::warn!(%error, %topic, "a topic name could not be read");
             return SubRelations::new();
         }
     };
+    let router = context.extends.router().await;
     let mut own: BTreeMap<ClientId, SubRelation> = BTreeMap::new();
     let mut shared = SubRelations::new();
-    for route in routes {
-        let filter = route.topic;
+    for (filter, holders) in subscribers {
         let mut groups: HashMap<SharedGroup, Vec<Member>> = HashMap::new();
-        for (client_id, id, options) in subscribers(&**router, &filter) {
+        for Held {
+            client_id,
+            id,
+            options,
+        } in holders
+        {
             if options.no_local() == Some(true) && client_id == sender.id.client_id {
                 continue;
             }
@@ -60,20 +67,6 @@ pub(super) async fn matches(
         }
     }
     own.into_values().chain(shared).collect()
-}
-
-/// A copy: the engine's map must not be held while waiting.
-fn subscribers(
-    router: &dyn Router,
-    filter: &TopicFilter,
-) -> Vec<(ClientId, Id, SubscriptionOptions)> {
-    let Some(found) = router.relations().get(filter) else {
-        return Vec::new();
-    };
-    found
-        .iter()
-        .map(|(client_id, (id, options))| (client_id.clone(), id.clone(), options.clone()))
-        .collect()
 }
 
 fn merge(

@@ -1,7 +1,7 @@
 //! The MQTT engine: rmqtt as a library. This folder alone names its types, so that it can be
 //! exchanged. `hooks.rs` is what the engine asks us, `routing.rs` how a message finds its
-//! subscribers and its journal row, `matching.rs` who they are, `crossing.rs` how it gets to their
-//! sessions, `turns.rs` how some wait for that, `takeover.rs` how a session changes hands,
+//! subscribers and its journal row, `subscriptions.rs` and `matching.rs` who they are,
+//! `crossing.rs` how it gets to their sessions, `turns.rs` how some wait for that, `takeover.rs` how a session changes hands,
 //! `registry.rs` the engine's sessions, `session.rs` one of them, `retained.rs` the retained
 //! store, `listeners.rs` the ports, `door.rs` a connection on its way to one, `opening.rs` its
 //! CONNECT, `exchange.rs`, `frame.rs` and `packets.rs` its packets, `bounds.rs` what is too much
@@ -28,6 +28,7 @@ mod registry;
 mod retained;
 mod routing;
 mod session;
+mod subscriptions;
 mod system;
 mod takeover;
 mod tenant;
@@ -52,6 +53,7 @@ use self::listeners::Listeners;
 use self::retained::RetainedStore;
 use self::routing::To;
 use self::session::Writing;
+use self::subscriptions::Subscriptions;
 use self::tenant::Scope;
 use self::verdicts::Doors;
 use super::dialect::{Dialect, Refused};
@@ -86,6 +88,7 @@ struct Core {
     writing: Writing,
     /// Set when the engine is there, before anything can be published.
     crossing: OnceLock<Crossing>,
+    subscriptions: Subscriptions,
     visitors: Arc<Visitors>,
     outlets: RwLock<Vec<Arc<dyn Outlet>>>,
     on_refused: OnceLock<RefusedSink>,
@@ -181,6 +184,7 @@ impl Engine {
             doors: Doors::default(),
             writing: Writing::default(),
             crossing: OnceLock::new(),
+            subscriptions: Subscriptions::default(),
             visitors: Arc::default(),
             outlets: RwLock::default(),
             on_refused: OnceLock::new(),
@@ -191,6 +195,7 @@ impl Engine {
         let context = ServerContext::new().busy_check_enable(false).build().await;
         retained::install(&context, &core).await;
         registry::install(&context, &core).await;
+        subscriptions::install(&context, &core).await;
         grants::install(&context, &core).await;
         session::install(&context, &core).await;
         hooks::install(&context, &core).await;
@@ -199,10 +204,6 @@ impl Engine {
             context,
             stopped: AtomicBool::new(false),
         }
-    }
-
-    pub(super) fn visitors(&self) -> Arc<Visitors> {
-        self.core.visitors.clone()
     }
 
     pub(super) fn add_dialect(&self, dialect: Arc<dyn Dialect>) {
@@ -218,29 +219,16 @@ impl Engine {
         let _ = self.core.on_refused.set(tell);
     }
 
-    pub(super) fn listen(
-        &self,
-        transport: Transport,
-        address: std::net::SocketAddr,
-    ) -> std::io::Result<std::net::SocketAddr> {
-        let listeners = &self.core.listeners;
-        let settings = &self.core.settings;
-        let (_, bound) = listeners.open(&self.context, settings, transport, address, false)?;
-        Ok(bound)
-    }
-
-    /// Opens a listener on loopback and returns the way to it.
+    /// Opens a listener for what comes through this transport and returns the way to it.
     pub(super) fn door(&self, transport: Transport) -> std::io::Result<Door> {
-        let loopback = std::net::SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, 0));
         let listeners = &self.core.listeners;
         let settings = &self.core.settings;
-        let (listener, inner) =
-            listeners.open(&self.context, settings, transport, loopback, true)?;
+        let (listener, inner) = listeners.open(&self.context, settings, transport)?;
         Ok(Door {
             core: self.core.clone(),
             listener,
             inner,
-            packets: matches!(transport, Transport::Tcp | Transport::Tls),
+            transport,
         })
     }
 

@@ -8,6 +8,7 @@ use rmqtt::codec::v5;
 use rmqtt::codec::v5::{ConnectAckReason, DisconnectReasonCode};
 
 use super::super::dialect::ConnectCode;
+use super::super::visitors::Ending;
 use super::bounds::Violation;
 use super::exchange::{refused_3x, refused_5};
 use super::{frame, grammar, packets};
@@ -34,6 +35,16 @@ pub(super) struct Unreadable {
     pub(super) code: u8,
     /// The reason in words.
     pub(super) reason: String,
+}
+
+impl From<Ending> for Unreadable {
+    fn from(ending: Ending) -> Self {
+        Self {
+            answer: Bytes::new(),
+            code: ending.code,
+            reason: ending.reason,
+        }
+    }
 }
 
 impl Opening {

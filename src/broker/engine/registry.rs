@@ -21,7 +21,7 @@ use rmqtt::types::{
 
 use super::crossing::Crossing;
 use super::takeover::Takeover;
-use super::{Core, convert, routing, verdicts};
+use super::{Core, convert, routing, subscriptions, verdicts};
 
 /// Puts our routing in the place of the engine's.
 pub(super) async fn install(context: &ServerContext, core: &Arc<Core>) {
@@ -56,7 +56,7 @@ impl Shared for Registry {
         if &*packet.topic == verdicts::TO_NOBODY {
             return Ok(0);
         }
-        let relations = routing::meant_for(&self.context, &sender, &packet).await;
+        let relations = routing::meant_for(&self.core, &self.context, &sender, &packet).await;
         let origin = convert::origin(&self.core, &sender);
         let (_, matched) = routing::route(&self.core, &sender, packet, origin, relations);
         Ok(matched)
@@ -142,6 +142,10 @@ impl Shared for Registry {
         filter: &TopicFilter,
         callback: Arc<dyn RetainLoadCallback>,
     ) -> rmqtt::Result<Vec<(NodeId, MsgID)>> {
+        // MQTT 5.0 section 4.8.2: a shared subscription gets no retained messages.
+        if subscriptions::parts(filter).0.is_some() {
+            return Ok(Vec::new());
+        }
         self.engine.retain_load_with(filter, callback).await
     }
 

@@ -51,7 +51,7 @@ pub(super) async fn publish(
             if let Some(scope) = scope {
                 packet.topic = scope.topic(&packet.topic);
             }
-            matching::matches(context, &sender, &packet.topic).await
+            matching::matches(core, context, &sender, &packet.topic).await
         }
     };
     core.outboxes
@@ -65,6 +65,14 @@ pub(super) async fn publish(
 /// machine's time, whatever the emulator's clock says.
 fn engine_time() -> i64 {
     rmqtt::utils::timestamp_millis()
+}
+
+/// Gives a message that has waited the age that it has on the emulator's clock.
+pub(super) fn set_age(outbox: &Outbox, packet: &mut Publish) {
+    if let Some(age) = packet.delay_interval.and_then(|tag| outbox.age(tag)) {
+        let age = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
+        packet.create_time = Some(engine_time().saturating_sub(age));
+    }
 }
 
 /// The outboxes that a publish of this quality of service must wait for.
@@ -91,11 +99,14 @@ tokio::task_local! {
 
 /// Whom a client's publish would go to now; no shared group's turn is taken by asking.
 pub(super) async fn would_reach(
+    core: &Core,
     context: &ServerContext,
     sender: &Sender,
     packet: &Publish,
 ) -> SubRelations {
-    LOOKING.scope((), meant_for(context, sender, packet)).await
+    LOOKING
+        .scope((), meant_for(core, context, sender, packet))
+        .await
 }
 
 /// Whether the subscribers are only looked up: see [`would_reach`].
@@ -106,13 +117,14 @@ pub(super) fn only_looking() -> bool {
 /// Who a client's publish is meant for: the one client that its dialect named, else whoever is
 /// subscribed.
 pub(super) async fn meant_for(
+    core: &Core,
     context: &ServerContext,
     sender: &Sender,
     packet: &Publish,
 ) -> SubRelations {
     match &packet.target_clientid {
         Some(target) => direct(context, packet, target).await,
-        None => matching::matches(context, sender, &packet.topic).await,
+        None => matching::matches(core, context, sender, &packet.topic).await,
     }
 }
 

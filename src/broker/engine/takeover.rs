@@ -16,7 +16,8 @@ use rmqtt::types::{
 };
 use tokio::time::Instant;
 
-use super::{Core, turns};
+use super::super::outbox::Outbox;
+use super::{Core, routing, turns};
 
 type Result<T> = rmqtt::Result<T>;
 
@@ -70,6 +71,14 @@ impl Estate {
             subscriptions: std::mem::take(&mut left.subscriptions),
             unacknowledged,
             waiting: left.offline_messages.drain(..).collect(),
+        }
+    }
+
+    /// What waited follows the emulator's clock, not the machine's as the engine does.
+    fn set_ages(&mut self, outbox: &Outbox) {
+        let all = self.unacknowledged.iter_mut().chain(&mut self.waiting);
+        for (_, packet) in all {
+            routing::set_age(outbox, packet);
         }
     }
 
@@ -197,6 +206,9 @@ impl Entry for Takeover {
 
     async fn set(&mut self, session: Session, tx: Tx) -> Result<()> {
         if let Some(mut estate) = self.estate.take() {
+            if let Some(outbox) = self.core.outboxes.find(&self.client_id) {
+                estate.set_ages(&outbox);
+            }
             if let Some(crossing) = self.core.crossing.get() {
                 let waiting = std::mem::take(&mut estate.waiting);
                 estate.waiting = crossing.put_back(&self.core, &self.client_id, waiting);

@@ -9,7 +9,7 @@ use bytestring::ByteString;
 
 use super::super::dialect::{Grant, Peer};
 use super::super::{Isolation, SYSTEM_PREFIX};
-use super::Core;
+use super::{Core, subscriptions};
 use crate::exchange::Surface;
 
 /// Begins the level that names a tenant.
@@ -75,6 +75,7 @@ impl Scope {
 
 /// A topic name or filter of the engine as clients know it.
 pub(super) fn bare(topic: &str) -> Cow<'_, str> {
+    let (_, topic) = subscriptions::parts(topic);
     let (dollar, below) = match topic.strip_prefix('$') {
         Some(rest) => ("$", rest),
         None => ("", topic),

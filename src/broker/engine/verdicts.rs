@@ -20,7 +20,7 @@ use super::super::dialect::{
     Connect, Dialect, Feature, Grant, Peer, Publish as PublishQuestion, PublishVerdict, Refused,
     SubscribeVerdict,
 };
-use super::super::message::Publication;
+use super::super::message::{Publication, Qos};
 use super::super::outbox::ConnectionKey;
 use super::routing::To;
 use super::{Core, admission, convert, grammar, routing, tenant};
@@ -251,7 +251,7 @@ pub(super) async fn permission(
         }
     }
     let sender = Sender::from_custom(session.id.clone());
-    let relations = routing::would_reach(context, &sender, packet).await;
+    let relations = routing::would_reach(core, context, &sender, packet).await;
     let targets = routing::waited_for(core, packet, &relations);
     if targets.is_empty() {
         return PublishAclResult::allow();
@@ -317,7 +317,8 @@ pub(super) async fn subscribe(
             false,
         ),
         SubscribeVerdict::Allow(granted) => {
-            let granted = convert::engine_qos(granted.min(asked));
+            let highest = peer.grant.limits.max_qos.unwrap_or(Qos::ExactlyOnce);
+            let granted = convert::engine_qos(granted.min(asked).min(highest));
             return Some(SubscribeReturn::new_success(granted, None));
         }
         SubscribeVerdict::Refuse { code, reason } => (code, reason, false),
@@ -358,7 +359,7 @@ fn has_its_filters(core: &Core, peer: &Peer, subscribe: &Subscribe) -> bool {
     count >= limit
 }
 
-fn open_subscribe(core: &Core, filter: &str, qos: super::Qos) -> SubscribeVerdict {
+fn open_subscribe(core: &Core, filter: &str, qos: Qos) -> SubscribeVerdict {
     let denied = core
         .denied
         .subscribe

@@ -59,6 +59,15 @@ impl Outbox {
         self.state.lock().given_up.remove(&tag)
     }
 
+    /// How old the message of a delivery is, on the emulator's clock.
+    pub(in crate::broker) fn age(&self, tag: Tag) -> Option<SignedDuration> {
+        let state = self.state.lock();
+        let waiting = state.waiting.get(tag);
+        let row = waiting.or_else(|| state.unacknowledged.get(&tag))?;
+        let age = self.clock.now().duration_since(row.message.time);
+        Some(age.max(SignedDuration::ZERO))
+    }
+
     fn count_dropped(&self, count: usize) {
         let tally = &self.tally.dropped;
         tally.fetch_add(count as u64, Ordering::Relaxed);

@@ -240,7 +240,6 @@ async fn topics_that_the_product_does_not_have_end_the_connection() {
             bystander.is_undisturbed().await;
         }
         for filter in [
-            "",
             "#",
             "+",
             "+/x",
