@@ -35,5 +35,5 @@ mod raw;
 mod robustness;
 mod shutdown;
 mod tencent_iot;
-mod violations;
+mod validity;
 mod wire;

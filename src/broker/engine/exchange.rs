@@ -1,7 +1,7 @@
 //! One connection packet by packet, and what the engine leaves out of it: the CONNACK with the
 //! code and the properties that the dialect decided, enhanced authentication (MQTT 5.0 section
-//! 4.12) in one step, re-authentication, the standard's rules (`grammar.rs`) and limits
-//! (`bounds.rs`), acknowledgements that are withheld, and the DISCONNECT at the end. `door.rs` moves the bytes.
+//! 4.12) in one step, re-authentication, limits (`bounds.rs`), acknowledgements that are withheld,
+//! and the DISCONNECT at the end. `door.rs` moves the bytes.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use super::super::visitors::{Authentication, Ending, Visit};
 use super::bounds::{Bounds, Violation};
 use super::opening::Opening;
 use super::packets::{decode, encode};
-use super::{Core, admission, frame, grammar};
+use super::{Core, admission, fields, frame};
 
 /// The shortest Maximum Packet Size of a client that is sent a reason in words.
 const ROOM_FOR_WORDS: u32 = 512;
@@ -92,18 +92,15 @@ impl Exchange {
     /// A whole packet of the client.
     pub(super) async fn packet(&self, packet: &[u8]) -> Passage {
         let first = packet.first().copied().unwrap_or_default();
-        let five = self.version >= 5;
-        if let Err(violation) =
-            grammar::check(packet, five).and_then(|()| self.bounds.check(packet))
-        {
+        if let Err(violation) = self.bounds.check(packet) {
             return self.refuse(first, violation);
         }
-        if !five {
+        if self.version < 5 {
             return Passage::On;
         }
         match first & 0xf0 {
-            frame::DISCONNECT => self.leave(packet),
-            frame::AUTH if self.method.is_some() => match self.reauthenticate(packet).await {
+            fields::DISCONNECT => self.leave(packet),
+            fields::AUTH if self.method.is_some() => match self.reauthenticate(packet).await {
                 Ok(answer) => Passage::Answered(answer),
                 Err(passage) => passage,
             },
@@ -114,7 +111,7 @@ impl Exchange {
     /// Tells journal and client of a packet that breaks a rule.
     fn refuse(&self, first: u8, violation: Violation) -> Passage {
         let (code, reason) = (violation.code, violation.reason);
-        self.tell(frame::name(first), violation.topic, code, reason.clone());
+        self.tell(fields::name(first), violation.topic, code, reason.clone());
         match violation.answer {
             Some(answer) => Passage::Answered(answer),
             None => self.end(code, reason),
@@ -162,7 +159,7 @@ impl Exchange {
                 DisconnectReasonCode::ProtocolError,
                 "the DISCONNECT asks for a Session Expiry Interval, which the CONNECT set to 0",
             );
-            return self.refuse(frame::DISCONNECT, violation);
+            return self.refuse(fields::DISCONNECT, violation);
         }
         if disconnect.reason_code == DisconnectReasonCode::NormalDisconnection {
             return Passage::On;
@@ -175,7 +172,7 @@ impl Exchange {
 
     /// MQTT 5.0 section 4.12.1. Returns the AUTH that answers.
     async fn reauthenticate(&self, packet: &[u8]) -> Result<Bytes, Passage> {
-        let refuse = |code, reason| self.refuse(frame::AUTH, Violation::ending(code, reason));
+        let refuse = |code, reason| self.refuse(fields::AUTH, Violation::ending(code, reason));
         let Ok(Packet::Auth(auth)) = decode(packet) else {
             let code = DisconnectReasonCode::MalformedPacket;
             return Err(refuse(code, "the AUTH is malformed"));
@@ -249,9 +246,9 @@ impl Exchange {
             let packet = rest.split_to(length.min(rest.len()));
             let acknowledges = packet
                 .first()
-                .is_some_and(|first| matches!(first & 0xf0, frame::PUBACK | frame::PUBREC));
+                .is_some_and(|first| matches!(first & 0xf0, fields::PUBACK | fields::PUBREC));
             let withheld = acknowledges
-                && frame::packet_id(&packet).is_some_and(|id| self.visit.is_withheld(id));
+                && fields::packet_id(&packet).is_some_and(|id| self.visit.is_withheld(id));
             if !withheld {
                 kept.extend_from_slice(&packet);
             }

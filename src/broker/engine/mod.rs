@@ -16,8 +16,8 @@ mod crossing;
 mod door;
 mod ending;
 mod exchange;
+mod fields;
 mod frame;
-mod grammar;
 mod grants;
 mod hooks;
 mod listeners;
@@ -33,6 +33,7 @@ mod system;
 mod takeover;
 mod tenant;
 mod turns;
+mod validity;
 mod verdicts;
 
 use std::collections::HashMap;

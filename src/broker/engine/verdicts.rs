@@ -23,7 +23,7 @@ use super::super::dialect::{
 use super::super::message::{Publication, Qos};
 use super::super::outbox::ConnectionKey;
 use super::routing::To;
-use super::{Core, admission, convert, grammar, routing, tenant};
+use super::{Core, admission, convert, routing, tenant};
 
 /// The topic under which a message that goes to nobody passes the engine: no client can publish
 /// to a name with U+0000.
@@ -294,13 +294,7 @@ pub(super) async fn subscribe(
     let asked = convert::qos(subscribe.opts.qos());
     let shared = subscribe.opts.shared_group().is_some();
     let unavailable = &peer.grant.limits.unavailable;
-    let group = subscribe.opts.shared_group().map(|group| group.as_ref());
-    let invalid = grammar::filter(group, &bare).err();
     let verdict = match core.doors.dialect(&peer) {
-        _ if let Some(reason) = invalid => SubscribeVerdict::Refuse {
-            code: SubscribeAckReason::TopicFilterInvalid.into(),
-            reason,
-        },
         _ if shared && unavailable.contains(&Feature::SharedSubscription) => {
             SubscribeVerdict::Refuse {
                 code: SubscribeAckReason::SharedSubscriptionNotSupported.into(),
