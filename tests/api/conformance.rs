@@ -351,6 +351,22 @@ async fn a_denied_filter_is_answered_with_0x80_in_every_version() {
     }
 }
 
+// v311 and v5 subscribe_failure: beside filters that are granted
+#[tokio::test]
+async fn a_filter_that_is_none_is_refused_and_the_connection_stays() {
+    let bench = bench().await;
+    for version in [4, 5] {
+        let mut client = bench.open(version, "c").await;
+        let refused = if version == 5 { 0x8f } else { 0x80 };
+        for filter in ["a/#/b", "#/a", "a+", "+a/b", "$share/g/a#"] {
+            assert_eq!(client.subscribe(filter, 1).await, refused, "{filter}");
+        }
+        assert_eq!(client.subscribe("+/a/#", 1).await, 1);
+        assert_eq!(client.subscribe("$share/g/+/a/#", 1).await, 1);
+        client.leave().await;
+    }
+}
+
 // v311 and v5 dollar_topics
 #[tokio::test]
 async fn wildcards_at_the_start_do_not_match_topics_that_begin_with_a_dollar() {

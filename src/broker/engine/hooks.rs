@@ -191,8 +191,12 @@ impl Hooks {
     }
 
     fn disconnected(&self, session: &Session, reason: &Reason) {
+        // Where the gate has ended the connection, the engine sees it closed from outside.
+        let key = session.id.remote_addr.map(|peer| (session.id.lid(), peer));
+        let ending = key.and_then(|key| self.core.visitors.find(key)?.ending());
+        let reason = ending.map_or_else(|| reason.to_string(), |ending| ending.reason);
         verdicts::notify(&self.core, &session.id, |dialect, peer| {
-            dialect.disconnected(peer, &reason.to_string());
+            dialect.disconnected(peer, &reason);
         });
         self.core.totals.disconnects.fetch_add(1, Ordering::Relaxed);
         if let Some(outbox) = self.core.outboxes.find(&session.id.client_id) {

@@ -20,7 +20,7 @@ use super::super::dialect::{
     Connect, Dialect, Feature, Grant, Peer, Publish as PublishQuestion, PublishVerdict, Refused,
     SubscribeVerdict,
 };
-use super::super::message::{Publication, Qos};
+use super::super::message::{Publication, Qos, TopicFilter};
 use super::super::outbox::ConnectionKey;
 use super::routing::To;
 use super::{Core, admission, convert, routing, tenant};
@@ -305,6 +305,11 @@ pub(super) async fn subscribe(
         None => open_subscribe(core, &bare, asked),
     };
     let (code, reason, close) = match verdict {
+        SubscribeVerdict::Allow(_) if let Err(error) = TopicFilter::parse(&*bare) => (
+            SubscribeAckReason::TopicFilterInvalid.into(),
+            format!("the topic filter is none: {error}"),
+            false,
+        ),
         SubscribeVerdict::Allow(_) if has_its_filters(core, &peer, subscribe) => (
             SubscribeAckReason::QuotaExceeded.into(),
             "the client is subscribed to as many filters as it may be".to_owned(),
