@@ -168,7 +168,7 @@ async fn connect(bench: &Bench, version: u8, flags: u8, own: &[u8], rest: &[&[u8
     } else {
         vec![]
     };
-    let rest: Vec<u8> = rest.iter().flat_map(|field| text(field)).collect();
+    let rest: Vec<u8> = rest.iter().flat_map(text).collect();
     let bytes = packet(
         0x10,
         &[&text("MQTT"), &[version, flags, 0, 60], &own, &rest],
