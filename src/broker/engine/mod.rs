@@ -251,7 +251,10 @@ impl Engine {
             return Err(Refusal::Unavailable("it has stopped".into()));
         }
         let scope = Scope::of_vendor(&self.core, publication.origin.vendor, tenant);
-        let to = target.map_or(To::Everybody(scope), To::Client);
+        let to = match target {
+            None => To::Everybody(scope),
+            Some(target) => To::Client(target, scope.filter(|_| tenant.is_some())),
+        };
         routing::publish(&self.core, &self.context, publication, to).await
     }
 
