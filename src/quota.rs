@@ -59,17 +59,31 @@ impl Quotas {
     /// Counts one call of `operation` by `key`; refuses it when `key` has made more than
     /// `per_second` calls within a second. Zero means no limit.
     pub fn take(&self, operation: &'static str, key: &str, per_second: u32) -> Result<(), Refusal> {
-        let Some(rate) = NonZeroU32::new(per_second) else {
+        self.take_many(operation, key, per_second, 1)
+    }
+
+    /// The same for an amount at once, such as bytes; more than a second's worth is never taken.
+    pub fn take_many(
+        &self,
+        operation: &'static str,
+        key: &str,
+        per_second: u32,
+        amount: usize,
+    ) -> Result<(), Refusal> {
+        let amount = u32::try_from(amount).unwrap_or(u32::MAX);
+        let (Some(rate), Some(amount)) = (NonZeroU32::new(per_second), NonZeroU32::new(amount))
+        else {
             return Ok(());
         };
         let limiter = self.limiter(operation, rate);
-        limiter
-            .check_key(&key.to_owned())
-            .map_err(|_| Refusal::TooManyRequests {
+        match limiter.check_key_n(&key.to_owned(), amount) {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(Refusal::TooManyRequests {
                 operation,
                 key: key.to_owned(),
                 per_second,
-            })
+            }),
+        }
     }
 
     /// Forgets every call counted so far. Also needed after the clock was set back.
@@ -129,6 +143,16 @@ mod tests {
         assert!(quotas.take("SendMessage", "a", 1).is_err());
         quotas.clear();
         quotas.take("SendMessage", "a", 1).unwrap();
+    }
+
+    #[test]
+    fn an_amount_counts_as_so_many() {
+        let (_, quotas) = frozen();
+        quotas.take_many("bytes", "a", 100, 60).unwrap();
+        assert!(quotas.take_many("bytes", "a", 100, 41).is_err());
+        quotas.take_many("bytes", "a", 100, 40).unwrap();
+        quotas.take_many("bytes", "a", 100, 0).unwrap();
+        assert!(quotas.take_many("bytes", "b", 100, 101).is_err());
     }
 
     #[test]

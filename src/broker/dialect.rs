@@ -71,7 +71,7 @@ pub struct Grant {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Limits {
     /// Maximum QoS. A PUBLISH above it ends the connection: with 0x9B in MQTT 5. A CONNECT whose
-    /// will is above it is refused.
+    /// will is above it is refused; a subscription above it is granted up to it.
     pub max_qos: Option<Qos>,
     /// What the client may not use.
     pub unavailable: &'static [Feature],
@@ -197,6 +197,15 @@ impl ConnectCode {
             (Self::ConnectionRateExceeded, true) => 0x9f,
         }
     }
+
+    /// The nearest code of an MQTT 5 DISCONNECT, which has not all of them.
+    pub const fn disconnect(self) -> u8 {
+        match self {
+            Self::ClientIdentifierNotValid | Self::BadUserNameOrPassword | Self::Banned => 0x87,
+            Self::ServerUnavailable => 0x89,
+            other => other.code(5),
+        }
+    }
 }
 
 /// Why a CONNECT is refused.
@@ -306,7 +315,8 @@ pub trait Dialect: Send + Sync {
 
     /// Whether a connected client may stay, by new Authentication Data (MQTT 5.0 section
     /// 4.12.1). `connect` is the client's CONNECT with that data in it; the grant replaces the
-    /// earlier one, a refusal ends the connection. The method is the one of the CONNECT.
+    /// earlier one (except for the limits that the CONNACK has told), a refusal ends the
+    /// connection. The method is the one of the CONNECT.
     async fn reauthenticate(
         &self,
         _peer: &Peer,
@@ -346,7 +356,8 @@ pub trait Dialect: Send + Sync {
 pub struct Refused {
     /// Whose client it is; `None` for an open one.
     pub surface: Option<Surface>,
-    /// What the client sent, in the standard's words: `CONNECT`, `PUBLISH`, `SUBSCRIBE` ...
+    /// What the client sent, in the standard's words: `CONNECT`, `PUBLISH`, `SUBSCRIBE` ...;
+    /// `WEBSOCKET` for a frame that carries no packet.
     pub packet: &'static str,
     /// The client id.
     pub client_id: String,

@@ -1,8 +1,7 @@
-//! The front door for what the engine cannot serve itself: TLS with an optional client
-//! certificate, enhanced authentication, and the DISCONNECT of a connection that the broker
-//! ends. It accepts connections, ends TLS, and passes the plain bytes on to a listener of the
-//! engine on loopback, behind a PROXY line that names the real peer; `engine/door.rs` is the way
-//! there.
+//! The front door of the broker, and its only one: it accepts connections, ends TLS (with an
+//! optional client certificate) and WebSocket (`websocket.rs`), and passes the plain bytes on to a
+//! listener of the engine on loopback, behind a PROXY line that names the real peer.
+//! `engine/door.rs` is the way there, and does what the engine cannot.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,12 +13,13 @@ use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::dialect::Visitor;
 use super::engine::Door;
-use super::visitors::Visitors;
+use super::websocket;
 
 /// How long a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -31,16 +31,15 @@ struct Gate {
     door: Door,
     /// `None` for a plain port.
     acceptor: Option<TlsAcceptor>,
-    visitors: Arc<Visitors>,
 }
 
-/// Opens a port in front of one of the engine's listeners, a secure one with a `config`.
+/// Opens a port in front of one of the engine's listeners, a secure one with a `config`; whether
+/// WebSocket is spoken there is the listener's affair.
 /// Returns its address and what closes it, with all its connections.
 pub(super) fn open(
     address: SocketAddr,
     door: Door,
     config: Option<Arc<ServerConfig>>,
-    visitors: Arc<Visitors>,
 ) -> io::Result<(SocketAddr, JoinHandle<()>)> {
     let listener = std::net::TcpListener::bind(address)?;
     listener.set_nonblocking(true)?;
@@ -49,7 +48,6 @@ pub(super) fn open(
     let gate = Gate {
         door,
         acceptor: config.map(TlsAcceptor::from),
-        visitors,
     };
     let task = tokio::spawn(accept(listener, Arc::new(gate)));
     Ok((bound, task))
@@ -82,29 +80,30 @@ impl Gate {
     async fn carry(&self, stream: TcpStream, peer: SocketAddr) -> io::Result<()> {
         stream.set_nodelay(true)?;
         let local = stream.local_addr()?;
+        let line = proxy_line(peer, local);
         let Some(acceptor) = &self.acceptor else {
-            return self.pass(stream, Visitor::default(), peer, local).await;
+            return self.enter(stream, Visitor::default(), peer, &line).await;
         };
-        let outside = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await??;
+        let outside = timeout(HANDSHAKE, acceptor.accept(stream)).await??;
         let visitor = visitor(&outside);
-        self.pass(outside, visitor, peer, local).await
+        self.enter(outside, visitor, peer, &line).await
     }
 
-    async fn pass<S>(
+    async fn enter<S>(
         &self,
         outside: S,
         visitor: Visitor,
         peer: SocketAddr,
-        local: SocketAddr,
+        line: &str,
     ) -> io::Result<()>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let key = self.door.key(peer);
-        let reception = self.visitors.receive(key, visitor);
-        let line = proxy_line(peer, local);
-        let visit = reception.visit.clone();
-        self.door.carry(outside, &line, visit).await
+        if !self.door.frames() {
+            return self.door.carry(outside, visitor, peer, line).await;
+        }
+        let frames = websocket::accept(outside, self.door.longest_packet()).await?;
+        self.door.carry(frames, visitor, peer, line).await
     }
 }
 

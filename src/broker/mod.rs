@@ -7,7 +7,9 @@ mod engine;
 mod gate;
 pub mod message;
 mod outbox;
+pub mod outlet;
 mod visitors;
+mod websocket;
 
 use std::io;
 use std::net::SocketAddr;
@@ -24,6 +26,7 @@ use self::message::{
     Client, Counters, Message, Publication, Published, Qos, Retained, Subscription, TopicFilter,
     Transport,
 };
+use self::outlet::Outlet;
 use crate::clock::Clock;
 use crate::exchange::Refusal;
 use crate::ids::Ids;
@@ -127,6 +130,11 @@ impl Broker {
         self.engine.add_dialect(dialect);
     }
 
+    /// Adds a way out beside the subscribers.
+    pub fn add_outlet(&self, outlet: Arc<dyn Outlet>) {
+        self.engine.add_outlet(outlet);
+    }
+
     /// Registers who is told of refused packets; only the first one is.
     pub fn on_refused(&self, tell: RefusedSink) {
         self.engine.on_refused(tell);
@@ -135,9 +143,6 @@ impl Broker {
     /// Opens a plain listener (`Tcp` or `Ws`) and returns its address (port 0: a free one).
     /// Must be called inside a tokio runtime.
     pub fn listen(&self, transport: Transport, address: SocketAddr) -> io::Result<SocketAddr> {
-        if matches!(transport, Transport::Ws | Transport::Wss) {
-            return self.engine.listen(transport, address);
-        }
         self.open(transport, address, None)
     }
 
@@ -159,7 +164,7 @@ impl Broker {
         config: Option<Arc<ServerConfig>>,
     ) -> io::Result<SocketAddr> {
         let door = self.engine.door(transport)?;
-        let (bound, gate) = gate::open(address, door, config, self.engine.visitors())?;
+        let (bound, gate) = gate::open(address, door, config)?;
         self.gates.lock().push(gate);
         Ok(bound)
     }

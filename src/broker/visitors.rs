@@ -23,7 +23,8 @@ pub(super) struct Authentication {
 }
 
 /// Why the broker ends a connection.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{reason}")]
 pub(super) struct Ending {
     /// The reason code of an MQTT 5 DISCONNECT.
     pub code: u8,
@@ -47,6 +48,8 @@ struct Known {
     peer: Option<Arc<Peer>>,
     refusal: Option<ConnectRefusal>,
     ending: Option<Ending>,
+    connect_size: usize,
+    session_expiry: Option<u32>,
     /// How many acknowledgements with this packet id the client must not get.
     withheld: HashMap<u16, u32>,
 }
@@ -62,6 +65,25 @@ pub(super) struct Visit {
 }
 
 impl Visit {
+    /// How many bytes its CONNECT has.
+    pub(super) fn arrived(&self, connect_size: usize) {
+        self.known.lock().connect_size = connect_size;
+    }
+
+    pub(super) fn connect_size(&self) -> usize {
+        self.known.lock().connect_size
+    }
+
+    /// How many seconds the session outlives a connection that the engine sees end without a
+    /// DISCONNECT.
+    pub(super) fn outlived(&self, seconds: u32) {
+        self.known.lock().session_expiry = Some(seconds);
+    }
+
+    pub(super) fn session_expiry(&self) -> Option<u32> {
+        self.known.lock().session_expiry
+    }
+
     pub(super) fn authenticating(&self, authentication: Authentication) {
         self.known.lock().authentication = Some(authentication);
     }

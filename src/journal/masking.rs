@@ -189,6 +189,17 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_of_json_in_a_text_of_json_is_cut() {
+        let text =
+            r#"{"Config":"{\"from\":\"password\",\"secret\":\"secret282698\"}","Status":"open"}"#;
+        let masked = body(Some("application/json"), text);
+        assert!(
+            !masked.contains("282698") && masked.contains("Status"),
+            "{masked}"
+        );
+    }
+
+    #[test]
     fn token_and_cookie_fields_are_cut_and_the_nonce_is_not() {
         assert_eq!(
             header("X-Acs-Security-Token", b"CAIS+sts/token=="),

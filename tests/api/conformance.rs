@@ -421,6 +421,58 @@ async fn a_session_lives_as_long_as_asked_at_connect_or_at_disconnect() {
     assert!(!found, "the DISCONNECT ended the session");
 }
 
+// MQTT 5.0 section 3.14.2.2.2: the DISCONNECT's interval counts, with a will or without
+#[tokio::test]
+async fn a_disconnect_changes_how_long_the_session_lives_whatever_becomes_of_the_will() {
+    let bench = bench().await;
+    let mut watcher = bench.open(5, "watcher").await;
+    watcher.subscribe("will/+", 0).await;
+    let expiry = |seconds: u8| properties(&[0x11, 0, 0, seconds, 0]);
+    let leave = async |id: &str, asked: u8, reason: u8, own: Vec<u8>| {
+        let mut connect = Connect::new(5, id);
+        connect.properties = vec![0x11, 0, 0, 0, asked];
+        connect.will = Some((0, vec![], format!("will/{id}"), "gone".into()));
+        let (mut client, _) = Wire::connect(bench.address, &connect).await;
+        client.send(&packet(0xe0, &[&[reason], &own])).await;
+        client.ended().await;
+        bench.gone(id).await;
+    };
+    leave("ended", 200, 0x04, expiry(0)).await;
+    assert_eq!(watcher.receive().await.topic, "will/ended");
+    leave("kept", 1, 0x04, expiry(1)).await;
+    assert_eq!(watcher.receive().await.topic, "will/kept");
+    // Every reason but the normal one leaves the will.
+    leave("failed", 1, 0x80, expiry(1)).await;
+    assert_eq!(watcher.receive().await.topic, "will/failed");
+    leave("normal", 1, 0x00, expiry(1)).await;
+    leave("short", 1, 0x00, vec![]).await;
+    let names = async || {
+        let clients = bench.broker.clients().await;
+        let names = clients.into_iter().map(|client| client.client_id);
+        names.collect::<Vec<_>>()
+    };
+    while names().await.contains(&"short".to_owned()) {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(names().await, ["failed", "kept", "normal", "watcher"]);
+    watcher.publish("will/end", "", 0, &[]).await;
+    assert_eq!(watcher.receive().await.topic, "will/end");
+}
+
+// MQTT 5.0 section 3.14.2.2.2
+#[tokio::test]
+async fn a_disconnect_cannot_ask_for_a_session_that_the_connect_did_not() {
+    let bench = bench().await;
+    let mut client = bench.open(5, "c").await;
+    let own = properties(&[0x11, 0, 0, 0, 1]);
+    client.send(&packet(0xe0, &[&[0], &own])).await;
+    assert_eq!(client.disconnected().await, 0x82);
+    let mut client = bench.open(5, "c").await;
+    let own = properties(&[0x11, 0, 0, 0, 0]);
+    client.send(&packet(0xe0, &[&[0], &own])).await;
+    client.ended().await;
+}
+
 // v5 publication_expiry
 #[tokio::test]
 async fn a_waiting_message_arrives_with_what_is_left_of_its_life_or_not_at_all() {

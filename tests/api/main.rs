@@ -37,4 +37,5 @@ mod raw;
 mod robustness;
 mod shutdown;
 mod tencent_iot;
+mod validity;
 mod wire;

@@ -1,10 +1,12 @@
 //! Tencent IoT Hub from both ends: devices over MQTT, byte by byte, and the cloud API and the
 //! device gateway beside them. The exchanges over HTTP alone are in `fixtures/tencent-iot`.
 
-use std::net::SocketAddr;
+mod limits;
+mod platform;
+mod wire;
+
 use std::sync::Arc;
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
 use mqttstack::Emulator;
 use mqttstack::config::Config;
 use mqttstack::vendor::tencent_tc3::Auth;
@@ -12,32 +14,15 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use serde_json::{Value, json};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use crate::mqtt::{Device as Open, PATIENCE};
+use self::wire::{Form, Line, Login, USUAL, Wire, logins};
+use crate::mqtt::Device as Open;
 use crate::raw::{ask, get};
 
 const CLIENT_ID: &str = "ABCDE12345dev01";
 const OWN: &str = "ABCDE12345/dev01";
-
-#[derive(serde::Deserialize)]
-struct Vectors {
-    cases: Vec<Login>,
-}
-
-#[derive(Clone, serde::Deserialize)]
-struct Login {
-    client_id: String,
-    username: String,
-    password: String,
-}
-
-fn logins() -> Vec<Login> {
-    let text = include_str!("../../fixtures/tencent-iot/recorded/tencent-iothub-mqtt.json");
-    serde_json::from_str::<Vectors>(text).unwrap().cases
-}
 
 async fn started(change: impl FnOnce(&mut Config)) -> Emulator {
     let mut config = Config::free_ports();
@@ -53,174 +38,13 @@ async fn started(change: impl FnOnce(&mut Config)) -> Emulator {
         .unwrap()
 }
 
-/// What a client is attached by.
-trait Line: AsyncRead + AsyncWrite + Unpin + Send {}
-
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Line for T {}
-
-/// An MQTT 3.x client that sees every packet.
-struct Wire {
-    stream: Box<dyn Line>,
-    buffer: BytesMut,
-}
-
-fn text(out: &mut BytesMut, text: &str) {
-    out.put_u16(u16::try_from(text.len()).unwrap());
-    out.put_slice(text.as_bytes());
-}
-
-fn packet(kind: u8, body: &[u8]) -> Vec<u8> {
-    let mut out = vec![kind];
-    let mut rest = body.len();
-    loop {
-        let more = if rest > 127 { 0x80 } else { 0 };
-        out.push(u8::try_from(rest % 128).unwrap() | more);
-        rest /= 128;
-        if rest == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(body);
-    out
-}
-
-/// How a CONNECT differs from the usual one.
-#[derive(Clone, Copy)]
-struct Form {
-    name: &'static str,
-    level: u8,
-    will: bool,
-}
-
-const USUAL: Form = Form {
-    name: "MQTT",
-    level: 4,
-    will: false,
-};
-
-impl Wire {
-    /// Connects; the CONNACK's return code.
-    async fn open(address: SocketAddr, login: &Login, form: Form) -> (Self, u8) {
-        let stream = TcpStream::connect(address).await.unwrap();
-        Self::open_over(Box::new(stream), login, form).await
-    }
-
-    async fn open_over(stream: Box<dyn Line>, login: &Login, form: Form) -> (Self, u8) {
-        let mut body = BytesMut::new();
-        text(&mut body, form.name);
-        body.put_u8(form.level);
-        body.put_u8(0xC2 | if form.will { 0x04 } else { 0 });
-        body.put_u16(60);
-        if form.level == 5 {
-            body.put_u8(0);
-        }
-        text(&mut body, &login.client_id);
-        if form.will {
-            text(&mut body, "ABCDE12345/dev01/event");
-            text(&mut body, "gone");
-        }
-        text(&mut body, &login.username);
-        text(&mut body, &login.password);
-        let mut wire = Self {
-            stream,
-            buffer: BytesMut::new(),
-        };
-        wire.send(packet(0x10, &body)).await;
-        let (kind, body) = wire.next().await.expect("a CONNACK");
-        assert_eq!(kind, 0x20);
-        (wire, body[1])
-    }
-
-    async fn device(address: SocketAddr) -> Self {
-        let (wire, code) = Self::open(address, &logins()[0], USUAL).await;
-        assert_eq!(code, 0);
-        wire
-    }
-
-    async fn send(&mut self, bytes: Vec<u8>) {
-        self.stream.write_all(&bytes).await.unwrap();
-    }
-
-    /// The next packet; `None` once the connection has ended.
-    async fn next(&mut self) -> Option<(u8, Bytes)> {
-        let wanted = async {
-            loop {
-                if let Some(packet) = self.parse() {
-                    return Some(packet);
-                }
-                let read = self.stream.read_buf(&mut self.buffer).await;
-                if !read.is_ok_and(|count| count > 0) {
-                    return None;
-                }
-            }
-        };
-        tokio::time::timeout(PATIENCE, wanted)
-            .await
-            .expect("no packet came")
-    }
-
-    fn parse(&mut self) -> Option<(u8, Bytes)> {
-        let kind = *self.buffer.first()?;
-        let (mut length, mut at) = (0, 1);
-        loop {
-            let byte = *self.buffer.get(at)?;
-            length |= usize::from(byte & 0x7F) << (7 * (at - 1));
-            at += 1;
-            if byte & 0x80 == 0 {
-                break;
-            }
-        }
-        if self.buffer.len() < at + length {
-            return None;
-        }
-        self.buffer.advance(at);
-        Some((kind, self.buffer.split_to(length).freeze()))
-    }
-
-    async fn subscribe(&mut self, filter: &str, qos: u8) -> u8 {
-        let mut body = BytesMut::new();
-        body.put_u16(7);
-        text(&mut body, filter);
-        body.put_u8(qos);
-        self.send(packet(0x82, &body)).await;
-        let (kind, body) = self.next().await.expect("a SUBACK");
-        assert_eq!(kind, 0x90);
-        body[2]
-    }
-
-    async fn publish(&mut self, topic: &str, payload: &str, qos: u8) {
-        let mut body = BytesMut::new();
-        text(&mut body, topic);
-        if qos > 0 {
-            body.put_u16(9);
-        }
-        body.put_slice(payload.as_bytes());
-        self.send(packet(0x30 | qos << 1, &body)).await;
-    }
-
-    /// The next message: its topic and payload.
-    async fn received(&mut self) -> (String, String) {
-        loop {
-            let (kind, mut body) = self.next().await.expect("a PUBLISH");
-            if kind >> 4 != 3 {
-                continue;
-            }
-            let length = usize::from(body.get_u16());
-            let topic = String::from_utf8(body.split_to(length).to_vec()).unwrap();
-            if kind & 6 != 0 {
-                body.get_u16();
-            }
-            return (topic, String::from_utf8(body.to_vec()).unwrap());
-        }
-    }
-}
-
 /// Calls the cloud API.
 async fn cloud(emulator: &Emulator, action: &str, parameters: Value) -> Value {
     let body = parameters.to_string();
     let request = format!(
         "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
          X-TC-Action: {action}\r\nX-TC-Version: 2021-04-08\r\nX-TC-Timestamp: 1700000000\r\n\
+         X-TC-Region: ap-guangzhou\r\n\
          Connection: close\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     );
@@ -242,7 +66,7 @@ async fn every_recorded_login_connects_over_both_old_versions() {
     let older = Form {
         name: "MQIsdp",
         level: 3,
-        will: false,
+        ..USUAL
     };
     for login in logins() {
         for form in [USUAL, older] {
@@ -350,75 +174,6 @@ async fn what_a_device_publishes_arrives_and_what_it_may_not_publish_does_not() 
     let received = open.receive().await;
     assert_eq!(received.topic, "ABCDE12345/dev01/event");
     assert_eq!(&received.payload[..], b"yes");
-}
-
-#[tokio::test]
-async fn qos_2_and_an_oversize_payload_end_the_connection() {
-    let emulator = started(|_| ()).await;
-    let address = emulator.mqtt_addr().unwrap();
-    for (payload, qos, phrase) in [
-        ("x".to_owned(), 2, "QoS 2"),
-        ("x".repeat(16_385), 0, "16385 bytes"),
-    ] {
-        let mut device = Wire::device(address).await;
-        device.publish("ABCDE12345/dev01/data", &payload, qos).await;
-        while device.next().await.is_some() {}
-        assert!(refusal(&emulator).contains(phrase), "{phrase}");
-    }
-}
-
-#[tokio::test]
-async fn the_thirty_first_message_in_a_second_goes_to_nobody() {
-    let emulator = started(|_| ()).await;
-    let address = emulator.mqtt_addr().unwrap();
-    let mut device = Wire::device(address).await;
-    for number in 0..31 {
-        let payload = number.to_string();
-        device.publish("ABCDE12345/dev01/data", &payload, 1).await;
-        assert_eq!(device.next().await.unwrap().0, 0x40);
-    }
-    assert_eq!(emulator.messages().since(0).len(), 30);
-    assert!(refusal(&emulator).contains("more than 30"));
-}
-
-#[tokio::test]
-async fn a_second_connection_of_a_device_ends_the_first() {
-    let emulator = started(|_| ()).await;
-    let address = emulator.mqtt_addr().unwrap();
-    let mut first = Wire::device(address).await;
-    let _second = Wire::device(address).await;
-    while first.next().await.is_some() {}
-}
-
-#[tokio::test]
-async fn the_platform_tells_the_time_and_keeps_the_shadow() {
-    let emulator = started(|_| ()).await;
-    let mut device = Wire::device(emulator.mqtt_addr().unwrap()).await;
-    let filter = format!("$sys/operation/result/{OWN}");
-    assert_eq!(device.subscribe(&filter, 0).await, 0);
-    let ask = r#"{"type":"get","resource":["time"]}"#;
-    device
-        .publish(&format!("$sys/operation/{OWN}"), ask, 0)
-        .await;
-    let (topic, answer) = device.received().await;
-    assert_eq!(topic, filter);
-    let answer: Value = serde_json::from_str(&answer).unwrap();
-    assert_eq!(
-        answer,
-        json!({"type": "get", "time": 1_700_000_000, "ntptime1": 1_700_000_000_000_i64,
-            "ntptime2": 1_700_000_000_000_i64})
-    );
-    let filter = format!("$shadow/operation/result/{OWN}");
-    assert_eq!(device.subscribe(&filter, 0).await, 0);
-    let shadow = format!("$shadow/operation/{OWN}");
-    let update = r#"{"type":"update","state":{"reported":{"t":21}},"clientToken":"a"}"#;
-    device.publish(&shadow, update, 0).await;
-    let (_, answer) = device.received().await;
-    assert!(answer.contains("\"version\":1"), "{answer}");
-    device.publish(&shadow, r#"{"type":"get"}"#, 0).await;
-    let (_, answer) = device.received().await;
-    let answer: Value = serde_json::from_str(&answer).unwrap();
-    assert_eq!(answer["payload"]["state"]["reported"]["t"], 21);
 }
 
 #[tokio::test]

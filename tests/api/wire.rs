@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -156,8 +156,13 @@ impl Arrived {
     }
 }
 
+/// What bytes go over: a socket, or something around one.
+pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
 pub struct Wire {
-    pub stream: TcpStream,
+    pub stream: Box<dyn Stream>,
     pub version: u8,
     /// PUBLISH packets that came while something else was waited for.
     inbox: VecDeque<(u8, Vec<u8>)>,
@@ -177,8 +182,13 @@ impl Wire {
     }
 
     pub async fn connect(address: SocketAddr, connect: &Connect) -> (Self, Connack) {
+        let stream = TcpStream::connect(address).await.unwrap();
+        Self::connect_over(stream, connect).await
+    }
+
+    pub async fn connect_over(stream: impl Stream + 'static, connect: &Connect) -> (Self, Connack) {
         let mut wire = Self {
-            stream: TcpStream::connect(address).await.unwrap(),
+            stream: Box::new(stream),
             version: connect.version,
             inbox: VecDeque::new(),
         };

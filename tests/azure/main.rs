@@ -11,6 +11,8 @@
 
 mod authorization;
 mod bench;
+mod connections;
+mod custom_topics;
 mod errors;
 mod mqtt;
 mod publish;

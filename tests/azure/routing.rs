@@ -1,16 +1,8 @@
-//! Messages as `CloudEvents`, to a namespace topic and to a custom topic over HTTP.
+//! Messages as `CloudEvents` on a namespace topic. Custom topics are in `custom_topics.rs`.
 
-use std::time::Duration;
-
-use jiff::SignedDuration;
 use serde_json::{Value, json};
-use wiremock::matchers::{header, method, path, query_param};
-use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use crate::bench::{Ask, Bench, OBJECT_ID, bench};
-
-/// How long something that must happen may take.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 async fn routed_to(namespace: Value) -> Bench {
     bench(json!({"auth": "off", "namespaces": [namespace]})).await
@@ -246,61 +238,4 @@ async fn a_routing_topic_that_does_not_exist_is_an_internal_error() {
     .await;
     let answer = bench.json(500, publish("t")).await;
     assert_eq!(answer["error"]["code"], "InternalServerError");
-}
-
-#[tokio::test]
-async fn a_custom_topic_gets_the_event_and_a_failed_delivery_is_retried_on_the_emulators_clock() {
-    let server = MockServer::start().await;
-    let endpoint = |status: u16, times: u64| {
-        Mock::given(method("POST"))
-            .and(path("/api/events"))
-            .and(query_param("api-version", "2018-01-01"))
-            .and(header("aeg-sas-key", "topickey"))
-            .and(header(
-                "content-type",
-                "application/cloudevents-batch+json; charset=utf-8",
-            ))
-            .respond_with(ResponseTemplate::new(status))
-            .up_to_n_times(times)
-            .expect(times)
-    };
-    endpoint(503, 2).mount(&server).await;
-    endpoint(200, 1).mount(&server).await;
-    let route = format!("{}/api/events", server.uri());
-    let bench = routed_to(json!({"route_topic": route, "route_key": "topickey"})).await;
-    bench.azure.started(&bench.app);
-    assert_eq!(bench.ask(publish("t").body("x")).await.status, 202);
-    let arrived = async |count: usize| {
-        let seen = async {
-            loop {
-                let requests = server.received_requests().await.unwrap();
-                if requests.len() == count {
-                    return requests;
-                }
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, seen)
-            .await
-            .expect("the delivery never came")
-    };
-    arrived(1).await;
-    for (count, seconds) in [(2, 10), (3, 30)] {
-        // The failure is booked a moment after the answer was sent; until then the clock's
-        // step would be lost on it, so it is repeated until the next attempt comes.
-        let step = SignedDuration::from_secs(seconds);
-        let stepping = async {
-            loop {
-                bench.app.clock.advance(step).unwrap();
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        tokio::select! {
-            _ = arrived(count) => {}
-            () = stepping => {}
-        }
-    }
-    let last = arrived(3).await.pop().unwrap();
-    let events: Value = serde_json::from_slice(&last.body).unwrap();
-    assert_eq!(events[0]["subject"], "t");
 }

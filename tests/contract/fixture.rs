@@ -228,7 +228,11 @@ impl Fixture {
     }
 }
 
-fn same<T: PartialEq + Serialize>(what: &str, expected: &T, seen: &T) -> Result<(), String> {
+pub(crate) fn same<T: PartialEq + Serialize>(
+    what: &str,
+    expected: &T,
+    seen: &T,
+) -> Result<(), String> {
     if expected == seen {
         return Ok(());
     }

@@ -39,7 +39,7 @@ pub(crate) async fn walk(fixture: &Fixture) -> Result<Seen, String> {
     seen
 }
 
-async fn app(now: jiff::Timestamp, seed: u64) -> App {
+pub(crate) async fn app(now: jiff::Timestamp, seed: u64) -> App {
     let clock = Clock::frozen(now);
     let ids = Ids::new(Some(seed));
     let journal = Journal::new(&mqttstack::journal::Settings::default());
@@ -60,7 +60,7 @@ async fn app(now: jiff::Timestamp, seed: u64) -> App {
     }
 }
 
-fn answered(answer: &Answer) -> Answered {
+pub(crate) fn answered(answer: &Answer) -> Answered {
     Answered {
         status: answer.status,
         headers: answer

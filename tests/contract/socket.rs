@@ -46,14 +46,22 @@ async fn exchange(address: &str, request: &Exchanged) -> Result<Answered, String
 }
 
 async fn talk(address: &str, request: &Exchanged) -> Result<Answered, Box<dyn std::error::Error>> {
-    let mut stream = TcpStream::connect(address).await?;
     let mut bytes = format!("{} {} HTTP/1.1\r\n", request.method, request.target());
     for (name, value) in &request.headers {
         bytes.extend([name, ": ", value, "\r\n"]);
     }
     bytes.push_str("\r\n");
     bytes.push_str(&request.body);
-    stream.write_all(bytes.as_bytes()).await?;
+    raw(address, bytes.as_bytes()).await
+}
+
+/// Sends these bytes and reads one answer.
+pub(crate) async fn raw(
+    address: &str,
+    bytes: &[u8],
+) -> Result<Answered, Box<dyn std::error::Error>> {
+    let mut stream = TcpStream::connect(address).await?;
+    stream.write_all(bytes).await?;
     let mut received = Vec::new();
     let (head, body) = loop {
         if let Some(end) = received.windows(4).position(|four| four == b"\r\n\r\n") {
@@ -72,11 +80,21 @@ async fn talk(address: &str, request: &Exchanged) -> Result<Answered, Box<dyn st
         .filter_map(|line| line.split_once(": "))
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect();
+    let status: u16 = status.ok_or("no status")?.parse()?;
+    if status == 204 {
+        return Ok(Answered {
+            status,
+            headers,
+            body: String::from_utf8(body)?,
+        });
+    }
+    let close = headers.pop_if(|(name, _)| name == "Connection");
     // The loop's own field: it must be last and right, and is not in the fixture.
     let (name, length) = headers.pop().ok_or("no header field")?;
     if name != "Content-Length" {
         return Err(format!("the last header field is {name}").into());
     }
+    headers.extend(close);
     let mut body = body;
     while body.len() < length.parse()? {
         if stream.read_buf(&mut body).await? == 0 {
@@ -84,7 +102,7 @@ async fn talk(address: &str, request: &Exchanged) -> Result<Answered, Box<dyn st
         }
     }
     Ok(Answered {
-        status: status.ok_or("no status")?.parse()?,
+        status,
         headers,
         body: String::from_utf8(body)?,
     })

@@ -138,6 +138,10 @@ fn main() {
     assert!(!trials.is_empty(), "no fixture");
     trials.push(Trial::test("every_error_row_has_an_exchange", rows));
     trials.push(Trial::test(
+        "the_openapi_description_has_every_route_action_parameter_and_code",
+        description,
+    ));
+    trials.push(Trial::test(
         "no_mutilated_request_is_an_internal_error",
         || runtime()?.block_on(mutilated()),
     ));
@@ -167,6 +171,71 @@ fn rows() -> Result<(), Failed> {
         return Err(format!("rows without an exchange {without:?}, unknown {unknown:?}").into());
     }
     Ok(())
+}
+
+/// What the program and the exchanges know is in `openapi/tencent-iot.yaml`, and nothing else.
+fn description() -> Result<(), Failed> {
+    let text = include_str!("../../openapi/tencent-iot.yaml");
+    let described: Value = serde_saphyr::from_str(text)?;
+    let at = |pointer: &str| described.pointer(pointer).unwrap_or(&Value::Null).clone();
+    let names = |list: &Value| -> BTreeSet<String> {
+        let items = list.as_array().into_iter().flatten();
+        items
+            .filter_map(|item| item.as_str().map(ToOwned::to_owned))
+            .collect()
+    };
+    let gateway = include_str!("../../src/vendor/tencent_iot/gateway.rs");
+    let mut paths = quoted(gateway, "=> \"/");
+    paths.extend(["register/dev".to_owned(), String::new()]);
+    for path in paths {
+        if at(&format!("/paths/~1{}/post", path.replace('/', "~1"))).is_null() {
+            return Err(format!("/{path} is not described").into());
+        }
+    }
+    let table = include_str!("../../src/vendor/tencent_iot/cloud/mod.rs");
+    let actions: BTreeSet<String> = table
+        .lines()
+        .filter_map(|line| line.split_once("entry(Action::")?.1.split('"').nth(1))
+        .map(ToOwned::to_owned)
+        .collect();
+    let listed = at("/components/parameters/X-TC-Action/schema/enum");
+    same("actions", &json!(actions), &json!(names(&listed)))?;
+    let codes: BTreeSet<String> = [
+        include_str!("../../src/vendor/tencent_iot/error.rs"),
+        include_str!("../../src/vendor/tencent_tc3/error.rs"),
+    ]
+    .iter()
+    .flat_map(|source| quoted(source, "=> row(\""))
+    .collect();
+    let listed = at("/components/schemas/Code/enum");
+    same("codes", &json!(codes), &json!(names(&listed)))?;
+    for name in self::names() {
+        let Some((action, case)) = name.split_once("__") else {
+            continue;
+        };
+        let schema = at(&format!("/components/schemas/Action.{action}"));
+        let known = if let Some(parameter) = case.strip_prefix("without-") {
+            names(&schema["required"]).contains(parameter)
+        } else if let Some(parameter) = case.strip_prefix("type-of-") {
+            !schema["properties"][parameter].is_null()
+        } else {
+            true
+        };
+        if actions.contains(action) && !known {
+            return Err(format!("{name}: the parameter is not described").into());
+        }
+    }
+    Ok(())
+}
+
+/// What stands between this opening and the next quotation mark, wherever it does.
+fn quoted(source: &str, opening: &str) -> BTreeSet<String> {
+    source
+        .split(opening)
+        .skip(1)
+        .filter_map(|rest| rest.split('"').next())
+        .map(ToOwned::to_owned)
+        .collect()
 }
 
 fn walk(fixture: &Fixture) -> Result<(), Failed> {

@@ -2,8 +2,12 @@
 
 use bytes::Bytes;
 use jiff::SignedDuration;
+use mqttstack::clock::Clock;
 use mqttstack::vendor::tencent_tdmq::{Authority, Policy, Settings};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 
 use crate::bench::{BASIC, Bench, request};
 
@@ -141,6 +145,45 @@ async fn a_certificate_of_another_authority_or_another_time_is_refused() {
         "{:?}",
         bench.reasons()
     );
+}
+
+/// A certificate of X.509 version 1, valid from 2026 on.
+fn version_1(clock: &str, authority: &str) -> (Settings, Clock, TestLeaf) {
+    let pem = include_str!("../../fixtures/tencent-tdmq/version-1/client.pem");
+    let der = CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
+    let settings = Settings {
+        ca_certificates: vec![Authority::read(authority.to_owned()).unwrap()],
+        ..Settings::default()
+    };
+    let leaf = TestLeaf {
+        der: Bytes::copy_from_slice(&der),
+        pem: pem.to_owned(),
+        key_pem: String::new(),
+    };
+    (settings, Clock::frozen(clock.parse().unwrap()), leaf)
+}
+
+#[tokio::test]
+async fn what_openssl_makes_unless_told_otherwise_counts_too() {
+    let own = include_str!("../../fixtures/tencent-tdmq/version-1/ca.pem");
+    let other = TestCa::new().pem;
+    for (clock, authority, status, reason) in [
+        ("2027-01-01T00:00:00Z", own, 200, ""),
+        ("2060-01-01T00:00:00Z", own, 401, "expired"),
+        ("2020-01-01T00:00:00Z", own, 401, "not yet good"),
+        (
+            "2027-01-01T00:00:00Z",
+            &other,
+            401,
+            "no configured authority issued it",
+        ),
+    ] {
+        let (settings, clock, leaf) = version_1(clock, authority);
+        let bench = Bench::new(settings, clock).await;
+        assert_eq!(publish(&bench, &leaf, "/topics/home", &[]).await, status);
+        let reasons = bench.reasons().join("; ");
+        assert!(reasons.contains(reason), "{reasons}");
+    }
 }
 
 #[tokio::test]

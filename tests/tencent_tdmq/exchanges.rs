@@ -5,7 +5,8 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use mqttstack::exchange::{Malformed, Request};
+use mqttstack::broker::message::{Message, Properties};
+use mqttstack::exchange::{Malformed, Request, Version};
 use mqttstack::vendor::tencent_tdmq::{ACTIONS, Error};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -20,6 +21,7 @@ struct Exchange {
     answer: Value,
     published: Vec<Value>,
     error: Option<String>,
+    code: Option<String>,
     reason: Option<String>,
 }
 
@@ -37,6 +39,8 @@ struct Sent {
     headers: Vec<(String, String)>,
     body: String,
     malformed: Option<String>,
+    version: Option<String>,
+    status: Option<u16>,
 }
 
 impl Sent {
@@ -51,8 +55,14 @@ impl Sent {
             .map(|(name, value)| (&**name, &**value))
             .collect();
         let mut request = request(&self.method, &target, &headers, &self.body);
+        if self.version.as_deref() == Some("1.0") {
+            request.head.version = Version::Http10;
+        }
         request.malformed = self.malformed.as_deref().map(|name| match name {
             "ContentLength" => Malformed::ContentLength,
+            "BodyTooLarge" => Malformed::BodyTooLarge { limit: 5 },
+            "BodyTimeout" => Malformed::BodyTimeout,
+            "TargetTooLong" => Malformed::TargetTooLong { limit: 5 },
             other => panic!("no Malformed::{other} here"),
         });
         request
@@ -78,6 +88,42 @@ fn parse(text: &str) -> Exchange {
     serde_json::from_str(text).unwrap()
 }
 
+/// A message as the exchanges write it: of the properties those that it has.
+fn published(message: &Message) -> Value {
+    let mut all = json!({
+        "id": message.id,
+        "topic": message.topic,
+        "payload": String::from_utf8_lossy(&message.payload),
+        "qos": message.qos,
+        "retain": message.retain,
+        "client_id": message.origin.client_id,
+    });
+    let Properties {
+        response_topic,
+        correlation_data,
+        content_type,
+        message_expiry_interval,
+        payload_format_indicator,
+        user_properties,
+    } = &message.properties;
+    let correlation = correlation_data.as_deref().map(String::from_utf8_lossy);
+    for (name, value) in [
+        ("response_topic", json!(response_topic)),
+        ("correlation_data", json!(correlation)),
+        ("content_type", json!(content_type)),
+        ("message_expiry_interval", json!(message_expiry_interval)),
+        ("payload_format_indicator", json!(payload_format_indicator)),
+    ] {
+        if !value.is_null() {
+            all[name] = value;
+        }
+    }
+    if !user_properties.is_empty() {
+        all["user_properties"] = json!(user_properties);
+    }
+    all
+}
+
 /// What differs; `None` where nothing does.
 async fn walk(text: &str) -> Option<String> {
     let exchange = parse(text);
@@ -87,7 +133,7 @@ async fn walk(text: &str) -> Option<String> {
         let answer = bench.run(&before.request()).await;
         let body = String::from_utf8_lossy(&answer.body.bytes()).into_owned();
         assert!(
-            answer.status == 200 && !body.contains("\"Error\""),
+            answer.status == before.status.unwrap_or(200) && !body.contains("\"Error\""),
             "{body}"
         );
     }
@@ -110,15 +156,7 @@ async fn walk(text: &str) -> Option<String> {
         .messages()
         .since(earlier)
         .iter()
-        .map(|(_, message)| {
-            json!({
-                "id": message.id,
-                "topic": message.topic,
-                "payload": String::from_utf8_lossy(&message.payload),
-                "qos": message.qos,
-                "retain": message.retain,
-            })
-        })
+        .map(|(_, message)| published(message))
         .collect();
     let reasons = bench.reasons();
     let code = bench.entry().outcome().unwrap().draft.error_code.clone();
@@ -132,7 +170,7 @@ async fn walk(text: &str) -> Option<String> {
     if expected.published != published {
         return Some(format!("published {published:?}"));
     }
-    if expected.error.is_some() != code.is_some() {
+    if expected.code != code {
         return Some(format!("error code in the journal: {code:?}"));
     }
     let part = expected.reason?;

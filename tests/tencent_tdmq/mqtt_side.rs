@@ -214,6 +214,7 @@ async fn cloud(bench: &Bench, action: &str, mut fields: Value) -> Value {
         ("Content-Type", "application/json"),
         ("X-TC-Action", action),
         ("X-TC-Version", "2024-05-16"),
+        ("X-TC-Region", "ap-guangzhou"),
         ("X-TC-Timestamp", "1700000000"),
     ];
     let answer = bench

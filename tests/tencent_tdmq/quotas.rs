@@ -31,7 +31,7 @@ async fn refused(bench: &Bench, opening: &Opening<'_>, client_id: &str) -> u8 {
     bench.refused().code
 }
 
-async fn a_second_later(bench: &Bench) {
+fn a_second_later(bench: &Bench) {
     let second = jiff::SignedDuration::from_secs(1);
     bench.app.clock.advance(second).unwrap();
 }
@@ -47,7 +47,7 @@ async fn connections_over_the_rate_are_refused_until_a_second_later() {
         bench.refusal()
     );
     assert_eq!(refused(&bench, &Opening::of(4), "b").await, 3);
-    a_second_later(&bench).await;
+    a_second_later(&bench);
     assert_eq!(connect(&bench, 4, "b").await.1, 0);
 }
 
@@ -137,7 +137,7 @@ async fn subscriptions_over_the_rate_are_refused_until_a_second_later() {
         "{}",
         bench.refusal()
     );
-    a_second_later(&bench).await;
+    a_second_later(&bench);
     assert_eq!(device.subscribe("b").await, 1);
 }
 
@@ -153,7 +153,7 @@ async fn over_the_quota_qos_0_is_dropped_and_qos_1_refused_to_who_can_be_told() 
         device.publish_qos_0("home/3", "x").await;
         device.ping().await;
         assert!(bench.refusal().contains(quota), "{}", bench.refusal());
-        a_second_later(&bench).await;
+        a_second_later(&bench);
         assert_eq!(device.publish("home/4", "x").await, 0);
         assert_eq!(watcher.receive().await.topic, "home/1");
         assert_eq!(watcher.receive().await.topic, "home/4");
@@ -166,7 +166,7 @@ async fn http_and_mqtt_publishes_count_against_the_same_quota() {
     let (mut device, _) = connect(&bench, 5, "dev").await;
     assert_eq!(bench.post("/topics/home", "x").await.status, 200);
     assert_eq!(device.publish("home/1", "x").await, 0x97);
-    a_second_later(&bench).await;
+    a_second_later(&bench);
     assert_eq!(device.publish("home/1", "x").await, 0);
     assert_eq!(bench.post("/topics/home", "x").await.status, 429);
 }

@@ -66,7 +66,8 @@ pub(super) async fn connect(core: &Core, info: &ConnectInfo) -> AuthResult {
         )),
     };
     let verdict = verdict.and_then(|grant| {
-        within(&grant.limits, info, &connect)?;
+        let size = visit.as_deref().map_or(0, Visit::connect_size);
+        within(&grant.limits, info, &connect, size)?;
         Ok(grant)
     });
     match verdict {
@@ -97,20 +98,30 @@ pub(super) async fn connect(core: &Core, info: &ConnectInfo) -> AuthResult {
                 reason: refusal.reason.clone(),
                 client_id: connect.client_id,
             });
-            let code = refusal.code;
             if let Some(visit) = visit {
                 visit.refuse(refusal);
             }
-            match code {
-                ConnectCode::BadUserNameOrPassword => AuthResult::BadUsernameOrPassword,
-                _ => AuthResult::NotAuthorized,
-            }
+            // `exchange.rs` tells the client the code.
+            AuthResult::NotAuthorized
         }
     }
 }
 
 /// Whether a CONNECT keeps to the limits of its grant (MQTT 5.0 sections 3.2.2.3.4 and 3.2.2.3.5).
-fn within(limits: &Limits, info: &ConnectInfo, connect: &Connect) -> Result<(), ConnectRefusal> {
+fn within(
+    limits: &Limits,
+    info: &ConnectInfo,
+    connect: &Connect,
+    size: usize,
+) -> Result<(), ConnectRefusal> {
+    if let Some(longest) = limits.max_packet_size
+        && u32::try_from(size).is_ok_and(|size| size > longest)
+    {
+        return Err(refusal(
+            ConnectCode::PacketTooLarge,
+            format!("the CONNECT has {size} bytes, the longest packet allowed has {longest}"),
+        ));
+    }
     let highest = limits.max_qos.unwrap_or(Qos::ExactlyOnce);
     if let Some(will) = connect.will.as_ref().filter(|will| will.qos > highest) {
         let (qos, highest) = (will.qos.level(), highest.level());
@@ -154,6 +165,9 @@ pub(super) async fn reauthenticate(
     match verdict {
         Ok(grant) => {
             core.doors.regrant(&connect.client_id, grant);
+            if let Some(peer) = core.doors.peer(&connect.client_id) {
+                visit.accepted(&connect, peer);
+            }
             Ok(())
         }
         Err(refusal) => {

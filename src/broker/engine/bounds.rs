@@ -1,18 +1,17 @@
 //! What one client may send, packet by packet: the limits of its dialect (`dialect::Limits`) over
-//! the broker's own settings. What the CONNECT itself may have is checked in `admission.rs`, each
-//! filter and topic in `verdicts.rs`.
+//! the broker's own settings, and what the standard allows nobody (`validity.rs`). What the CONNECT
+//! itself may have is checked in `admission.rs`, each filter and topic in `verdicts.rs`.
 
 use std::num::NonZeroU16;
 
 use bytes::Bytes;
-use bytestring::ByteString;
 use rmqtt::codec::v5::{ConnectAck, DisconnectReasonCode, SubscribeAckReason};
 use rmqtt::codec::{v3, v5};
 
 use super::super::Settings;
 use super::super::dialect::{Feature, Limits};
 use super::super::message::Qos;
-use super::{convert, frame, packets};
+use super::{convert, fields, packets, validity};
 
 /// A packet that breaks a rule.
 pub(super) struct Violation {
@@ -36,8 +35,8 @@ impl Violation {
         }
     }
 
-    fn of_topic(mut self, packet: &[u8]) -> Self {
-        self.topic = frame::topic(packet).map(ToOwned::to_owned);
+    fn about(mut self, topics: &[u8]) -> Self {
+        self.topic = Some(String::from_utf8_lossy(topics).into_owned());
         self
     }
 }
@@ -96,40 +95,47 @@ impl Bounds {
 
     /// A whole packet.
     pub(super) fn check(&self, packet: &[u8]) -> Result<(), Violation> {
-        match packet.first().map(|first| first & 0xf0) {
-            Some(frame::PUBLISH) => self
-                .publish(packet)
-                .map_err(|violation| violation.of_topic(packet)),
-            Some(frame::SUBSCRIBE) => {
-                self.user_property(packet)?;
-                self.subscribe(packet)
+        let first = packet.first().copied().unwrap_or_default();
+        match first & 0xf0 {
+            fields::PUBLISH => {
+                let publish = fields::publish(packet, self.five).unwrap_or_default();
+                validity::publish(first, &publish)
+                    .and_then(|()| self.publish(first, &publish))
+                    .map_err(|violation| violation.about(publish.topic))
             }
-            Some(_) => self.user_property(packet),
-            None => Ok(()),
+            fields::SUBSCRIBE => {
+                validity::head(first, packet.len(), self.five)?;
+                self.user_property(packet)?;
+                let Some(subscribe) = fields::subscribe(packet, self.five) else {
+                    return Ok(());
+                };
+                validity::subscribe(&subscribe, self.five)
+                    .and_then(|()| self.subscribe(packet, &subscribe))
+                    .map_err(|violation| violation.about(&filters(&subscribe)))
+            }
+            _ => {
+                validity::head(first, packet.len(), self.five)?;
+                self.user_property(packet)
+            }
         }
     }
 
-    fn publish(&self, packet: &[u8]) -> Result<(), Violation> {
-        let first = packet.first().copied().unwrap_or_default();
-        let qos = frame::qos(first);
-        if qos > self.max_qos.level() && qos <= Qos::ExactlyOnce.level() {
-            let highest = self.max_qos.level();
+    fn publish(&self, first: u8, publish: &fields::Publish<'_>) -> Result<(), Violation> {
+        let (qos, highest) = (fields::qos(first), self.max_qos.level());
+        if qos > highest {
             return Err(Violation::ending(
                 DisconnectReasonCode::QosNotSupported,
                 format!("the PUBLISH has QoS {qos}, the highest allowed is {highest}"),
             ));
         }
-        if !self.five {
-            return Ok(());
-        }
-        if first & 1 == 1 && self.lacks(Feature::Retain) {
+        if self.five && first & 1 == 1 && self.lacks(Feature::Retain) {
             return Err(Violation::ending(
                 DisconnectReasonCode::RetainNotSupported,
                 "the PUBLISH is retained, and retained messages are not available",
             ));
         }
         let highest = self.topic_alias_maximum;
-        match frame::topic_alias(packet) {
+        match publish.alias {
             Some(alias) if alias == 0 || alias > highest => Err(Violation::ending(
                 DisconnectReasonCode::TopicAliasInvalid,
                 format!("the topic alias is {alias}, the highest allowed is {highest}"),
@@ -141,97 +147,60 @@ impl Bounds {
     fn user_property(&self, packet: &[u8]) -> Result<(), Violation> {
         if !self.five
             || !self.lacks(Feature::UserPropertyOutsidePublish)
-            || !frame::has_user_property(packet)
+            || !fields::has_user_property(packet)
         {
             return Ok(());
         }
-        let name = frame::name(packet[0]);
+        let name = fields::name(packet[0]);
         Err(Violation::ending(
             DisconnectReasonCode::ImplementationSpecificError,
             format!("the {name} has a user property, which only a PUBLISH may have"),
         ))
     }
 
-    fn subscribe(&self, packet: &[u8]) -> Result<(), Violation> {
-        let counted = self.filters_per_subscribe != usize::MAX;
-        let identified = self.five && self.lacks(Feature::SubscriptionIdentifier);
-        if !counted && !identified {
-            return Ok(());
-        }
-        let Some(subscribe) = Subscribe::read(packet, self.five) else {
-            return Ok(());
-        };
-        if identified && subscribe.identified {
-            return Err(Violation {
-                topic: Some(subscribe.filters.join(" ")),
-                ..Violation::ending(
-                    DisconnectReasonCode::SubscriptionIdentifiersNotSupported,
-                    "the SUBSCRIBE has a subscription identifier, which are not available",
-                )
-            });
+    fn subscribe(&self, packet: &[u8], subscribe: &fields::Subscribe<'_>) -> Result<(), Violation> {
+        if subscribe.identified && self.lacks(Feature::SubscriptionIdentifier) {
+            return Err(Violation::ending(
+                DisconnectReasonCode::SubscriptionIdentifiersNotSupported,
+                "the SUBSCRIBE has a subscription identifier, which are not available",
+            ));
         }
         let (count, most) = (subscribe.filters.len(), self.filters_per_subscribe);
-        if count <= most {
+        let packet_id = fields::packet_id(packet).and_then(NonZeroU16::new);
+        let Some(packet_id) = packet_id.filter(|_| count > most) else {
             return Ok(());
-        }
-        let reason = format!("the SUBSCRIBE has {count} filters, the most allowed is {most}");
-        Err(Violation {
-            topic: Some(subscribe.filters.join(" ")),
-            code: SubscribeAckReason::QuotaExceeded.into(),
-            answer: Some(subscribe.refused(self.five)),
-            reason,
-        })
-    }
-}
-
-/// A SUBSCRIBE of any version, as far as bounds are concerned.
-struct Subscribe {
-    packet_id: NonZeroU16,
-    filters: Vec<ByteString>,
-    identified: bool,
-}
-
-impl Subscribe {
-    /// `None` for one that is not well formed, which the engine finds too.
-    fn read(packet: &[u8], five: bool) -> Option<Self> {
-        if five {
-            let v5::Packet::Subscribe(subscribe) = packets::decode(packet).ok()? else {
-                return None;
-            };
-            return Some(Self {
-                packet_id: subscribe.packet_id,
-                filters: subscribe.topic_filters.into_iter().map(|f| f.0).collect(),
-                identified: subscribe.id.is_some(),
-            });
-        }
-        let v3::Packet::Subscribe {
-            packet_id,
-            topic_filters,
-        } = packets::decode_3x(packet).ok()?
-        else {
-            return None;
         };
-        Some(Self {
-            packet_id,
-            filters: topic_filters.into_iter().map(|f| f.0).collect(),
-            identified: false,
+        Err(Violation {
+            topic: None,
+            code: SubscribeAckReason::QuotaExceeded.into(),
+            reason: format!("the SUBSCRIBE has {count} filters, the most allowed is {most}"),
+            answer: Some(refused(packet_id, count, self.five)),
         })
     }
+}
 
-    /// The SUBACK that refuses it whole.
-    fn refused(&self, five: bool) -> Bytes {
-        let (packet_id, count) = (self.packet_id, self.filters.len());
-        if five {
-            return packets::encode(v5::Packet::SubscribeAck(v5::SubscribeAck {
-                packet_id,
-                properties: Vec::new(),
-                reason_string: None,
-                status: vec![SubscribeAckReason::QuotaExceeded; count],
-            }));
-        }
-        packets::encode_3x(v3::Packet::SubscribeAck {
+/// All filters of a SUBSCRIBE in one line.
+fn filters(subscribe: &fields::Subscribe<'_>) -> Vec<u8> {
+    let filters: Vec<_> = subscribe
+        .filters
+        .iter()
+        .map(|(filter, _)| *filter)
+        .collect();
+    filters.join(&b' ')
+}
+
+/// The SUBACK that refuses a SUBSCRIBE whole.
+fn refused(packet_id: NonZeroU16, filters: usize, five: bool) -> Bytes {
+    if five {
+        return packets::encode(v5::Packet::SubscribeAck(v5::SubscribeAck {
             packet_id,
-            status: vec![v3::SubscribeReturnCode::Failure; count],
-        })
+            properties: Vec::new(),
+            reason_string: None,
+            status: vec![SubscribeAckReason::QuotaExceeded; filters],
+        }));
     }
+    packets::encode_3x(v3::Packet::SubscribeAck {
+        packet_id,
+        status: vec![v3::SubscribeReturnCode::Failure; filters],
+    })
 }

@@ -10,14 +10,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
+use rmqtt::codec::v5::DisconnectReasonCode;
 use rmqtt::types::ListenerId;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::super::dialect::Refused;
-use super::super::visitors::{Key, Visit};
+use super::super::dialect::{Refused, Visitor};
+use super::super::message::Transport;
+use super::super::visitors::Ending;
 use super::Core;
 use super::exchange::{Exchange, Passage};
 use super::frame::{self, CONNECT_TYPE, Next};
@@ -35,45 +37,50 @@ pub(in crate::broker) struct Door {
     pub(super) core: Arc<Core>,
     pub(super) listener: ListenerId,
     pub(super) inner: SocketAddr,
-    /// Whether the bytes are MQTT packets; WebSocket frames otherwise, which pass as they are.
-    pub(super) packets: bool,
+    /// What its connections come through.
+    pub(super) transport: Transport,
 }
 
 impl Door {
-    /// What `peer` is called in `Visitors`.
-    pub(in crate::broker) fn key(&self, peer: SocketAddr) -> Key {
-        (self.listener, peer)
+    /// Whether MQTT comes in WebSocket frames here.
+    pub(in crate::broker) fn frames(&self) -> bool {
+        matches!(self.transport, Transport::Ws | Transport::Wss)
+    }
+
+    /// The longest packet in bytes that any client may send.
+    pub(in crate::broker) fn longest_packet(&self) -> usize {
+        self.core.settings.max_packet_size as usize
     }
 
     /// Carries one connection until either side ends it.
     pub(in crate::broker) async fn carry<S>(
         &self,
         outside: S,
+        visitor: Visitor,
+        peer: SocketAddr,
         proxy_line: &str,
-        visit: Arc<Visit>,
     ) -> io::Result<()>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        if !self.packets {
-            let mut outside = outside;
-            let mut inside = TcpStream::connect(self.inner).await?;
-            inside.write_all(proxy_line.as_bytes()).await?;
-            tokio::io::copy_bidirectional(&mut outside, &mut inside).await?;
-            return Ok(());
-        }
+        let core = &self.core;
+        let reception = core.visitors.receive((self.listener, peer), visitor);
+        let visit = reception.visit.clone();
         let (mut reader, mut writer) = tokio::io::split(outside);
         let mut unread = BytesMut::new();
-        let limit = self.core.settings.max_packet_size as usize;
-        let connect = timeout(HANDSHAKE, connect(&mut reader, &mut unread, limit)).await??;
-        let opening = match Opening::read(connect) {
+        let connect = connect(&mut reader, &mut unread, self.longest_packet());
+        let opening = match timeout(HANDSHAKE, connect).await? {
+            Ok(connect) => Opening::read(connect),
+            Err(error) => Err(Unreadable::from(error.downcast::<Ending>()?)),
+        };
+        let opening = match opening {
             Ok(opening) => opening,
             Err(unreadable) => {
                 self.unreadable(&unreadable);
                 return leave(&mut reader, &mut writer, &unreadable.answer).await;
             }
         };
-        let (opening, mut exchange) = Exchange::begin(self.core.clone(), visit, opening);
+        let (opening, mut exchange) = Exchange::begin(core.clone(), visit, opening);
         let mut inside = TcpStream::connect(self.inner).await?;
         inside.set_nodelay(true)?;
         let opening = [proxy_line.as_bytes(), &opening].concat();
@@ -162,23 +169,30 @@ where
     }
 }
 
-/// Reads the first packet, which must be a CONNECT; what came behind it stays in `unread`.
+/// Reads the first packet, which must be a CONNECT; what came behind it stays in `unread`. The
+/// error of a client that sends something else is an [`Ending`].
 async fn connect<R>(reader: &mut R, unread: &mut BytesMut, limit: usize) -> io::Result<BytesMut>
 where
     R: AsyncRead + Unpin,
 {
+    let refuse = |code: DisconnectReasonCode, reason| {
+        Err(io::Error::other(Ending::new(code.into(), reason)))
+    };
     loop {
         if unread.first().is_some_and(|&first| first != CONNECT_TYPE) {
-            return Err(io::Error::other("the first packet is not a CONNECT"));
+            let code = DisconnectReasonCode::ProtocolError;
+            return refuse(code, "the first packet is not a CONNECT");
         }
         match frame::next(unread) {
             Next::Packet(length) if length <= unread.len() => return Ok(unread.split_to(length)),
             Next::Packet(length) if length > limit + frame::MAX_HEADER => {
-                return Err(io::Error::other(
-                    "the CONNECT is longer than any packet may be",
-                ));
+                let code = DisconnectReasonCode::PacketTooLarge;
+                return refuse(code, "the CONNECT is longer than any packet may be");
             }
-            Next::Malformed => return Err(io::Error::other("the CONNECT's length is malformed")),
+            Next::Malformed => {
+                let code = DisconnectReasonCode::MalformedPacket;
+                return refuse(code, "the CONNECT's length is malformed");
+            }
             Next::Packet(_) | Next::Unknown => {}
         }
         unread.reserve(CHUNK);
@@ -233,8 +247,13 @@ where
             return Ok(());
         }
         unread.reserve(CHUNK);
-        if reader.read_buf(&mut unread).await? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+        match reader.read_buf(&mut unread).await {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(_) => {}
+            Err(error) => {
+                exchange.broken(error.downcast::<Ending>()?);
+                return Ok(());
+            }
         }
     }
 }

@@ -8,13 +8,14 @@ use rmqtt::types::Reason;
 use super::super::visitors::Ending;
 
 /// What a codec can say of a packet.
-const MALFORMED: [DecodeError; 7] = [
+const MALFORMED: [DecodeError; 8] = [
     DecodeError::InvalidLength,
     DecodeError::InvalidProtocol,
     DecodeError::InvalidTopicFilter,
     DecodeError::InvalidTopicName,
     DecodeError::MalformedPacket,
     DecodeError::PacketIdRequired,
+    DecodeError::UnsupportedPacketType,
     DecodeError::Utf8Error,
 ];
 
@@ -41,7 +42,11 @@ fn code(reason: &Reason) -> u8 {
             .find(|error| error.to_string() == **words)
             .map_or(
                 DisconnectReasonCode::UnspecifiedError,
-                ToReasonCode::to_reason_code,
+                |error| match error {
+                    // No filter at all, in an UNSUBSCRIBE.
+                    DecodeError::InvalidTopicFilter => DisconnectReasonCode::ProtocolError,
+                    _ => DisconnectReasonCode::MalformedPacket,
+                },
             )
             .into(),
         other => other.to_reason_code().into(),

@@ -17,10 +17,8 @@ use super::super::visitors::{Authentication, Ending, Visit};
 use super::bounds::{Bounds, Violation};
 use super::opening::Opening;
 use super::packets::{decode, encode};
-use super::{Core, admission, frame};
+use super::{Core, admission, fields, frame};
 
-/// The reason code of a DISCONNECT with Will Message.
-const WITH_WILL: u8 = 4;
 /// The shortest Maximum Packet Size of a client that is sent a reason in words.
 const ROOM_FOR_WORDS: u32 = 512;
 
@@ -34,6 +32,8 @@ pub(super) struct Exchange {
     method: Option<ByteString>,
     /// Whether the client takes a Reason String.
     words: bool,
+    /// Whether the CONNECT asks for a session that outlives the connection.
+    lasting: bool,
     bounds: Bounds,
 }
 
@@ -62,7 +62,11 @@ impl Exchange {
             version,
             method: None,
             words: connect.as_deref().is_some_and(words),
+            lasting: connect
+                .as_deref()
+                .is_some_and(|connect| connect.session_expiry_interval_secs > 0),
         };
+        exchange.visit.arrived(packet.len());
         let Some(mut connect) = connect.filter(|connect| connect.auth_method.is_some()) else {
             return (packet, exchange);
         };
@@ -95,9 +99,8 @@ impl Exchange {
             return Passage::On;
         }
         match first & 0xf0 {
-            // The engine does not publish the will of a client that leaves with its will.
-            frame::DISCONNECT if packet.get(2) == Some(&WITH_WILL) => Passage::Ended,
-            frame::AUTH if self.method.is_some() => match self.reauthenticate(packet).await {
+            fields::DISCONNECT => self.leave(packet),
+            fields::AUTH if self.method.is_some() => match self.reauthenticate(packet).await {
                 Ok(answer) => Passage::Answered(answer),
                 Err(passage) => passage,
             },
@@ -107,24 +110,35 @@ impl Exchange {
 
     /// Tells journal and client of a packet that breaks a rule.
     fn refuse(&self, first: u8, violation: Violation) -> Passage {
+        let (code, reason) = (violation.code, violation.reason);
+        self.tell(fields::name(first), violation.topic, code, reason.clone());
+        match violation.answer {
+            Some(answer) => Passage::Answered(answer),
+            None => self.end(code, reason),
+        }
+    }
+
+    fn tell(&self, packet: &'static str, topic: Option<String>, code: u8, reason: String) {
         let peer = self.visit.peer();
         let grant = peer.as_ref().map(|peer| &peer.grant);
         self.core.refused(Refused {
             surface: grant.and_then(|grant| grant.surface),
-            packet: frame::name(first),
+            packet,
             client_id: peer
                 .as_ref()
                 .map(|peer| peer.client_id.clone())
                 .unwrap_or_default(),
             identity: grant.map(|grant| grant.identity.clone()),
-            topic: violation.topic,
-            code: violation.code,
-            reason: violation.reason.clone(),
+            topic,
+            code,
+            reason,
         });
-        match violation.answer {
-            Some(answer) => Passage::Answered(answer),
-            None => self.end(violation.code, violation.reason),
-        }
+    }
+
+    /// The client has sent a WebSocket frame that carries no packet.
+    pub(super) fn broken(&self, ending: Ending) {
+        self.tell("WEBSOCKET", None, ending.code, ending.reason.clone());
+        self.visit.end(ending);
     }
 
     fn end(&self, code: u8, reason: String) -> Passage {
@@ -132,9 +146,33 @@ impl Exchange {
         Passage::Ended
     }
 
+    /// A DISCONNECT. The engine forgets the will with every one of them, which only a normal one
+    /// asks for (MQTT 5.0 section 3.14.4): of the others it sees the connection end.
+    fn leave(&self, packet: &[u8]) -> Passage {
+        let Ok(Packet::Disconnect(disconnect)) = decode(packet) else {
+            return Passage::On;
+        };
+        let expiry = disconnect.session_expiry_interval_secs;
+        // MQTT 5.0 section 3.14.2.2.2.
+        if !self.lasting && expiry.is_some_and(|seconds| seconds > 0) {
+            let violation = Violation::ending(
+                DisconnectReasonCode::ProtocolError,
+                "the DISCONNECT asks for a Session Expiry Interval, which the CONNECT set to 0",
+            );
+            return self.refuse(fields::DISCONNECT, violation);
+        }
+        if disconnect.reason_code == DisconnectReasonCode::NormalDisconnection {
+            return Passage::On;
+        }
+        if let Some(seconds) = expiry {
+            self.visit.outlived(seconds);
+        }
+        Passage::Ended
+    }
+
     /// MQTT 5.0 section 4.12.1. Returns the AUTH that answers.
     async fn reauthenticate(&self, packet: &[u8]) -> Result<Bytes, Passage> {
-        let refuse = |code, reason| self.refuse(frame::AUTH, Violation::ending(code, reason));
+        let refuse = |code, reason| self.refuse(fields::AUTH, Violation::ending(code, reason));
         let Ok(Packet::Auth(auth)) = decode(packet) else {
             let code = DisconnectReasonCode::MalformedPacket;
             return Err(refuse(code, "the AUTH is malformed"));
@@ -153,7 +191,7 @@ impl Exchange {
         }
         let granted = admission::reauthenticate(&self.core, &self.visit, auth.auth_data).await;
         if let Err(refusal) = granted {
-            return Err(self.end(refusal.code.code(5), refusal.reason));
+            return Err(self.end(refusal.code.disconnect(), refusal.reason));
         }
         Ok(encode(Packet::Auth(Auth {
             reason_code: AuthReasonCode::Success,
@@ -208,9 +246,9 @@ impl Exchange {
             let packet = rest.split_to(length.min(rest.len()));
             let acknowledges = packet
                 .first()
-                .is_some_and(|first| matches!(first & 0xf0, frame::PUBACK | frame::PUBREC));
+                .is_some_and(|first| matches!(first & 0xf0, fields::PUBACK | fields::PUBREC));
             let withheld = acknowledges
-                && frame::packet_id(&packet).is_some_and(|id| self.visit.is_withheld(id));
+                && fields::packet_id(&packet).is_some_and(|id| self.visit.is_withheld(id));
             if !withheld {
                 kept.extend_from_slice(&packet);
             }

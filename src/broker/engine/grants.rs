@@ -10,11 +10,13 @@ use rmqtt::context::ServerContext;
 use rmqtt::fitter::{DefaultFitter, Fitter, FitterManager};
 use rmqtt::types::{ConnectInfo, Disconnect, FitterType, Id, ListenerConfig};
 
-use super::Core;
+use super::super::visitors::Visit;
+use super::{Core, admission};
 
 struct Grants {
     ceiling: u16,
     topic_alias_maximum: Option<u16>,
+    visit: Option<Arc<Visit>>,
     defaults: DefaultFitter,
 }
 
@@ -42,7 +44,11 @@ impl Fitter for Grants {
     }
 
     fn session_expiry_interval(&self, disconnect: Option<&Disconnect>) -> Duration {
-        self.defaults.session_expiry_interval(disconnect)
+        let told = self.visit.as_deref().and_then(Visit::session_expiry);
+        match told.filter(|_| disconnect.is_none()) {
+            Some(seconds) => Duration::from_secs(seconds.into()),
+            None => self.defaults.session_expiry_interval(disconnect),
+        }
     }
 
     fn message_expiry_interval(&self, publish: &Packet) -> Duration {
@@ -67,6 +73,7 @@ impl FitterManager for GrantsOfClients {
         let grant = peer.map(|peer| peer.grant.clone());
         let of_dialect = grant.as_ref().and_then(|grant| grant.max_keep_alive);
         Arc::new(Grants {
+            visit: admission::visit(&self.0, &id),
             topic_alias_maximum: grant.and_then(|grant| grant.limits.topic_alias_maximum),
             ceiling: of_dialect.map_or(listener.max_keepalive, |own| {
                 own.min(listener.max_keepalive)

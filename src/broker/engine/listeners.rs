@@ -1,10 +1,9 @@
-//! The engine's own ports: TCP and WebSocket, each with an id by which the hooks know what a
-//! connection came through. Only plain WebSocket is open to the outside; the others are on
-//! loopback, behind `broker/gate.rs`.
+//! The engine's own ports, all of them on loopback behind `broker/gate.rs`, one for each way in:
+//! by a port's id the hooks know what a connection came through.
 
 use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU16;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
@@ -42,20 +41,18 @@ pub(super) struct Listeners {
 }
 
 impl Listeners {
-    /// Opens a port and returns its id and address. `proxied`: connections start with a PROXY
-    /// line that names the real peer.
+    /// Opens a port and returns its id and address. Its connections start with a PROXY line that
+    /// names the real peer.
     pub(super) fn open(
         &self,
         context: &ServerContext,
         settings: &Settings,
         transport: Transport,
-        address: SocketAddr,
-        proxied: bool,
     ) -> io::Result<(ListenerId, SocketAddr)> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed) + 1;
         let builder = Builder::new()
             .name(format!("{transport:?}"))
-            .laddr(address)
+            .laddr(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
             .allow_anonymous(false)
             .nodelay(true)
             .reuseaddr(Some(true))
@@ -70,13 +67,9 @@ impl Listeners {
             .session_expiry_interval(SESSION_3X)
             .handshake_timeout(HANDSHAKE)
             .send_timeout(WRITE)
-            .proxy_protocol(proxied);
+            .proxy_protocol(true);
         let listener = builder.bind().map_err(io_error)?;
-        let listener = match transport {
-            Transport::Tcp | Transport::Tls => listener.tcp(),
-            Transport::Ws | Transport::Wss => listener.ws(),
-        }
-        .map_err(io_error)?;
+        let listener = listener.tcp().map_err(io_error)?;
         let bound = listener.local_addr().map_err(io_error)?;
         let server = MqttServer::new(context.clone())
             .listener_by_id(listener, id)

@@ -1,13 +1,13 @@
 //! The MQTT engine: rmqtt as a library. This folder alone names its types, so that it can be
 //! exchanged. `hooks.rs` is what the engine asks us, `routing.rs` how a message finds its
 //! subscribers and its journal row, `subscriptions.rs` and `matching.rs` who they are,
-//! `crossing.rs` how it gets to their sessions, `turns.rs` how some wait for that, `takeover.rs` how a session changes hands,
-//! `registry.rs` the engine's sessions, `session.rs` one of them, `retained.rs` the retained
-//! store, `listeners.rs` the ports, `door.rs` a connection on its way to one, `opening.rs` its
-//! CONNECT, `exchange.rs`, `frame.rs` and `packets.rs` its packets, `bounds.rs` what is too much
-//! in them, `admission.rs` who may connect, `verdicts.rs` who may what, `tenant.rs` which part of
-//! the topic tree is whose, `system.rs` the figures of `$SYS`, `grants.rs` what a CONNECT is
-//! granted, `convert.rs` our values from and to the engine's.
+//! `crossing.rs` how it gets to their sessions, `turns.rs` how some wait for that, `takeover.rs`
+//! how a session changes hands, `registry.rs` the engine's sessions, `session.rs` one of them,
+//! `retained.rs` the retained store, `listeners.rs` the ports, `door.rs` a connection on its way
+//! to one, `opening.rs` its CONNECT, `exchange.rs`, `frame.rs` and `packets.rs` its packets,
+//! `bounds.rs` what is too much in them, `admission.rs` who may connect, `verdicts.rs` who may
+//! what, `tenant.rs` which part of the topic tree is whose, `system.rs` the figures of `$SYS`,
+//! `grants.rs` what a CONNECT is granted, `convert.rs` our values from and to the engine's.
 
 mod admission;
 mod bounds;
@@ -16,6 +16,7 @@ mod crossing;
 mod door;
 mod ending;
 mod exchange;
+mod fields;
 mod frame;
 mod grants;
 mod hooks;
@@ -32,6 +33,7 @@ mod system;
 mod takeover;
 mod tenant;
 mod turns;
+mod validity;
 mod verdicts;
 
 use std::collections::HashMap;
@@ -40,7 +42,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytestring::ByteString;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use rmqtt::context::ServerContext;
 use rmqtt::shared::Entry;
 use rmqtt::types::{Id, Message as SessionMessage, Subscribe, Unsubscribe};
@@ -61,6 +63,7 @@ use super::message::{
     Transport,
 };
 use super::outbox::{Outboxes, RETAINED, Tag};
+use super::outlet::Outlet;
 use super::visitors::Visitors;
 use super::{RefusedSink, Settings, Sink};
 use crate::clock::Clock;
@@ -88,6 +91,7 @@ struct Core {
     crossing: OnceLock<Crossing>,
     subscriptions: Subscriptions,
     visitors: Arc<Visitors>,
+    outlets: RwLock<Vec<Arc<dyn Outlet>>>,
     on_refused: OnceLock<RefusedSink>,
     started: Instant,
     /// Whether a task publishes the figures of `$SYS`.
@@ -183,6 +187,7 @@ impl Engine {
             crossing: OnceLock::new(),
             subscriptions: Subscriptions::default(),
             visitors: Arc::default(),
+            outlets: RwLock::default(),
             on_refused: OnceLock::new(),
             started: Instant::now(),
             watched: AtomicBool::new(false),
@@ -202,12 +207,12 @@ impl Engine {
         }
     }
 
-    pub(super) fn visitors(&self) -> Arc<Visitors> {
-        self.core.visitors.clone()
-    }
-
     pub(super) fn add_dialect(&self, dialect: Arc<dyn Dialect>) {
         self.core.doors.dialects.write().push(dialect);
+    }
+
+    pub(super) fn add_outlet(&self, outlet: Arc<dyn Outlet>) {
+        self.core.outlets.write().push(outlet);
     }
 
     pub(super) fn on_refused(&self, tell: RefusedSink) {
@@ -215,29 +220,16 @@ impl Engine {
         let _ = self.core.on_refused.set(tell);
     }
 
-    pub(super) fn listen(
-        &self,
-        transport: Transport,
-        address: std::net::SocketAddr,
-    ) -> std::io::Result<std::net::SocketAddr> {
-        let listeners = &self.core.listeners;
-        let settings = &self.core.settings;
-        let (_, bound) = listeners.open(&self.context, settings, transport, address, false)?;
-        Ok(bound)
-    }
-
-    /// Opens a listener on loopback and returns the way to it.
+    /// Opens a listener for what comes through this transport and returns the way to it.
     pub(super) fn door(&self, transport: Transport) -> std::io::Result<Door> {
-        let loopback = std::net::SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, 0));
         let listeners = &self.core.listeners;
         let settings = &self.core.settings;
-        let (listener, inner) =
-            listeners.open(&self.context, settings, transport, loopback, true)?;
+        let (listener, inner) = listeners.open(&self.context, settings, transport)?;
         Ok(Door {
             core: self.core.clone(),
             listener,
             inner,
-            packets: matches!(transport, Transport::Tcp | Transport::Tls),
+            transport,
         })
     }
 

@@ -8,11 +8,16 @@ use rmqtt::codec::v5;
 use rmqtt::codec::v5::ConnectAckReason;
 
 use super::super::dialect::ConnectCode;
+use super::super::visitors::Ending;
 use super::exchange::{refused_3x, refused_5};
-use super::{frame, packets};
+use super::{fields, packets, validity};
 
-/// The flag of a CONNECT that asks for a new session.
-const CLEAN_START: u8 = 0b10;
+/// The flags of a CONNECT (MQTT 5.0 section 3.1.2.3).
+const USER_NAME: u8 = 0b1000_0000;
+const PASSWORD: u8 = 0b0100_0000;
+const WILL_OPTIONS: u8 = 0b0011_1000;
+const WILL: u8 = 0b0000_0100;
+const CLEAN_START: u8 = 0b0000_0010;
 /// "Unacceptable protocol version" of 3.x (MQTT 3.1.1 section 3.2.2.3).
 const UNACCEPTABLE_PROTOCOL_VERSION: u8 = 1;
 
@@ -35,12 +40,22 @@ pub(super) struct Unreadable {
     pub(super) reason: String,
 }
 
+impl From<Ending> for Unreadable {
+    fn from(ending: Ending) -> Self {
+        Self {
+            answer: Bytes::new(),
+            code: ending.code,
+            reason: ending.reason,
+        }
+    }
+}
+
 impl Opening {
     /// Reads a first packet whose fixed header is a CONNECT's.
     pub(super) fn read(packet: BytesMut) -> Result<Self, Unreadable> {
-        match frame::protocol(&packet) {
-            Some((b"MQIsdp", 3, _)) => old(3, packet),
-            Some((b"MQTT", 4, _)) => old(4, packet),
+        match fields::protocol(&packet) {
+            Some((b"MQIsdp", 3, flags)) => old(3, packet, flags),
+            Some((b"MQTT", 4, flags)) => old(4, packet, flags),
             Some((b"MQTT", 5, flags)) => five(packet, flags),
             Some((name @ (b"MQTT" | b"MQIsdp"), level, _)) => Err(unsupported(name, level)),
             Some((name, _, _)) => Err(Unreadable {
@@ -80,7 +95,7 @@ fn unsupported(name: &[u8], level: u8) -> Unreadable {
     }
 }
 
-fn old(version: u8, packet: BytesMut) -> Result<Opening, Unreadable> {
+fn old(version: u8, packet: BytesMut, flags: u8) -> Result<Opening, Unreadable> {
     let code = ConnectCode::ClientIdentifierNotValid;
     let connect = match packets::decode_3x(&packet) {
         Ok(rmqtt::codec::v3::Packet::Connect(connect)) => connect,
@@ -91,15 +106,15 @@ fn old(version: u8, packet: BytesMut) -> Result<Opening, Unreadable> {
                 reason: "the client id is empty, which needs Clean Session".into(),
             });
         }
-        // MQTT 3.1.1 section 4.8: the connection is closed without a CONNACK.
-        other => {
-            return Err(Unreadable {
-                answer: Bytes::new(),
-                code: ConnectAckReason::MalformedPacket.into(),
-                reason: malformed(other.err()),
-            });
-        }
+        other => return Err(closed(&malformed(other.err()))),
     };
+    let will = connect.last_will.as_ref().map(|will| &*will.topic);
+    if flags & (USER_NAME | PASSWORD) == PASSWORD {
+        return Err(closed("the CONNECT has a password without a user name"));
+    }
+    if let Some((_, reason)) = forbidden(&connect.client_id, will) {
+        return Err(closed(reason));
+    }
     // MQTT 3.1 section 3.1: between 1 and 23 characters. Nobody keeps to the 23.
     if version == 3 && connect.client_id.is_empty() {
         return Err(Unreadable {
@@ -119,18 +134,57 @@ fn five(mut packet: BytesMut, flags: u8) -> Result<Opening, Unreadable> {
         clean_start(&mut packet);
         decoded = packets::decode(&packet);
     }
-    match decoded {
-        Ok(v5::Packet::Connect(connect)) => Ok(Opening::Five(packet.freeze(), connect)),
-        other => {
-            let code = ConnectAckReason::MalformedPacket;
-            let reason = malformed(other.err());
-            Err(Unreadable {
-                answer: refused_5(code.into(), Some(&reason)),
-                code: code.into(),
-                reason,
-            })
-        }
+    let (code, reason) = match decoded {
+        Ok(v5::Packet::Connect(connect)) => match five_forbidden(&connect, flags) {
+            Some((code, reason)) => (code, reason.to_owned()),
+            None => return Ok(Opening::Five(packet.freeze(), connect)),
+        },
+        other => (ConnectAckReason::MalformedPacket, malformed(other.err())),
+    };
+    Err(Unreadable {
+        answer: refused_5(code.into(), Some(&reason)),
+        code: code.into(),
+        reason,
+    })
+}
+
+/// MQTT 3.1.1 section 4.8: the connection is closed without a CONNACK.
+fn closed(reason: &str) -> Unreadable {
+    Unreadable {
+        answer: Bytes::new(),
+        code: ConnectAckReason::MalformedPacket.into(),
+        reason: reason.to_owned(),
     }
+}
+
+type Forbidden = Option<(ConnectAckReason, &'static str)>;
+
+/// What a codec lets pass in the CONNECT of any version.
+fn forbidden(client_id: &str, will: Option<&str>) -> Forbidden {
+    if client_id.contains('\0') {
+        let reason = "the client id has U+0000 in it";
+        return Some((ConnectAckReason::MalformedPacket, reason));
+    }
+    if let Some(topic) = will
+        && (topic.is_empty() || topic.contains('\0') || validity::has_wildcard(topic))
+    {
+        let reason = "the will topic is not a topic name";
+        return Some((ConnectAckReason::TopicNameInvalid, reason));
+    }
+    None
+}
+
+fn five_forbidden(connect: &v5::Connect, flags: u8) -> Forbidden {
+    if flags & WILL == 0 && flags & WILL_OPTIONS != 0 {
+        let reason = "the CONNECT has Will QoS or Will Retain without a will";
+        return Some((ConnectAckReason::MalformedPacket, reason));
+    }
+    if connect.auth_data.is_some() && connect.auth_method.is_none() {
+        let reason = "the CONNECT has authentication data without a method";
+        return Some((ConnectAckReason::ProtocolError, reason));
+    }
+    let will = connect.last_will.as_ref().map(|will| &*will.topic);
+    forbidden(&connect.client_id, will)
 }
 
 /// Sets Clean Start in a CONNECT of MQTT 5.

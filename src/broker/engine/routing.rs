@@ -184,6 +184,10 @@ pub(super) fn route(
         core.totals.messages_dropped.fetch_add(1, Ordering::Relaxed);
     }
     record(core, &message);
+    let publisher = core.doors.peer(&sender.client_id);
+    for outlet in core.outlets.read().iter() {
+        outlet.take(&message, publisher.as_deref());
+    }
     if packet.retain {
         core.retained
             .set(core.tag() | RETAINED, &message, sender, &packet);

@@ -21,7 +21,7 @@ use rmqtt::types::{
 };
 
 use super::super::outbox::ConnectionKey;
-use super::{Core, ending, verdicts};
+use super::{Core, admission, ending, verdicts};
 
 type Result<T> = rmqtt::Result<T>;
 
@@ -135,6 +135,16 @@ struct ClosingSession {
 }
 
 impl ClosingSession {
+    /// A connection that the gate has ended looks to the engine as if its client had.
+    fn ended_outside(&self, reason: Reason) -> Reason {
+        if !matches!(reason, Reason::ConnectRemoteClose) {
+            return reason;
+        }
+        let visit = admission::visit(&self.core, self.session.id());
+        let ending = visit.and_then(|visit| visit.ending());
+        ending.map_or(reason, |ending| Reason::Error(ending.reason.into()))
+    }
+
     /// Tells the gate why the connection ends. The engine closes it right after this; what it
     /// writes behind that never arrives.
     async fn tell(&self, reason: &Reason) {
@@ -309,6 +319,7 @@ impl SessionLike for ClosingSession {
         if matches!(reason, Reason::ConnectKicked(_)) {
             self.kicked.store(true, Ordering::Release);
         }
+        let reason = self.ended_outside(reason);
         self.tell(&reason).await;
         self.session.disconnected_reason_add(reason).await
     }

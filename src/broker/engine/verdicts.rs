@@ -20,7 +20,7 @@ use super::super::dialect::{
     Connect, Dialect, Feature, Grant, Peer, Publish as PublishQuestion, PublishVerdict, Refused,
     SubscribeVerdict,
 };
-use super::super::message::Publication;
+use super::super::message::{Publication, Qos};
 use super::super::outbox::ConnectionKey;
 use super::routing::To;
 use super::{Core, admission, convert, routing, tenant};
@@ -244,6 +244,12 @@ pub(super) async fn permission(
             return refuse(PublishAckReason::NotAuthorized.into(), reason, true);
         }
     }
+    if let Some(peer) = core.doors.peer(client_id) {
+        let outlets = core.outlets.read().clone();
+        for outlet in outlets {
+            outlet.room(&peer).await;
+        }
+    }
     let sender = Sender::from_custom(session.id.clone());
     let relations = routing::would_reach(core, context, &sender, packet).await;
     let targets = routing::waited_for(core, packet, &relations);
@@ -305,7 +311,8 @@ pub(super) async fn subscribe(
             false,
         ),
         SubscribeVerdict::Allow(granted) => {
-            let granted = convert::engine_qos(granted.min(asked));
+            let highest = peer.grant.limits.max_qos.unwrap_or(Qos::ExactlyOnce);
+            let granted = convert::engine_qos(granted.min(asked).min(highest));
             return Some(SubscribeReturn::new_success(granted, None));
         }
         SubscribeVerdict::Refuse { code, reason } => (code, reason, false),
@@ -346,7 +353,7 @@ fn has_its_filters(core: &Core, peer: &Peer, subscribe: &Subscribe) -> bool {
     count >= limit
 }
 
-fn open_subscribe(core: &Core, filter: &str, qos: super::Qos) -> SubscribeVerdict {
+fn open_subscribe(core: &Core, filter: &str, qos: Qos) -> SubscribeVerdict {
     let denied = core
         .denied
         .subscribe

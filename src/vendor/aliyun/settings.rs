@@ -12,6 +12,10 @@ use crate::secret::Secret;
 /// The settings of the Aliyun surface: table `aliyun` of the configuration file.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each switch is a setting of its own"
+)]
 pub struct Settings {
     /// Whether unknown instances and topics come into being on first use (default true).
     pub auto_create: bool,
@@ -99,11 +103,8 @@ impl Default for Settings {
                 expires: None,
             }],
             instances: vec![Instance {
-                id: "post-cn-test0001".to_owned(),
-                region: "cn-hangzhou".to_owned(),
                 groups: vec!["GID_test".to_owned()],
-                topics: Vec::new(),
-                device_credentials: Vec::new(),
+                ..Instance::empty("post-cn-test0001")
             }],
         }
     }
@@ -207,6 +208,38 @@ pub struct Instance {
     /// Its registered devices.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub device_credentials: Vec<DeviceCredential>,
+    /// Its tokens that are there without `ApplyToken`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tokens: Vec<Token>,
+}
+
+impl Instance {
+    /// One that has nothing yet.
+    pub fn empty(id: &str) -> Self {
+        Self {
+            id: id.to_owned(),
+            region: default_region(),
+            groups: Vec::new(),
+            topics: Vec::new(),
+            device_credentials: Vec::new(),
+            tokens: Vec::new(),
+        }
+    }
+}
+
+/// One token.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Token {
+    /// The token itself, without `|`.
+    pub token: Secret,
+    /// The topics and filters that it is for.
+    pub resources: Vec<String>,
+    /// `R`, `W` or `R,W`.
+    pub actions: String,
+    /// When it expires; never if it is not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<Timestamp>,
 }
 
 /// One registered device.

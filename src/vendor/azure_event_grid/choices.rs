@@ -32,7 +32,7 @@ const fn choice(
 }
 
 /// Every choice.
-pub const CHOICES: [Choice; 26] = [
+pub const CHOICES: [Choice; 31] = [
     choice(
         "an accepted HTTP publish is 202 with a routing topic, else 204",
         Assumed,
@@ -166,10 +166,40 @@ pub const CHOICES: [Choice; 26] = [
         Some("subscriptions.dead_letter_topic"),
     ),
     choice(
-        "session events go to a namespace topic",
+        "session and client events go to a namespace topic",
         Assumed,
         "LIFE: a system topic",
         Some("namespaces.life_cycle_topic"),
+    ),
+    choice(
+        "an event in binary mode keeps JSON as data, any other content becomes data_base64",
+        Assumed,
+        "CloudEvents 1.0, JSON format",
+        None,
+    ),
+    choice(
+        "rates apply only on request; one caller's HTTP bandwidth has none (the page is cut off)",
+        Assumed,
+        "QUOTA, QUOTA23",
+        Some("throughput_units"),
+    ),
+    choice(
+        "a routing topic's resource id names a namespace topic by its last part",
+        Assumed,
+        "none",
+        Some("namespaces.route_topic"),
+    ),
+    choice(
+        "what a custom topic refuses with another 4xx is dropped, 408 is tried again",
+        Assumed,
+        "ROUTING names four errors",
+        None,
+    ),
+    choice(
+        "removing a resource that is not there is 204",
+        Assumed,
+        "resource manager conventions",
+        None,
     ),
     choice(
         "failed lock tokens carry error.code and error.message",

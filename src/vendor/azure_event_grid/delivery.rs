@@ -1,9 +1,14 @@
 //! Events on their way to custom topics over HTTP, with the retry schedule of the mqtt-routing
-//! page on the emulator's clock: an advanced clock makes a retry due at once.
+//! page on the emulator's clock: an advanced clock makes a retry due at once. What waits is
+//! bounded twice: publishers wait while too much has not been tried once, and the oldest of what
+//! has failed already makes room.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -26,8 +31,14 @@ const SCHEDULE: [i64; 10] = [
     6 * 3600,
     12 * 3600,
 ];
-/// Events that wait; more are dropped.
+/// Events that have not been tried once; publishers wait when there are more.
+const FRESH: usize = 1_000;
+/// Events that wait in all.
 const CAPACITY: usize = 10_000;
+/// The same in bytes.
+const CAPACITY_BYTES: usize = 64 << 20;
+/// How long a publisher waits for room.
+const PUBLISHER_PATIENCE: Duration = Duration::from_secs(5);
 /// Attempts under way at a time.
 const CONCURRENT: usize = 16;
 /// How long an endpoint may take.
@@ -36,19 +47,34 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_millis(50);
 
 /// Everything that waits to be sent.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Deliveries {
-    waiting: Mutex<Vec<Delivery>>,
+    outbound: Arc<Outbound>,
+    waiting: Mutex<Waiting>,
     news: Notify,
+    room: Notify,
+}
+
+/// What waits, by the time when it is due and the order in which it came.
+#[derive(Debug, Default)]
+struct Waiting {
+    events: BTreeMap<(Timestamp, u64), Delivery>,
+    next: u64,
+    /// How many were never tried.
+    fresh: usize,
+    bytes: usize,
+    /// Counts how often everything was forgotten.
+    era: u64,
 }
 
 #[derive(Debug)]
 struct Delivery {
     url: String,
     key: Option<Secret>,
-    event: Value,
+    /// The request's body.
+    body: String,
     attempts: usize,
-    due: Timestamp,
+    era: u64,
 }
 
 /// How an attempt ended.
@@ -61,60 +87,140 @@ enum Outcome {
     Drop(String),
 }
 
-impl Deliveries {
-    /// Sends an event to a custom topic as soon as possible.
-    pub(super) fn push(&self, url: &str, key: Option<&Secret>, event: Value, now: Timestamp) {
-        let mut waiting = self.waiting.lock();
-        if waiting.len() >= CAPACITY {
-            tracing::warn!(target: "mqttstack::azure", url, "event dropped: {CAPACITY} events wait already");
-            return;
-        }
-        waiting.push(Delivery {
-            url: url.to_owned(),
-            key: key.cloned(),
-            event,
-            attempts: 0,
-            due: now,
-        });
-        drop(waiting);
-        self.news.notify_one();
+impl Waiting {
+    fn insert(&mut self, due: Timestamp, delivery: Delivery) {
+        self.fresh += usize::from(delivery.attempts == 0);
+        self.bytes += delivery.body.len();
+        self.events.insert((due, self.next), delivery);
+        self.next += 1;
     }
 
-    /// Forgets everything that waits.
+    fn remove(&mut self, key: (Timestamp, u64)) -> Option<Delivery> {
+        let delivery = self.events.remove(&key)?;
+        self.fresh -= usize::from(delivery.attempts == 0);
+        self.bytes -= delivery.body.len();
+        Some(delivery)
+    }
+
+    fn is_full(&self, more: usize) -> bool {
+        self.events.len() >= CAPACITY || self.bytes + more > CAPACITY_BYTES
+    }
+
+    /// Drops what has failed already, that longest in line first, until there is room; tells
+    /// whether there is.
+    fn make_room(&mut self, more: usize) -> bool {
+        while self.is_full(more) {
+            let failed = self.events.iter().find(|(_, one)| one.attempts > 0);
+            let Some(key) = failed.map(|(key, _)| *key) else {
+                return false;
+            };
+            if let Some(dropped) = self.remove(key) {
+                tracing::warn!(target: "mqttstack::azure", url = dropped.shown(), attempts = dropped.attempts, "event dropped: too many wait for another attempt");
+            }
+        }
+        true
+    }
+}
+
+impl Deliveries {
+    /// Nothing waits yet.
+    pub(super) fn new(outbound: Arc<Outbound>) -> Self {
+        Self {
+            outbound,
+            waiting: Mutex::default(),
+            news: Notify::new(),
+            room: Notify::new(),
+        }
+    }
+
+    /// Waits while too many events have not been tried once, at most [`PUBLISHER_PATIENCE`].
+    pub(super) async fn room(&self) {
+        let wait = async {
+            loop {
+                let room = self.room.notified();
+                tokio::pin!(room);
+                // Registered before looking, so that nothing slips in between.
+                room.as_mut().enable();
+                if self.waiting.lock().fresh < FRESH {
+                    return;
+                }
+                room.await;
+            }
+        };
+        // Who has waited that long goes on: `push` decides.
+        let _ = tokio::time::timeout(PUBLISHER_PATIENCE, wait).await;
+    }
+
+    /// Sends an event to a custom topic as soon as possible; refuses it if nothing that waits
+    /// can make room.
+    pub(super) fn push(
+        &self,
+        url: &str,
+        key: Option<&Secret>,
+        event: &Value,
+    ) -> Result<(), &'static str> {
+        let body = json!([event]).to_string();
+        let mut waiting = self.waiting.lock();
+        if !waiting.make_room(body.len()) {
+            return Err("too many events wait for the custom topic");
+        }
+        let delivery = Delivery {
+            url: url.to_owned(),
+            key: key.cloned(),
+            body,
+            attempts: 0,
+            era: waiting.era,
+        };
+        // Due whatever becomes of the clock.
+        waiting.insert(Timestamp::MIN, delivery);
+        drop(waiting);
+        self.news.notify_one();
+        Ok(())
+    }
+
+    /// Forgets everything that waits or is tried now.
     pub(super) fn clear(&self) {
-        self.waiting.lock().clear();
+        let mut waiting = self.waiting.lock();
+        *waiting = Waiting {
+            era: waiting.era + 1,
+            next: waiting.next,
+            ..Waiting::default()
+        };
+        drop(waiting);
+        self.room.notify_waiters();
     }
 
     /// Sends what is due, for ever.
-    pub(super) async fn run(&self, outbound: &Outbound, clock: &Clock) {
+    pub(super) async fn run(&self, clock: &Clock) {
+        let mut under_way = FuturesUnordered::new();
         loop {
-            let due = self.take_due(clock.now());
-            futures_util::stream::iter(due)
-                .for_each_concurrent(CONCURRENT, |delivery| {
-                    self.attempt(delivery, outbound, clock)
-                })
-                .await;
-            if self.waiting.lock().is_empty() {
-                self.news.notified().await;
-            } else {
-                tokio::select! {
-                    () = self.news.notified() => {}
-                    () = tokio::time::sleep(LOOK) => {}
-                }
+            while under_way.len() < CONCURRENT
+                && let Some(delivery) = self.take_due(clock.now())
+            {
+                under_way.push(self.attempt(delivery, clock));
+            }
+            let waits = under_way.len() < CONCURRENT && !self.waiting.lock().events.is_empty();
+            tokio::select! {
+                Some(()) = under_way.next() => {}
+                () = self.news.notified() => {}
+                () = tokio::time::sleep(LOOK), if waits => {}
             }
         }
     }
 
-    fn take_due(&self, now: Timestamp) -> Vec<Delivery> {
-        self.waiting
-            .lock()
-            .extract_if(.., |delivery| delivery.due <= now)
-            .collect()
+    fn take_due(&self, now: Timestamp) -> Option<Delivery> {
+        let mut waiting = self.waiting.lock();
+        let (key, _) = waiting.events.first_key_value()?;
+        let key = *key;
+        let due = (key.0 <= now).then(|| waiting.remove(key)).flatten()?;
+        drop(waiting);
+        self.room.notify_waiters();
+        Some(due)
     }
 
-    async fn attempt(&self, mut delivery: Delivery, outbound: &Outbound, clock: &Clock) {
-        let outcome = delivery.send(outbound).await;
-        let url = delivery.url.clone();
+    async fn attempt(&self, mut delivery: Delivery, clock: &Clock) {
+        let outcome = delivery.send(&self.outbound).await;
+        let url = delivery.shown();
         match outcome {
             Outcome::Done => {}
             Outcome::Drop(why) => {
@@ -122,13 +228,16 @@ impl Deliveries {
             }
             Outcome::Retry(why) => {
                 let wait = SCHEDULE[delivery.attempts.min(SCHEDULE.len() - 1)];
+                tracing::warn!(target: "mqttstack::azure", url, why, wait, "event not delivered, retried later");
                 delivery.attempts += 1;
-                let now = clock.now();
-                delivery.due = now
+                let due = clock
+                    .now()
                     .checked_add(SignedDuration::from_secs(wait))
                     .unwrap_or(Timestamp::MAX);
-                tracing::warn!(target: "mqttstack::azure", url, why, wait, "event not delivered, retried later");
-                self.waiting.lock().push(delivery);
+                let mut waiting = self.waiting.lock();
+                if delivery.era == waiting.era && waiting.make_room(delivery.body.len()) {
+                    waiting.insert(due, delivery);
+                }
             }
         }
     }
@@ -147,7 +256,7 @@ impl Delivery {
                 "Content-Type",
                 "application/cloudevents-batch+json; charset=utf-8",
             )
-            .body(json!([self.event]).to_string());
+            .body(self.body.clone());
         if let Some(key) = &self.key {
             request = request.header("aeg-sas-key", key.expose());
         }
@@ -157,9 +266,12 @@ impl Delivery {
             Err(error) => Outcome::Retry(error.without_url().to_string()),
         }
     }
-}
 
-impl Delivery {
+    /// The address without what may be secret in it.
+    fn shown(&self) -> &str {
+        self.url.split('?').next().unwrap_or_default()
+    }
+
     /// The topic's address, with the api-version that the SDKs send.
     fn address(&self) -> String {
         if self.url.contains("api-version=") {
@@ -182,3 +294,6 @@ fn judge(status: u16) -> Outcome {
         other => Outcome::Drop(format!("ClientError: {other}")),
     }
 }
+
+#[cfg(test)]
+mod tests;

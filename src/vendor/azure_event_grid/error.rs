@@ -22,7 +22,7 @@ pub enum Standing {
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
     /// What shared rooms refuse.
-    #[error("{0}")]
+    #[error("{}", shared_text(.0))]
     Refused(Refusal),
     /// No `Authorization`, or none of a kind that is taken here.
     #[error("The request carries no usable credentials: {0}.")]
@@ -205,6 +205,18 @@ impl Error {
             Self::Assertion(_) => entra(401, "invalid_client", 700_027),
             Self::Scope(_) => entra(400, "invalid_scope", 70_011),
         }
+    }
+}
+
+/// How a shared refusal reads.
+fn shared_text(refusal: &Refusal) -> String {
+    match refusal {
+        Refusal::TooManyRequests {
+            operation,
+            key,
+            per_second,
+        } => format!("The rate of {per_second} {operation} per second is exceeded by {key}."),
+        other => other.to_string(),
     }
 }
 

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::resources::FiltersConfiguration;
+use super::topic::FiltersConfiguration;
 
 /// One advanced filter: an operator, a key and one or more values.
 #[derive(Debug, Clone, Serialize, Deserialize)]

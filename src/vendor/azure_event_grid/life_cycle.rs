@@ -1,10 +1,11 @@
-//! Events of a namespace about its clients' sessions (mqtt-client-life-cycle-events page). The
-//! vendor sends them through a system topic; here the namespace names a topic of its own.
+//! Events of a namespace about its clients and their sessions (mqtt-client-life-cycle-events
+//! page). The vendor sends them through a system topic; here the namespace names a topic of its
+//! own.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::resources::Namespace;
+use super::resources::{ClientProperties, Namespace, Resource};
 use crate::ids::Ids;
 
 /// A session that began or ended.
@@ -44,6 +45,56 @@ impl SessionChange<'_> {
             "type": format!("Microsoft.EventGrid.MQTTClientSession{kind}"),
             "source": source(namespace),
             "subject": format!("clients/{}/sessions/{}", self.authentication_name, self.session_name),
+            "data": data,
+        })
+    }
+}
+
+/// A client resource that was put or removed.
+#[derive(Debug)]
+pub(super) struct ClientChange<'a> {
+    /// The client as it is now, or as it was.
+    pub client: &'a Resource<ClientProperties>,
+    /// When it was first put.
+    pub created: Timestamp,
+    /// Whether it was removed.
+    pub removed: bool,
+}
+
+impl ClientChange<'_> {
+    /// The `CloudEvent`.
+    pub(super) fn event(&self, namespace: &Namespace, now: Timestamp, ids: &Ids) -> Value {
+        let name = self.client.short_name();
+        let properties = &self.client.properties;
+        let authentication_name = match properties.authentication_name.as_str() {
+            "" => name,
+            other => other,
+        };
+        let mut data = json!({
+            "namespaceName": namespace.name,
+            "clientName": name,
+            "clientAuthenticationName": authentication_name,
+        });
+        let kind = if self.removed {
+            "MQTTClientDeleted"
+        } else {
+            let state = match properties.state.as_str() {
+                "" => "Enabled",
+                other => other,
+            };
+            data["state"] = json!(state);
+            data["attributes"] = json!(properties.attributes);
+            data["createdOn"] = json!(self.created.to_string());
+            data["updatedOn"] = json!(now.to_string());
+            "MQTTClientCreatedOrUpdated"
+        };
+        json!({
+            "specversion": "1.0",
+            "id": ids.uuid().to_string(),
+            "time": now.to_string(),
+            "type": format!("Microsoft.EventGrid.{kind}"),
+            "source": source(namespace),
+            "subject": format!("clients/{name}"),
             "data": data,
         })
     }

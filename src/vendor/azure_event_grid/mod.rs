@@ -2,15 +2,18 @@
 //!
 //! A request's path is read in `api/mod.rs`; `auth.rs` says who calls, `access.rs` what the
 //! caller may do; `api/` has one file per noun. Tokens are made in `entra.rs`, refusals written
-//! in `error.rs`, messages turned into events in `routing.rs`, events kept in `store.rs`. What
-//! is configured is in `settings.rs` and `resources.rs`; what no document says, in `choices.rs`.
+//! in `error.rs`, messages turned into events in `routing.rs` and sent on in `router.rs`, events
+//! kept in `store.rs`. What is configured is in `settings.rs` and `resources.rs`; what no document says, in `choices.rs`.
 
 mod access;
 mod api;
 mod auth;
 mod certificate;
+mod children;
 pub mod choices;
 mod delivery;
+mod deployment;
+mod edit;
 mod entra;
 pub mod error;
 pub mod filter;
@@ -21,11 +24,14 @@ mod mqtt;
 mod outbound;
 mod query;
 mod queue;
+mod rates;
 pub mod resources;
+mod router;
 pub mod routing;
 pub mod settings;
 mod store;
 mod template;
+pub mod topic;
 
 use std::sync::Arc;
 
@@ -39,11 +45,13 @@ use self::api::resources::ResourceCall;
 use self::api::retained::Read;
 use self::api::topics::TopicCall;
 use self::auth::Authenticator;
+use self::delivery::Deliveries;
 use self::entra::Keys;
 pub use self::error::{Error, Standing};
 use self::mqtt::AzureDialect;
 use self::outbound::Outbound;
-use self::routing::Router;
+use self::rates::Rates;
+use self::router::{Router, RoutingOutlet};
 pub use self::settings::{Settings, SettingsError};
 use self::store::Store;
 use crate::app::App;
@@ -58,7 +66,7 @@ pub struct AzureEventGrid {
     authenticator: Authenticator,
     store: Arc<Store>,
     router: Router,
-    follower: Mutex<Option<AbortOnDropHandle<()>>>,
+    sender: Mutex<Option<AbortOnDropHandle<()>>>,
 }
 
 /// An understood and allowed request.
@@ -92,22 +100,25 @@ impl AzureEventGrid {
             },
             router: Router {
                 store: store.clone(),
-                deliveries: Arc::default(),
-                outbound,
+                deliveries: Arc::new(Deliveries::new(outbound)),
             },
             store,
             settings,
-            follower: Mutex::default(),
+            sender: Mutex::default(),
         })
     }
 
-    /// Registers the MQTT side and begins to follow the broker's messages, until this is
-    /// dropped. Must be called inside a tokio runtime, once.
+    /// Registers the MQTT side and the routing with the broker, and begins to send events to
+    /// custom topics, until this is dropped. Must be called inside a tokio runtime, once.
     pub fn started(&self, app: &App) {
         app.broker.add_dialect(self.dialect(app));
-        let (router, app) = (self.router.clone(), app.clone());
-        let task = tokio::spawn(async move { router.follow(&app).await });
-        *self.follower.lock() = Some(AbortOnDropHandle::new(task));
+        app.broker.add_outlet(Arc::new(RoutingOutlet {
+            router: self.router.clone(),
+            ids: app.ids.clone(),
+        }));
+        let (deliveries, clock) = (self.router.deliveries.clone(), app.clock.clone());
+        let task = tokio::spawn(async move { deliveries.run(&clock).await });
+        *self.sender.lock() = Some(AbortOnDropHandle::new(task));
     }
 
     /// The MQTT side over the rooms of an emulator.
@@ -123,6 +134,14 @@ impl AzureEventGrid {
     pub fn reset(&self) {
         self.store.reset();
         self.router.deliveries.clear();
+    }
+
+    /// The vendor's rates, as far as they were asked for.
+    fn rates<'a>(&self, app: &'a App) -> Rates<'a> {
+        Rates {
+            units: self.settings.throughput_units,
+            app,
+        }
     }
 
     /// Whether a path belongs to this surface.
@@ -141,6 +160,8 @@ impl Vendor for AzureEventGrid {
             "/mqtt/messages" if self.settings.limits => limits::MESSAGE,
             path if path.starts_with("/topics/") && self.settings.limits => limits::EVENTS,
             path if path.starts_with("/topics/") || path.starts_with("/mqtt/") => 16 << 20,
+            // The resource manager's limit of a template.
+            path if path.starts_with("/subscriptions/") => 4 << 20,
             _ => 64 << 10,
         };
         BodyPolicy {

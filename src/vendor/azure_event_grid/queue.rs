@@ -9,11 +9,13 @@ use base64::engine::general_purpose::STANDARD;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::resources::EventSubscription;
+use super::topic::EventSubscription;
 use crate::ids::Ids;
 
 /// Events kept for one subscription; the oldest make room.
 const CAPACITY: usize = 100_000;
+/// The same in bytes, about.
+const CAPACITY_BYTES: usize = 256 << 20;
 /// How long after the first receipt a lock can be renewed (subscriber-operations page).
 const RENEWABLE: SignedDuration = SignedDuration::from_hours(1);
 /// How long an event is kept where the configured duration cannot be read.
@@ -98,6 +100,7 @@ struct Lock {
 #[derive(Debug)]
 struct Slot {
     event: Arc<Value>,
+    weight: usize,
     published: Timestamp,
     available: Timestamp,
     count: u32,
@@ -112,6 +115,7 @@ pub(super) struct Queue {
     resource: EventSubscription,
     time_to_live: SignedDuration,
     slots: BTreeMap<u64, Slot>,
+    bytes: usize,
     next: u64,
     dead: Vec<DeadLetter>,
 }
@@ -119,31 +123,25 @@ pub(super) struct Queue {
 impl Queue {
     /// An empty queue.
     pub(super) fn new(resource: EventSubscription) -> Self {
-        let text = &resource
-            .properties
-            .delivery_configuration
-            .queue
-            .event_time_to_live;
-        let time_to_live = text
-            .parse::<jiff::Span>()
-            .ok()
-            .and_then(|span| {
-                span.to_duration(jiff::SpanRelativeTo::days_are_24_hours())
-                    .ok()
-            })
-            .unwrap_or(DEFAULT_TIME_TO_LIVE);
         Self {
+            time_to_live: time_to_live(&resource),
             resource,
-            time_to_live,
             slots: BTreeMap::new(),
+            bytes: 0,
             next: 0,
             dead: Vec::new(),
         }
     }
 
+    /// The same events under other settings.
+    pub(super) fn configure(&mut self, resource: EventSubscription) {
+        self.time_to_live = time_to_live(&resource);
+        self.resource = resource;
+    }
+
     /// The topic that dead-lettered events go to.
     pub(super) fn dead_letter_topic(&self) -> Option<&str> {
-        self.resource.dead_letter_topic.as_deref()
+        self.resource.dead_letter_target()
     }
 
     /// Takes an event if the filters let it through.
@@ -151,13 +149,20 @@ impl Queue {
         if !self.resource.properties.filters_configuration.takes(event) {
             return;
         }
-        if self.slots.len() >= CAPACITY {
-            self.slots.pop_first();
+        let weight = weight(event);
+        while self.slots.len() >= CAPACITY || self.bytes + weight > CAPACITY_BYTES {
+            let Some((_, oldest)) = self.slots.pop_first() else {
+                break;
+            };
+            self.bytes -= oldest.weight;
+            tracing::warn!(target: "mqttstack::azure", subscription = self.resource.name, "event dropped: too many wait");
         }
+        self.bytes += weight;
         self.slots.insert(
             self.next,
             Slot {
                 event: event.clone(),
+                weight,
                 published: now,
                 available: now,
                 count: 0,
@@ -214,7 +219,7 @@ impl Queue {
         }
         match settlement {
             Settlement::Acknowledge => {
-                self.slots.remove(&number);
+                self.remove(number);
             }
             Settlement::Reject => self.kill(number, DeadLetterReason::Rejected),
             Settlement::RenewLock => {
@@ -266,11 +271,17 @@ impl Queue {
         }
     }
 
+    fn remove(&mut self, number: u64) -> Option<Slot> {
+        let slot = self.slots.remove(&number)?;
+        self.bytes -= slot.weight;
+        Some(slot)
+    }
+
     fn kill(&mut self, number: u64, reason: DeadLetterReason) {
-        let Some(slot) = self.slots.remove(&number) else {
+        let Some(slot) = self.remove(number) else {
             return;
         };
-        if self.resource.dead_letter_topic.is_some() {
+        if self.dead_letter_topic().is_some() {
             self.dead.push(DeadLetter {
                 event: dead_letter(&slot, reason),
             });
@@ -313,6 +324,25 @@ fn dead_letter(slot: &Slot, reason: DeadLetterReason) -> Value {
         event["deliveryattemptutc"] = json!(at.to_string());
     }
     event
+}
+
+/// How long events are kept.
+fn time_to_live(resource: &EventSubscription) -> SignedDuration {
+    let queue = &resource.properties.delivery_configuration.queue;
+    queue.time_to_live().unwrap_or(DEFAULT_TIME_TO_LIVE)
+}
+
+/// About how many bytes a JSON value occupies.
+fn weight(value: &Value) -> usize {
+    32 + match value {
+        Value::String(text) => text.len(),
+        Value::Array(items) => items.iter().map(weight).sum(),
+        Value::Object(members) => members
+            .iter()
+            .map(|(name, member)| 32 + name.len() + weight(member))
+            .sum(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+    }
 }
 
 fn later(at: Timestamp, by: SignedDuration) -> Timestamp {

@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::filter::AdvancedFilter;
 use super::query::Query;
 use super::settings::SettingsError;
 use super::template::Template;
+use super::topic::Topic;
 use crate::secret::Secret;
 
 /// A named child resource of a namespace.
@@ -130,91 +130,17 @@ impl Namespace {
                 ));
             }
         }
+        for subscription in self.topics.iter().flat_map(|topic| &topic.subscriptions) {
+            let place = key(&format!("topics.{}", subscription.name));
+            subscription
+                .check()
+                .map_err(|why| SettingsError::new(place, why))?;
+        }
         self.topic_spaces_configuration
             .routing_enrichments
             .check()
             .map_err(|why| SettingsError::new(key("topic_spaces_configuration"), why))
     }
-}
-
-/// A namespace topic.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Topic {
-    /// Its name.
-    pub name: String,
-    /// Its event subscriptions.
-    #[serde(default)]
-    pub subscriptions: Vec<EventSubscription>,
-}
-
-/// An event subscription with pull delivery.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct EventSubscription {
-    /// Its name.
-    pub name: String,
-    /// The namespace topic that dead-lettered events are put on (the vendor writes them to a
-    /// blob container).
-    #[serde(default)]
-    pub dead_letter_topic: Option<String>,
-    /// Its template properties.
-    #[serde(default)]
-    pub properties: EventSubscriptionProperties,
-}
-
-/// `properties` of an event subscription.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub struct EventSubscriptionProperties {
-    /// How events are delivered.
-    pub delivery_configuration: DeliveryConfiguration,
-    /// Which events are taken.
-    pub filters_configuration: FiltersConfiguration,
-}
-
-/// `deliveryConfiguration`.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub struct DeliveryConfiguration {
-    /// Pull delivery.
-    pub queue: QueueInfo,
-}
-
-/// `deliveryConfiguration.queue`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub struct QueueInfo {
-    /// How long a received event stays locked, 60 to 300 s (default 60).
-    pub receive_lock_duration_in_seconds: u32,
-    /// How often an event is handed out before it is dead-lettered, 1 to 10 (default 10).
-    pub max_delivery_count: u32,
-    /// How long an event is kept, an ISO 8601 duration (default `P7D`).
-    pub event_time_to_live: String,
-}
-
-impl Default for QueueInfo {
-    fn default() -> Self {
-        Self {
-            receive_lock_duration_in_seconds: 60,
-            max_delivery_count: 10,
-            event_time_to_live: "P7D".to_owned(),
-        }
-    }
-}
-
-/// `filtersConfiguration`.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub struct FiltersConfiguration {
-    /// Event types that are taken; empty takes all.
-    pub included_event_types: Vec<String>,
-    /// Conditions that must all hold.
-    pub filters: Vec<AdvancedFilter>,
-    /// What `subject` must begin with.
-    pub subject_begins_with: String,
-    /// What `subject` must end with.
-    pub subject_ends_with: String,
 }
 
 /// A client attribute: a string, an integer or an array of strings.

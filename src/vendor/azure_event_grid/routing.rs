@@ -1,23 +1,14 @@
-//! MQTT messages as `CloudEvents` (mqtt-routing-event-schema and -enrichment pages), and where
-//! they go: to a namespace topic at once, to a custom topic through `delivery.rs`.
-
-use std::sync::Arc;
+//! MQTT messages as `CloudEvents` (mqtt-routing-event-schema and -enrichment pages). Where they
+//! go is decided in `router.rs`.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::access;
-use super::delivery::Deliveries;
-use super::error::Error;
-use super::outbound::Outbound;
 use super::resources::{Attribute, Namespace};
-use super::store::{NamespaceState, Store};
 use super::template::Identity;
-use crate::app::App;
-use crate::broker::message::{Message, OriginKind};
-use crate::exchange::Surface;
+use crate::broker::message::Message;
 use crate::ids::Ids;
 
 /// `type` of a routed message.
@@ -266,83 +257,4 @@ fn essence(kind: &str) -> String {
         .unwrap_or("")
         .trim()
         .to_ascii_lowercase()
-}
-
-/// Sends messages where their namespaces want them.
-#[derive(Debug, Clone)]
-pub(super) struct Router {
-    /// The namespaces.
-    pub store: Arc<Store>,
-    /// Events for custom topics.
-    pub deliveries: Arc<Deliveries>,
-    /// How custom topics are reached.
-    pub outbound: Arc<Outbound>,
-}
-
-impl Router {
-    /// Routes a message if its namespace has a routing topic; tells whether it has.
-    pub(super) fn route(
-        &self,
-        namespace: &Arc<NamespaceState>,
-        message: &Message,
-        app: &App,
-    ) -> Result<bool, Error> {
-        let resources = namespace.resources();
-        let Some(route) = resources.route() else {
-            return Ok(false);
-        };
-        let publisher = message.origin.client_id.as_deref().unwrap_or("");
-        let client = access::find_client(&resources, publisher);
-        let publisher = Identity {
-            authentication_name: publisher,
-            attributes: client.map(|client| &client.properties.attributes),
-        };
-        let event = cloud_event(message, &resources, publisher, &app.ids);
-        if route.starts_with("http://") || route.starts_with("https://") {
-            self.deliveries
-                .push(route, resources.route_key.as_ref(), event, message.time);
-            return Ok(true);
-        }
-        namespace
-            .publish(route, vec![event], message.time)
-            .map(|()| true)
-            .map_err(|_| Error::Routing(format!("the routing topic '{route}' was not found")))
-    }
-
-    /// Follows the messages that MQTT clients publish and routes them; sends what is due to
-    /// custom topics. Runs until it is dropped; the emulator starts it once.
-    pub(super) async fn follow(&self, app: &App) {
-        tokio::join!(
-            self.follow_messages(app),
-            self.deliveries.run(&self.outbound, &app.clock)
-        );
-    }
-
-    async fn follow_messages(&self, app: &App) {
-        let ring = app.journal.messages();
-        let mut news = ring.subscribe();
-        let mut cursor = ring.last();
-        loop {
-            for (at, message) in ring.since(cursor) {
-                cursor = at;
-                if !is_for_azure(&message) {
-                    continue;
-                }
-                let namespace = self.store.namespace(None);
-                if let Err(error) = self.route(&namespace, &message, app) {
-                    tracing::warn!(target: "mqttstack::azure", topic = message.topic, %error, "not routed");
-                }
-            }
-            if news.changed().await.is_err() {
-                return;
-            }
-        }
-    }
-}
-
-/// Messages of Azure's own and of open clients. Over HTTP they are routed when they are
-/// published; those of other vendors are none of Azure's business.
-fn is_for_azure(message: &Message) -> bool {
-    matches!(message.origin.kind, OriginKind::Mqtt | OriginKind::Will)
-        && matches!(message.origin.vendor, None | Some(Surface::Azure))
 }

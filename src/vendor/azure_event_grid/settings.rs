@@ -107,8 +107,11 @@ pub struct Settings {
     /// Whether the limits on sizes and segments apply (default true).
     pub limits: bool,
     /// Calls per second of one caller, by operation (`HttpPublish`, ...); none by default.
-    /// The vendor's figure for `HttpPublish` is 500 per throughput unit.
+    /// The vendor's own rates are those of `throughput_units`.
     pub quotas: BTreeMap<String, u32>,
+    /// Throughput units of every namespace, 1 to 40: the rates of the vendor's quota pages apply;
+    /// 0 (default) for none.
+    pub throughput_units: u32,
     /// PEM file of further certificate authorities for custom topics and issuers over https.
     pub trusted_ca: Option<String>,
     /// The namespaces; the first answers to host names that name none.
@@ -133,6 +136,7 @@ impl Default for Settings {
             signing_key: None,
             limits: true,
             quotas: BTreeMap::new(),
+            throughput_units: 0,
             trusted_ca: None,
             namespaces: vec![Namespace::default()],
             principals: vec![Principal {
@@ -196,6 +200,12 @@ impl Settings {
             return Err(SettingsError::new(
                 "azure.publish_status",
                 "it must be 202 or 204",
+            ));
+        }
+        if self.throughput_units > 40 {
+            return Err(SettingsError::new(
+                "azure.throughput_units",
+                "it must be 0 to 40",
             ));
         }
         if self.namespaces.is_empty() {

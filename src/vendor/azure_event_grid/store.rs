@@ -1,7 +1,7 @@
 //! The namespaces with their topics and event subscriptions as they are now. `queue.rs` holds
 //! what a single subscription does with its events.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -10,12 +10,10 @@ use serde_json::Value;
 use tokio::sync::Notify;
 
 use super::queue::{Queue, Received, Settlement, TokenError};
-use super::resources::{EventSubscription, Namespace};
+use super::resources::Namespace;
 use super::settings::Settings;
+use super::topic::EventSubscription;
 use crate::ids::Ids;
-
-/// Events kept for a topic that came into being without a subscription, for its first one.
-const UNCLAIMED: usize = 1_000;
 
 /// All namespaces.
 #[derive(Debug)]
@@ -30,14 +28,17 @@ pub(super) struct NamespaceState {
     auto_create: bool,
     resources: RwLock<Arc<Namespace>>,
     topics: Mutex<BTreeMap<String, Topic>>,
+    /// When clients were put, by name.
+    created: Mutex<BTreeMap<String, Timestamp>>,
     news: Notify,
 }
 
 #[derive(Debug, Default)]
 struct Topic {
     subscriptions: BTreeMap<String, Queue>,
-    /// Events from before the first subscription; only where topics come into being by use.
-    unclaimed: VecDeque<Arc<Value>>,
+    /// Events from before the first subscription, for it; only where subscriptions come into
+    /// being by use.
+    unclaimed: Option<Queue>,
 }
 
 /// What does not exist.
@@ -58,6 +59,7 @@ impl Store {
                 auto_create: settings.auto_create,
                 resources: RwLock::new(Arc::new(configured.clone())),
                 topics: Mutex::new(topics(configured)),
+                created: Mutex::default(),
                 news: Notify::new(),
             })
         });
@@ -88,28 +90,18 @@ impl Store {
         for namespace in &self.namespaces {
             *namespace.resources.write() = Arc::new(namespace.configured.clone());
             *namespace.topics.lock() = topics(&namespace.configured);
+            namespace.created.lock().clear();
         }
     }
 }
 
 fn topics(configured: &Namespace) -> BTreeMap<String, Topic> {
-    let queues = |subscriptions: &[EventSubscription]| {
-        subscriptions
-            .iter()
-            .map(|one| (one.name.clone(), Queue::new(one.clone())))
-            .collect()
-    };
-    configured
-        .topics
-        .iter()
-        .map(|topic| {
-            let topic_state = Topic {
-                subscriptions: queues(&topic.subscriptions),
-                unclaimed: VecDeque::new(),
-            };
-            (topic.name.clone(), topic_state)
-        })
-        .collect()
+    let mut topics = BTreeMap::new();
+    for topic in &configured.topics {
+        let state: &mut Topic = topics.entry(topic.name.clone()).or_default();
+        state.configure(&topic.subscriptions);
+    }
+    topics
 }
 
 impl NamespaceState {
@@ -118,9 +110,44 @@ impl NamespaceState {
         self.resources.read().clone()
     }
 
-    /// Replaces what is in the namespace.
+    /// Replaces what is in the namespace. Topics and subscriptions that stay keep their events.
     pub(super) fn replace(&self, resources: Namespace) {
-        *self.resources.write() = Arc::new(resources);
+        let next = Arc::new(resources);
+        let before = std::mem::replace(&mut *self.resources.write(), next.clone());
+        let mut topics = self.topics.lock();
+        for old in &before.topics {
+            match next.topics.iter().find(|topic| topic.name == old.name) {
+                None => {
+                    topics.remove(&old.name);
+                }
+                Some(stays) => {
+                    let gone = old.subscriptions.iter().filter(|old| {
+                        let mut stay = stays.subscriptions.iter();
+                        !stay.any(|one| one.name == old.name)
+                    });
+                    if let Some(state) = topics.get_mut(&old.name) {
+                        gone.for_each(|old| drop(state.subscriptions.remove(&old.name)));
+                    }
+                }
+            }
+        }
+        for topic in &next.topics {
+            let state = topics.entry(topic.name.clone()).or_default();
+            state.configure(&topic.subscriptions);
+        }
+        drop(topics);
+        // Who waits at something that is gone is told so.
+        self.news.notify_waiters();
+    }
+
+    /// When a client was first put; now, if it is the first time.
+    pub(super) fn created(&self, client: &str, now: Timestamp) -> Timestamp {
+        *self.created.lock().entry(client.to_owned()).or_insert(now)
+    }
+
+    /// Forgets when a client was put.
+    pub(super) fn forget_client(&self, client: &str) {
+        self.created.lock().remove(client);
     }
 
     /// Puts events on a topic.
@@ -203,7 +230,7 @@ impl NamespaceState {
             topics
                 .entry(topic.to_owned())
                 .or_default()
-                .subscribe(subscription, now);
+                .subscribe(subscription);
         }
         let queue = topics
             .get_mut(topic)
@@ -229,10 +256,8 @@ impl NamespaceState {
 impl Topic {
     fn offer(&mut self, event: &Arc<Value>, now: Timestamp) {
         if self.subscriptions.is_empty() {
-            if self.unclaimed.len() >= UNCLAIMED {
-                self.unclaimed.pop_front();
-            }
-            self.unclaimed.push_back(event.clone());
+            let unclaimed = self.unclaimed.get_or_insert_with(|| named("unclaimed"));
+            unclaimed.offer(event, now);
         }
         for queue in self.subscriptions.values_mut() {
             queue.offer(event, now);
@@ -240,17 +265,32 @@ impl Topic {
     }
 
     /// Creates a subscription that is not there; the first one gets what came before it.
-    fn subscribe(&mut self, name: &str, now: Timestamp) {
+    fn subscribe(&mut self, name: &str) {
         if self.subscriptions.contains_key(name) {
             return;
         }
-        let mut queue = Queue::new(EventSubscription {
-            name: name.to_owned(),
-            ..EventSubscription::default()
-        });
-        for event in self.unclaimed.drain(..) {
-            queue.offer(&event, now);
-        }
+        let queue = self.unclaimed.take().unwrap_or_else(|| named(name));
         self.subscriptions.insert(name.to_owned(), queue);
     }
+
+    /// Creates these subscriptions, or gives those that are there their settings.
+    fn configure(&mut self, subscriptions: &[EventSubscription]) {
+        for one in subscriptions {
+            match self.subscriptions.get_mut(&one.name) {
+                Some(queue) => queue.configure(one.clone()),
+                None => {
+                    let queue = Queue::new(one.clone());
+                    self.subscriptions.insert(one.name.clone(), queue);
+                }
+            }
+        }
+    }
+}
+
+/// A queue with the default settings.
+fn named(name: &str) -> Queue {
+    Queue::new(EventSubscription {
+        name: name.to_owned(),
+        ..EventSubscription::default()
+    })
 }

@@ -20,7 +20,7 @@ use super::store::{Device, DeviceId, Product, Store};
 use super::topic::{self, Wish};
 use crate::broker::dialect::{
     Connect, ConnectCode, ConnectRefusal, Dialect, Grant, Limits, Peer, Publish, PublishVerdict,
-    SubscribeVerdict,
+    Replay, SubscribeVerdict,
 };
 use crate::broker::message::Qos;
 use crate::clock::Clock;
@@ -34,8 +34,10 @@ const MAX_KEEP_ALIVE: u16 = 900;
 const UP_PER_SECOND: u32 = 30;
 /// Messages that a device is sent per second (limits page).
 const DOWN_PER_SECOND: u32 = 50;
-/// Messages of QoS 1 that wait for a device while it is offline (persistent session page).
+/// Messages of QoS 1 that wait for a device while it is offline, and how long (persistent session
+/// page).
 const OFFLINE_MESSAGES: usize = 150;
+const OFFLINE_SECONDS: u64 = 24 * 60 * 60;
 
 /// The dialect.
 #[derive(Debug)]
@@ -137,10 +139,16 @@ impl IotHub {
     fn limits(&self) -> Limits {
         let down = self.rate("mqtt/deliver", DOWN_PER_SECOND);
         let filters = self.settings.filters_per_subscribe;
+        let interval_ms = self.settings.offline_replay_ms;
         Limits {
             max_qos: Some(Qos::AtLeastOnce),
             filters_per_subscribe: Some(filters).filter(|filters| *filters > 0),
             offline_queue: Some(OFFLINE_MESSAGES),
+            offline_expiry_s: Some(OFFLINE_SECONDS),
+            offline_replay: (interval_ms > 0).then_some(Replay {
+                batch: 1,
+                interval_ms,
+            }),
             deliveries_per_second: (down > 0).then_some(down),
             ..Limits::default()
         }

@@ -40,6 +40,9 @@ pub struct Settings {
     /// How many filters a SUBSCRIBE may have (default 1, limits page; 0: as many as it likes,
     /// since the vendor's Python device SDK can send several).
     pub filters_per_subscribe: usize,
+    /// How many milliseconds lie between two of the messages that have waited for a device
+    /// (default 500, persistent session page; 0: none).
+    pub offline_replay_ms: u64,
     /// Calls per second by operation, in place of the built-in figures; 0 means no limit. Beside
     /// the names of operations: `mqtt/publish` and `mqtt/deliver`, messages of one device up and
     /// down (30 and 50, limits page).
@@ -250,6 +253,7 @@ impl Default for Settings {
             rrpc_timeout_ms: 4_000,
             connect_interval_s: 0,
             filters_per_subscribe: 1,
+            offline_replay_ms: 500,
             quotas: BTreeMap::new(),
             products: vec![
                 // Has a public key beside its PSK: the recorded RSA request names this device.

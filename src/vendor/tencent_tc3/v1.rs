@@ -1,5 +1,5 @@
-//! The older signature of the cloud API, HmacSHA1 and HmacSHA256: everything is a parameter, in
-//! the query of a GET or the form of a POST, the signature too. [`super::verify`] comes here for
+//! The older signature of the cloud API, `HmacSHA1` and `HmacSHA256`: everything is a parameter,
+//! in the query of a GET or the form of a POST, the signature too. [`super::verify`] comes here for
 //! a request that has parameters so and no `X-TC-Action`.
 //!
 //! Sources: signature v1 page; the vendor's Python and Node SDKs, whose `signMethod` chooses it.
@@ -172,7 +172,7 @@ struct Signing<'a> {
 }
 
 impl Signing<'_> {
-    /// The page: HmacSHA256 only if `SignatureMethod` says so, in all other cases HmacSHA1.
+    /// The page: `HmacSHA256` only if `SignatureMethod` says so, in all other cases `HmacSHA1`.
     fn is_sha256(&self) -> bool {
         self.parameters.get("SignatureMethod") == Some("HmacSHA256")
     }

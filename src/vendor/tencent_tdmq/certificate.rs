@@ -19,6 +19,8 @@ use x509_parser::oid_registry::{
     OID_X509_ORGANIZATIONAL_UNIT, OID_X509_SERIALNUMBER, OID_X509_STATE_OR_PROVINCE_NAME,
 };
 use x509_parser::prelude::{FromDer, X509Certificate, X509Name};
+use x509_parser::time::ASN1Time;
+use x509_parser::x509::X509Version;
 
 use super::error::Error;
 
@@ -100,9 +102,7 @@ impl Identity {
         }
     }
 
-    fn read(certificate: &[u8]) -> Result<Self, Error> {
-        let (_, certificate) = X509Certificate::from_der(certificate)
-            .map_err(|error| Error::Certificate(format!("it cannot be read: {error}")))?;
+    fn read(certificate: &X509Certificate<'_>) -> Self {
         let subject = certificate.subject();
         let own_serial = certificate
             .raw_serial()
@@ -112,14 +112,14 @@ impl Identity {
                 let _ = write!(text, "{byte:02X}");
                 text
             });
-        Ok(Self {
+        Self {
             common_name: attribute(subject, &OID_X509_COMMON_NAME),
             organization: attribute(subject, &OID_X509_ORGANIZATION_NAME),
             organizational_unit: attribute(subject, &OID_X509_ORGANIZATIONAL_UNIT),
             country: attribute(subject, &OID_X509_COUNTRY_NAME),
             state: attribute(subject, &OID_X509_STATE_OR_PROVINCE_NAME),
             serial_number: attribute(subject, &OID_X509_SERIALNUMBER).or(Some(own_serial)),
-        })
+        }
     }
 }
 
@@ -135,10 +135,63 @@ pub(super) fn verify(
     authorities: &[Authority],
     now: Timestamp,
 ) -> Result<Identity, Error> {
-    let refused = |why: String| Error::Certificate(why);
     let Some((leaf, intermediates)) = chain.split_first() else {
-        return Err(refused("there is none".to_owned()));
+        return Err(refused("there is none"));
     };
+    let (_, parsed) = X509Certificate::from_der(leaf)
+        .map_err(|error| refused(format!("it cannot be read: {error}")))?;
+    if parsed.version() == X509Version::V1 {
+        verify_version_1(&parsed, authorities, now)?;
+    } else {
+        verify_chain(leaf, intermediates, authorities, now)?;
+    }
+    let identity = Identity::read(&parsed);
+    if identity
+        .common_name
+        .as_deref()
+        .unwrap_or_default()
+        .is_empty()
+    {
+        return Err(refused("its subject has no common name"));
+    }
+    Ok(identity)
+}
+
+fn refused(why: impl Into<String>) -> Error {
+    Error::Certificate(why.into())
+}
+
+/// rustls reads no certificate of X.509 version 1, but `openssl x509 -req` makes those unless told
+/// otherwise, so developers have them. One counts if a configured authority itself issued it.
+fn verify_version_1(
+    leaf: &X509Certificate<'_>,
+    authorities: &[Authority],
+    now: Timestamp,
+) -> Result<(), Error> {
+    let now = ASN1Time::from_timestamp(now.as_second())
+        .map_err(|error| refused(format!("the time cannot be compared: {error}")))?;
+    if !leaf.validity().is_valid_at(now) {
+        return Err(refused("it is expired or not yet good"));
+    }
+    let is_issuer = |authority: &CertificateDer<'_>| {
+        X509Certificate::from_der(authority).is_ok_and(|(_, authority)| {
+            authority.subject() == leaf.issuer()
+                && leaf.verify_signature(Some(authority.public_key())).is_ok()
+        })
+    };
+    let mut all = authorities.iter().flat_map(|it| &it.certificates);
+    if all.any(is_issuer) {
+        return Ok(());
+    }
+    Err(refused("no configured authority issued it"))
+}
+
+fn verify_chain(
+    leaf: &Bytes,
+    intermediates: &[Bytes],
+    authorities: &[Authority],
+    now: Timestamp,
+) -> Result<(), Error> {
     let mut roots = RootCertStore::empty();
     for certificate in authorities.iter().flat_map(|it| &it.certificates) {
         roots
@@ -159,14 +212,5 @@ pub(super) fn verify(
     verifier
         .verify_client_cert(&leaf, &intermediates, now)
         .map_err(|error| refused(error.to_string()))?;
-    let identity = Identity::read(&leaf)?;
-    if identity
-        .common_name
-        .as_deref()
-        .unwrap_or_default()
-        .is_empty()
-    {
-        return Err(refused("its subject has no common name".to_owned()));
-    }
-    Ok(identity)
+    Ok(())
 }

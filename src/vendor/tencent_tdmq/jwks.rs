@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use jsonwebtoken::DecodingKey;
 use jsonwebtoken::jwk::Jwk;
 use parking_lot::Mutex;
 use serde_json::Value;
@@ -31,7 +32,10 @@ pub(super) fn parse(text: &[u8]) -> Result<KeySet, String> {
         .get("keys")
         .and_then(Value::as_array)
         .ok_or("it has no list \"keys\"")?;
-    let known = |key: &Value| serde_json::from_value(key.clone()).ok();
+    let known = |key: &Value| {
+        let key: Jwk = serde_json::from_value(key.clone()).ok()?;
+        DecodingKey::from_jwk(&key).is_ok().then_some(key)
+    };
     Ok(Arc::new(keys.iter().filter_map(known).collect()))
 }
 

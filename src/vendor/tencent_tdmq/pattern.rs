@@ -87,20 +87,56 @@ impl Pattern {
 
     /// Whether the whole text matches, `*` standing for any characters.
     pub(super) fn matches(&self, text: &str) -> bool {
-        self.regex(|written| {
-            written
-                .split('*')
-                .map(regex::escape)
-                .collect::<Vec<_>>()
-                .join(".*")
-        })
-        .is_some_and(|regex| regex.is_match(text))
+        match &*self.between_stars() {
+            [] => text.is_empty(),
+            [only] => text == only,
+            [first, middle @ .., last] => {
+                let Some(mut rest) = text.strip_prefix(&**first) else {
+                    return false;
+                };
+                for part in middle {
+                    let Some((_, behind)) = rest.split_once(&**part) else {
+                        return false;
+                    };
+                    rest = behind;
+                }
+                rest.ends_with(&**last)
+            }
+        }
+    }
+
+    /// What stands before, between and behind the stars.
+    fn between_stars(&self) -> Vec<String> {
+        let mut parts = Vec::new();
+        let mut part = String::new();
+        for piece in &self.0 {
+            match piece {
+                Piece::Value(text) => part.push_str(text),
+                Piece::Written(text) => {
+                    let mut written = text.split('*');
+                    part.push_str(written.next().unwrap_or_default());
+                    for next in written {
+                        parts.push(std::mem::replace(&mut part, next.to_owned()));
+                    }
+                }
+            }
+        }
+        parts.push(part);
+        parts
     }
 
     /// Whether the whole text matches what is written as a regular expression.
     pub(super) fn matches_as_regex(&self, text: &str) -> bool {
-        self.regex(ToOwned::to_owned)
-            .is_some_and(|regex| regex.is_match(text))
+        let body: String = self
+            .0
+            .iter()
+            .map(|piece| match piece {
+                Piece::Written(text) => text.clone(),
+                Piece::Value(text) => regex::escape(text),
+            })
+            .collect();
+        let regex = Regex::new(&format!("(?s)^(?:{body})$"));
+        regex.is_ok_and(|regex| regex.is_match(text))
     }
 
     /// Whether the text is within the pattern read as an MQTT topic filter.
@@ -114,18 +150,6 @@ impl Pattern {
         }
         filter.contains(['+', '#'])
             && TopicFilter::parse(filter).is_ok_and(|filter| filter.matches(topic))
-    }
-
-    fn regex(&self, written: impl Fn(&str) -> String) -> Option<Regex> {
-        let body: String = self
-            .0
-            .iter()
-            .map(|piece| match piece {
-                Piece::Written(text) => written(text),
-                Piece::Value(text) => regex::escape(text),
-            })
-            .collect();
-        Regex::new(&format!("(?s)^(?:{body})$")).ok()
     }
 }
 
@@ -151,6 +175,8 @@ mod tests {
         assert!(!matches("home/room1/*", "home/room2/a"));
         assert!(!matches("a.c", "abc"));
         assert!(!matches("sensor", "sensor1"));
+        assert!(matches("*", "") && matches("**", "a") && matches("a*a*a", "aaa"));
+        assert!(!matches("a*a", "a") && !matches("a*b*b", "ab") && !matches("", "a"));
     }
 
     #[test]

@@ -63,6 +63,9 @@ pub struct Settings {
     pub auth: Auth,
     /// Whether other instances come into being when they are named (default true).
     pub auto_create: bool,
+    /// The regions that cloud API calls may name (default none: any that is spelled as one; every
+    /// call must name a region, documented).
+    pub regions: Vec<String>,
     /// The instance.
     pub instance: InstanceSettings,
     /// Its users (default `user0` with `secret0`).
@@ -95,6 +98,7 @@ impl Default for Settings {
         Self {
             auth: Auth::Strict,
             auto_create: true,
+            regions: Vec::new(),
             instance: InstanceSettings::default(),
             users: vec![User {
                 name: "user0".to_owned(),

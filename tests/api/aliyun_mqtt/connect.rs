@@ -5,38 +5,100 @@ use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_recorded_credential_is_let_in_and_its_neighbour_is_not() {
+    let token = |text: &str, actions: &str| Token {
+        token: Secret::new(text),
+        resources: vec!["TopicA/#".to_owned()],
+        actions: actions.to_owned(),
+        expires: None,
+    };
     let mut settings = Settings::default();
     settings
         .access_keys
         .push(AccessKey::with_secret("YYYYY", "XXXXX"));
+    settings.instances[0].tokens = vec![token("tok+en/==", "R,W")];
     settings.instances.push(Instance {
-        id: "mqtt-xxxxx".to_owned(),
-        region: "cn-hangzhou".to_owned(),
         groups: vec!["GID_Test".to_owned()],
-        topics: Vec::new(),
         device_credentials: vec![DeviceCredential {
             client_id: "GID_Test@@@0001".to_owned(),
             access_key_id: "YYYYY".to_owned(),
-            access_key_secret: mqttstack::secret::Secret::new("XXXXX"),
+            access_key_secret: Secret::new("XXXXX"),
         }],
+        tokens: vec![token("123", "R"), token("abcd", "W")],
+        ..Instance::empty("mqtt-xxxxx")
     });
     let bench = bench(settings).await;
     for vector in vectors() {
         let text = |key: &str| vector[key].as_str().unwrap();
         let (client, username, password) = (text("client_id"), text("username"), text("password"));
-        if text("mode") == "Token" {
-            let reason = "none that ApplyToken gave out";
-            bench.refused(client, username, password, reason).await;
-            continue;
-        }
         bench.visit(client, username, password).await;
-        let other = format!("{client}x");
-        let reason = match text("mode") {
-            "Signature" => "password is not the HMAC of the client id",
-            _ => "is that of client \"GID_Test@@@0001\"",
+        let (other, wrong, reason) = match text("mode") {
+            // The password is another client's.
+            "Signature" => (
+                format!("{client}x"),
+                password.to_owned(),
+                "password is not the HMAC of the client id",
+            ),
+            "DeviceCredential" => (
+                format!("{client}x"),
+                password.to_owned(),
+                "is that of client \"GID_Test@@@0001\"",
+            ),
+            // It is nobody's.
+            _ => (
+                client.to_owned(),
+                format!("{password}x"),
+                "none that ApplyToken gave out",
+            ),
         };
-        bench.refused(&other, username, password, reason).await;
+        bench.refused(&other, username, &wrong, reason).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_mistake_behind_a_wrong_password_is_named_in_every_mode_that_signs() {
+    let bench = bench(Settings::default()).await;
+    let client = [("ClientId", CLIENT)];
+    let made = bench.ok("RegisterDeviceCredential", &client).await;
+    let made = |key: &str| made["DeviceCredential"][key].as_str().unwrap().to_owned();
+    let identity = [
+        ("Username", "alice"),
+        ("IdentityType", "USER"),
+        ("Secret", "wonder"),
+        ("SignMode", "SIGNED"),
+    ];
+    bench.ok("AddCustomAuthIdentity", &identity).await;
+    let of_device = format!("DeviceCredential|{}|{INSTANCE}", made("DeviceAccessKeyId"));
+    for (username, secret) in [
+        (USERNAME, "testsecret"),
+        (&of_device, &*made("DeviceAccessKeySecret")),
+        ("alice", "wonder"),
+    ] {
+        for (text, mistake) in [
+            ("GID_test", "it is the HMAC of the group id"),
+            ("dev1", "it is the HMAC of the device id"),
+            (username, "it is the HMAC of the user name"),
+        ] {
+            let reason = format!("password is not the HMAC of the client id: {mistake}");
+            bench
+                .refused(CLIENT, username, &sign(secret, text), &reason)
+                .await;
+        }
+        bench.visit(CLIENT, username, &sign(secret, CLIENT)).await;
+    }
+    // Of two secrets mixed up.
+    let password = sign("testsecret", CLIENT);
+    let reason = "its key is the secret of access key";
+    bench.refused(CLIENT, &of_device, &password, reason).await;
+    // An identity of the other sign mode, both ways.
+    let reason = "it is the secret itself";
+    bench.refused(CLIENT, "alice", "wonder", reason).await;
+    let mut origin = identity;
+    origin[3].1 = "ORIGIN";
+    bench.ok("UpdateCustomAuthIdentity", &origin).await;
+    let reason = "the identity's SignMode is ORIGIN";
+    bench
+        .refused(CLIENT, "alice", &sign("wonder", CLIENT), reason)
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -299,4 +361,26 @@ async fn nothing_comes_into_being_for_a_client_that_proves_nothing() {
     assert_eq!(listed["Instances"].as_array().unwrap().len(), 1);
     let groups = bench.ok("ListGroupId", &[]).await;
     assert_eq!(groups["Data"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn a_configured_token_must_be_one() {
+    let refused = |token: &str, resource: &str, actions: &str| {
+        let mut settings = Settings::default();
+        settings.instances[0].tokens = vec![Token {
+            token: Secret::new(token),
+            resources: vec![resource.to_owned()],
+            actions: actions.to_owned(),
+            expires: None,
+        }];
+        let problem = mqttstack::vendor::aliyun::Aliyun::new(settings).unwrap_err();
+        assert_eq!(problem.key, "aliyun.instances[0].tokens[0]");
+        problem.problem
+    };
+    assert_eq!(
+        refused("a|b", "TopicA", "R"),
+        "a token is not empty and has no |"
+    );
+    assert!(refused("a", "#", "R").starts_with("resource \"#\""));
+    assert!(refused("a", "TopicA", "RW").contains("none of R, W and R,W"));
 }

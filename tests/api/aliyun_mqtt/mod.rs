@@ -19,8 +19,9 @@ use mqttstack::broker::message::Client;
 use mqttstack::config::Config;
 use mqttstack::exchange::Surface;
 use mqttstack::journal::masking;
+use mqttstack::secret::Secret;
 use mqttstack::vendor::aliyun::Settings;
-use mqttstack::vendor::aliyun::settings::{AccessKey, DeviceCredential, Instance};
+use mqttstack::vendor::aliyun::settings::{AccessKey, DeviceCredential, Instance, Token};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 

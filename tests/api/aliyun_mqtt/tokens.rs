@@ -145,34 +145,32 @@ async fn a_refused_publish_of_a_client_with_tokens_is_never_acknowledged() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn every_code_of_the_notice_says_what_is_wrong_with_an_uploaded_token() {
-    let mut settings = Settings::default();
-    let other = AccessKey::with_secret("otherid", "othersecret");
-    settings.access_keys.push(other);
-    settings.instances.push(Instance {
-        id: "post-cn-other".to_owned(),
-        region: "cn-hangzhou".to_owned(),
-        groups: Vec::new(),
-        topics: Vec::new(),
-        device_credentials: Vec::new(),
-    });
-    let bench = bench(settings).await;
-    let held = bench.token("TopicA", "W", 86_400).await;
-    let soon = bench.token("TopicA", "W", 60).await;
-    let read_only = bench.token("TopicA", "R", 86_400).await;
-    let revoked = bench.token("TopicA", "W", 86_400).await;
-    bench.ok("RevokeToken", &[("Token", &revoked)]).await;
+/// A token for a day that the key `otherid` has applied for.
+async fn others_token(bench: &Bench) -> String {
     let expires = (bench.emulator.clock().now().as_millisecond() + 86_400_000).to_string();
     let apply = [
         ("Resources", "TopicA"),
         ("Actions", "W"),
         ("ExpireTime", &*expires),
     ];
-    let others = bench
-        .signed(("otherid", "othersecret"), "ApplyToken", &apply)
-        .await;
-    let others = others["Token"].as_str().unwrap();
+    let key = ("otherid", "othersecret");
+    let answer = bench.signed(key, "ApplyToken", &apply).await;
+    answer["Token"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_code_of_the_notice_says_what_is_wrong_with_an_uploaded_token() {
+    let mut settings = Settings::default();
+    let other = AccessKey::with_secret("otherid", "othersecret");
+    settings.access_keys.push(other);
+    settings.instances.push(Instance::empty("post-cn-other"));
+    let bench = bench(settings).await;
+    let held = bench.token("TopicA", "W", 86_400).await;
+    let soon = bench.token("TopicA", "W", 60).await;
+    let read_only = bench.token("TopicA", "R", 86_400).await;
+    let revoked = bench.token("TopicA", "W", 86_400).await;
+    bench.ok("RevokeToken", &[("Token", &revoked)]).await;
+    let others = others_token(&bench).await;
     let clock = bench.emulator.clock();
     clock.advance(SignedDuration::from_secs(61)).unwrap();
     let tampered = format!(
@@ -187,7 +185,7 @@ async fn every_code_of_the_notice_says_what_is_wrong_with_an_uploaded_token() {
         (3, &revoked),
         (5, &read_only),
         (8, &tampered),
-        (-1, others),
+        (-1, &others),
     ] {
         let password = format!("W|{held}");
         let mut device = bench.with_token(CLIENT, &password).await.unwrap();
@@ -204,16 +202,28 @@ async fn every_code_of_the_notice_says_what_is_wrong_with_an_uploaded_token() {
         );
         bench.offline(CLIENT).await;
     }
-    let refused = bench
-        .with_token(CLIENT, &format!("W|{others}"))
-        .await
-        .is_none();
-    assert!(refused);
-    let reason = bench.last_reason();
-    assert!(
-        reason.contains("it was applied for by \"otherid\""),
-        "{reason}"
-    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_of_another_account_lets_nobody_in() {
+    let mut settings = Settings::default();
+    let other = AccessKey::with_secret("otherid", "othersecret");
+    settings.access_keys.push(other);
+    let bench = bench(settings).await;
+    let others = others_token(&bench).await;
+    let login = ("Token|testid|post-cn-test0001", &*format!("W|{others}"));
+    for (version, code) in [(4, 5), (5, 0x87)] {
+        let (_, connack) = bench.knock(version, CLIENT, login).await;
+        assert_eq!(connack.code, code);
+        let reason = bench.last_reason();
+        assert!(
+            reason.contains("it was applied for by \"otherid\""),
+            "{reason}"
+        );
+    }
+    let login = ("Token|otherid|post-cn-test0001", login.1);
+    let (_wire, connack) = bench.knock(4, CLIENT, login).await;
+    assert_eq!(connack.code, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

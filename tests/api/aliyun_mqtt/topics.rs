@@ -29,8 +29,9 @@ async fn wills_retained_messages_and_shared_subscriptions_are_not_supported() {
     device.publish("TopicA/kept", 1, true, "kept").await;
     assert!(!reader.receive().await.retain);
     assert!(bench.emulator.app().broker.retained().is_empty());
+    assert_eq!(device.subscribe("$share/g/TopicA", 1).await, [0x80]);
     // The connection is closed, not left: this is when a will would be sent.
-    device.try_subscribe("$share/g/TopicA", 1).await;
+    bench.ok("CloseConnection", &[("ClientId", CLIENT)]).await;
     device.ended().await;
     bench
         .ok(
@@ -106,4 +107,15 @@ async fn the_keep_alive_is_at_most_eight_minutes() {
         .map(|client| client.keep_alive <= 480)
         .collect();
     assert_eq!(ceilings, [true, true]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mqtt_5_names_what_is_not_supported() {
+    let bench = bench(Settings::default()).await;
+    let mut wire = bench.wire(5, CLIENT).await;
+    assert_eq!(wire.subscribe("$share/g/TopicA", 1).await, 0x9e);
+    assert_eq!(wire.subscribe("TopicA", 2).await, 2);
+    let retained = wire.publish_bytes("TopicA", "kept", 0x03, &[]);
+    wire.send(&retained).await;
+    assert_eq!(wire.disconnected().await, 0x9a);
 }

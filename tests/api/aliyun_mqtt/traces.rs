@@ -87,7 +87,7 @@ fn line(action: &str, info: &str) -> (String, String) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_devices_trace_names_the_way_each_connection_ended() {
-    let bench = bench(Settings::default()).await;
+    let bench = bench(strict()).await;
     let mut wire = bench.wire(4, CLIENT).await;
     wire.send(&[wire::DISCONNECT, 0]).await;
     wire.ended().await;
@@ -103,12 +103,16 @@ async fn a_devices_trace_names_the_way_each_connection_ended() {
         wire.ended().await;
         assert_eq!(last(&bench, CLIENT).await, line("close", "invalid param"));
     }
-    let mut wire = bench.wire(4, CLIENT).await;
-    let publish = wire.publish_bytes("#no parent topic", "x", 0, &[]);
-    wire.send(&publish).await;
-    wire.ended().await;
-    let (action, _) = last(&bench, CLIENT).await;
-    assert_eq!(action, "close");
+    for (topic, info) in [
+        ("TopicA/#", "invalid param"),
+        ("TopicB", "resource auth failed"),
+    ] {
+        let mut wire = bench.wire(4, CLIENT).await;
+        let publish = wire.publish_bytes(topic, "x", 0, &[]);
+        wire.send(&publish).await;
+        wire.ended().await;
+        assert_eq!(last(&bench, CLIENT).await, line("close", info));
+    }
     let mut first = bench.wire(4, CLIENT).await;
     let second = bench.wire(4, CLIENT).await;
     first.ended().await;

@@ -10,7 +10,7 @@ use super::bench;
 use crate::wire::{self, AUTH, Wire, packet, properties, text};
 
 /// Knows one authentication method; the data says what to answer.
-struct Tokens;
+pub struct Tokens;
 
 #[async_trait]
 impl Dialect for Tokens {
@@ -39,11 +39,11 @@ impl Dialect for Tokens {
     }
 }
 
-fn asking(token: &str) -> Vec<u8> {
+pub fn asking(token: &str) -> Vec<u8> {
     [&[0x15][..], &text("JWT"), &[0x16], &text(token)].concat()
 }
 
-fn reauthenticate(token: &str) -> Vec<u8> {
+pub fn reauthenticate(token: &str) -> Vec<u8> {
     packet(AUTH, &[&[0x19], &properties(&asking(token))])
 }
 

@@ -98,6 +98,7 @@ async fn a_publish_above_the_highest_qos_ends_the_connection() {
     for version in [4, 5] {
         let mut client = bench.client(version).await;
         client.publish("t", "x", 2, &[]).await;
+        assert_eq!(client.subscribe("t", 2).await, 1);
         let above = client.publish_bytes("t", "x", 4, &[]);
         client.send(&above).await;
         bench
@@ -244,6 +245,22 @@ async fn a_packet_above_the_clients_own_size_ends_the_connection() {
 }
 
 #[tokio::test]
+async fn a_connect_above_the_clients_own_packet_size_is_refused() {
+    let bench = bounded(Limits {
+        max_packet_size: Some(100),
+        ..Limits::default()
+    })
+    .await;
+    for (version, code) in [(4, 5), (5, 0x95)] {
+        let mut connect = wire::Connect::new(version, "v-1");
+        connect.username = Some("x".repeat(100));
+        let (_, connack) = Wire::connect(bench.address, &connect).await;
+        assert_eq!(connack.code, code);
+        bench.journalled("CONNECT", code, "the longest packet allowed has 100");
+    }
+}
+
+#[tokio::test]
 async fn the_broker_s_own_packet_size_is_never_exceeded_and_a_refusal_is_in_the_journal() {
     let bench = bounded(Limits {
         max_packet_size: Some(u32::MAX),
@@ -334,7 +351,8 @@ async fn what_is_sent_behind_the_connect_keeps_to_the_limits_too() {
     let mut client = bench.client(5).await;
     let publish = client.publish_bytes("t", "x", 2, &[]);
     let both = [wire::Connect::new(5, "v-1").bytes(), publish].concat();
-    client.stream = tokio::net::TcpStream::connect(bench.address).await.unwrap();
+    let fresh = tokio::net::TcpStream::connect(bench.address).await.unwrap();
+    client.stream = Box::new(fresh);
     client.send(&both).await;
     assert_eq!(client.read().await.unwrap().0, 0x20);
     bench.ends(client, "PUBLISH", 0x9b, "QoS 1").await;

@@ -25,6 +25,7 @@ use crate::mqtt::{Device, Options, PATIENCE};
 mod authentication;
 mod limits;
 mod refusals;
+mod websocket;
 
 /// Claims client ids that begin with `v-`; the rest of the id and the topics say what to do.
 struct Sample;

@@ -18,6 +18,7 @@ pathlib.Path(CA).write_bytes(urllib.request.urlopen(f"{HTTP}/_mqttstack/ca.pem")
 # requests reads one, aiohttp and curl the other.
 os.environ.update(REQUESTS_CA_BUNDLE=CA, SSL_CERT_FILE=CA)
 
+import azure.eventgrid.aio as eventgrid_aio  # noqa: E402
 import azure.identity.aio as aio  # noqa: E402
 import httpx  # noqa: E402
 import jwt  # noqa: E402
@@ -29,6 +30,7 @@ from azure.core.messaging import CloudEvent  # noqa: E402
 from azure.eventgrid import EventGridConsumerClient, EventGridPublisherClient  # noqa: E402
 from azure.identity import (  # noqa: E402
     CertificateCredential,
+    ClientAssertionCredential,
     ClientSecretCredential,
     CredentialUnavailableError,
     DefaultAzureCredential,
@@ -41,6 +43,8 @@ TENANT, CLIENT = "11111111-1111-1111-1111-111111111111", "22222222-2222-2222-222
 OBJECT = "33333333-3333-3333-3333-333333333333"
 SCOPE = "https://eventgrid.azure.net/.default"
 KEY = AzureKeyCredential("dGVzdGtleQ==")
+# Seconds that something which must happen may take on a busy machine.
+PATIENCE = 120
 
 
 def refused(kind, part, call):
@@ -115,22 +119,53 @@ def credentials():
     get(CertificateCredential(TENANT, CLIENT, certificate(), **custom))
     refused(ClientAuthenticationError, "AADSTS7000215",
             lambda: ClientSecretCredential(TENANT, CLIENT, "wrong", **custom).get_token(SCOPE))
-    federated = FOLDER / "federated"
-    federated.write_text("fed.jwt.tok")
-    place = {"AZURE_AUTHORITY_HOST": HTTPS, "AZURE_TENANT_ID": TENANT, "AZURE_CLIENT_ID": CLIENT}
-    with Environment(AZURE_FEDERATED_TOKEN_FILE=str(federated), **place):
+    get(ClientAssertionCredential(TENANT, CLIENT, lambda: "an.asser.tion", **custom))
+    with Environment(**federated()):
         get(WorkloadIdentityCredential())
-    with Environment(AZURE_CLIENT_SECRET="testsecret", **place):
+        get(ManagedIdentityCredential())
+        get(DefaultAzureCredential())
+    with Environment(AZURE_CLIENT_SECRET="testsecret", **PLACE):
         get(EnvironmentCredential(disable_instance_discovery=True))
+        get(DefaultAzureCredential(disable_instance_discovery=True))
     asyncio.run(asynchronous())
 
 
+PLACE = {"AZURE_AUTHORITY_HOST": HTTPS, "AZURE_TENANT_ID": TENANT, "AZURE_CLIENT_ID": CLIENT}
+
+
+def federated():
+    """The variables of workload identity, and its token's file."""
+    file = FOLDER / "federated"
+    file.write_text("fed.jwt.tok")
+    return {"AZURE_FEDERATED_TOKEN_FILE": str(file), **PLACE}
+
+
 async def asynchronous():
-    async with aio.ClientSecretCredential(TENANT, CLIENT, "testsecret", authority=HTTPS) as one:
-        verified((await one.get_token(SCOPE)).token)
-    with Environment(AZURE_POD_IDENTITY_AUTHORITY_HOST=HTTP):
-        async with aio.DefaultAzureCredential() as one:
+    async def get(credential):
+        async with credential as one:
             verified((await one.get_token(SCOPE)).token)
+
+    await get(aio.ClientSecretCredential(TENANT, CLIENT, "testsecret", authority=HTTPS))
+    await get(aio.ClientAssertionCredential(TENANT, CLIENT, lambda: "an.asser.tion", authority=HTTPS))
+    await get(aio.CertificateCredential(TENANT, CLIENT, certificate(), authority=HTTPS))
+    with Environment(AZURE_POD_IDENTITY_AUTHORITY_HOST=HTTP):
+        await get(aio.ManagedIdentityCredential())
+        await get(aio.ManagedIdentityCredential(client_id=CLIENT))
+        await get(aio.DefaultAzureCredential())
+    place = HTTP + "/msi/token"
+    for variables in (
+        {"IDENTITY_ENDPOINT": place, "IDENTITY_HEADER": "h"},
+        {"MSI_ENDPOINT": place},
+        {"MSI_ENDPOINT": place, "MSI_SECRET": "s"},
+    ):
+        with Environment(**variables):
+            await get(aio.ManagedIdentityCredential())
+    with Environment(**federated()):
+        await get(aio.WorkloadIdentityCredential())
+        await get(aio.DefaultAzureCredential())
+    with Environment(AZURE_CLIENT_SECRET="testsecret", **PLACE):
+        await get(aio.EnvironmentCredential())
+        await get(aio.DefaultAzureCredential())
 
 
 def tokens_of(events):
@@ -156,22 +191,49 @@ def topics():
     refused(ClientAuthenticationError, "namespace's key",
             lambda: EventGridPublisherClient(HTTP, AzureKeyCredential("bad"), namespace_topic="t1").send(
                 CloudEvent(source="/s", type="t")))
+    publisher.send(CloudEvent(source="/s", type="t", data="later"))
+    (later,) = tokens_of(consumer.receive(max_events=1, max_wait_time=10))
+    assert consumer.release(lock_tokens=[later], release_delay=10).succeeded_lock_tokens == [later]
     credential = ClientSecretCredential(TENANT, CLIENT, "testsecret", authority=HTTPS, disable_instance_discovery=True)
-    EventGridPublisherClient(HTTPS, credential, namespace_topic="t1").send(CloudEvent(source="/s", type="t"))
+    EventGridPublisherClient(HTTPS, credential, namespace_topic="t2").send(CloudEvent(source="/s", type="t"))
+    consumer = EventGridConsumerClient(HTTPS, credential, namespace_topic="t2", subscription="s1")
+    assert len(consumer.receive(max_events=1, max_wait_time=10)) == 1
+    asyncio.run(topics_asynchronously())
+
+
+async def topics_asynchronously():
+    async with eventgrid_aio.EventGridPublisherClient(HTTP, KEY, namespace_topic="t3") as publisher:
+        await publisher.send([CloudEvent(source="/s", type="t", data=n) for n in range(4)])
+    async with eventgrid_aio.EventGridConsumerClient(HTTP, KEY, namespace_topic="t3", subscription="s1") as consumer:
+        first, second, third, fourth = tokens_of(await consumer.receive(max_events=10, max_wait_time=10))
+        assert (await consumer.renew_locks(lock_tokens=[first])).succeeded_lock_tokens == [first]
+        assert (await consumer.acknowledge(lock_tokens=[first])).succeeded_lock_tokens == [first]
+        assert (await consumer.release(lock_tokens=[second])).succeeded_lock_tokens == [second]
+        assert (await consumer.release(lock_tokens=[third], release_delay=3600)).succeeded_lock_tokens == [third]
+        assert (await consumer.reject(lock_tokens=[fourth])).succeeded_lock_tokens == [fourth]
+        again = await consumer.receive(max_events=10, max_wait_time=10)
+        assert [(one.event.data, one.broker_properties.delivery_count) for one in again] == [(1, 2)], again
+
+
+async def posted(url, headers, body):
+    async with httpx.AsyncClient(verify=CA) as client:
+        return (await client.post(url, headers=headers, content=body)).status_code
 
 
 def whole_loop():
     root = pathlib.Path(__file__).parents[3]
     example = json.loads((root / "fixtures/azure/vectors/azure-http-publish.json").read_text())["documented_example"]
-    received, subscribed = queue.Queue(), queue.Queue()
+    received, connected, subscribed = queue.Queue(), queue.Queue(), queue.Queue()
     client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, "subscriber", protocol=mqtt.MQTTv5)
+    client.on_connect = lambda *_: connected.put(True)
     client.on_subscribe = lambda *_: subscribed.put(True)
     client.on_message = lambda _client, _data, message: received.put(message)
     host, port = MQTT.split(":")
     client.connect(host, int(port))
     client.loop_start()
+    connected.get(timeout=PATIENCE)
     client.subscribe("devices/#", 1)
-    subscribed.get(timeout=30)
+    subscribed.get(timeout=PATIENCE)
     with Environment(AZURE_POD_IDENTITY_AUTHORITY_HOST=HTTP):
         token = DefaultAzureCredential().get_token(SCOPE).token
     headers = {**example["headers"], "Authorization": f"Bearer {token}"}
@@ -181,10 +243,11 @@ def whole_loop():
     for publish in (
         lambda: requests.post(http, headers=headers, data=body).status_code,
         lambda: httpx.post(https, headers=headers, content=body, verify=CA).status_code,
+        lambda: asyncio.run(posted(https, headers, body)),
         lambda: int(subprocess.check_output(curl)),
     ):
         assert publish() == 202
-        message = received.get(timeout=30)
+        message = received.get(timeout=PATIENCE)
         expected = example["expect_publish"]
         properties = message.properties
         assert (message.topic, message.payload.decode(), message.qos) == (expected["topic"], body, 1)
@@ -192,13 +255,13 @@ def whole_loop():
         assert properties.CorrelationData.hex() == expected["correlation_data_hex"]
         assert properties.ContentType == expected["content_type"]
         assert [list(pair) for pair in properties.UserProperty] == expected["user_properties"]
-    client.publish("devices/own", "over MQTT", 1).wait_for_publish(30)
+    client.publish("devices/own", "over MQTT", 1).wait_for_publish(PATIENCE)
     consumer = EventGridConsumerClient(HTTP, KEY, namespace_topic="events", subscription="s1")
     events = []
-    while len(events) < 4:
+    while len(events) < 5:
         events += consumer.receive(max_events=10, max_wait_time=10)
-    assert [event.event.subject for event in events] == [example["expect_publish"]["topic"]] * 3 + ["devices/own"]
-    assert [event.event.data for event in events] == [body.encode()] * 3 + [b"over MQTT"]
+    assert [event.event.subject for event in events] == [example["expect_publish"]["topic"]] * 4 + ["devices/own"]
+    assert [event.event.data for event in events] == [body.encode()] * 4 + [b"over MQTT"]
     assert consumer.acknowledge(lock_tokens=tokens_of(events)).failed_lock_tokens == []
     client.disconnect()
     client.loop_stop()

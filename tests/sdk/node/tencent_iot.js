@@ -6,11 +6,11 @@ const { CommonClient } = require("tencentcloud-sdk-nodejs-common");
 
 const endpoint = process.argv[2].replace("http://", "");
 
-function client(version, secretKey, reqMethod = "POST") {
+function client(version, secretKey, reqMethod = "POST", signMethod = "TC3-HMAC-SHA256") {
   const common = new CommonClient("iotcloud.tencentcloudapi.com", version, {
     credential: { secretId: "AKIDEXAMPLE0000000000000000000000000", secretKey },
     region: "ap-guangzhou",
-    profile: { httpProfile: { protocol: "http://", endpoint, reqMethod } },
+    profile: { signMethod, httpProfile: { protocol: "http://", endpoint, reqMethod } },
   });
   return new Proxy({}, { get: (_, action) => (parameters) => common.request(action, parameters) });
 }
@@ -37,10 +37,14 @@ async function main() {
     assert.ok((await cloud.PublishMessage(message)).RequestId);
     const device = await cloud.DescribeDevices({ ProductId: "ABCDE12345", Offset: 0, Limit: 10 });
     assert.strictEqual(device.Devices[0].DeviceName, "dev01");
-    const get = client(version, "SecretKeyExample0000000000000000", "GET");
-    assert.ok((await get.PublishMessage(message)).RequestId);
-    const unsigned = client(version, "wrong");
-    await refused(unsigned.PublishMessage(message), "AuthFailure.SignatureFailure");
+    for (const method of ["POST", "GET"]) {
+      for (const signing of ["TC3-HMAC-SHA256", "HmacSHA1", "HmacSHA256"]) {
+        const other = client(version, "SecretKeyExample0000000000000000", method, signing);
+        assert.ok((await other.PublishMessage(message)).RequestId, `${method} ${signing}`);
+        const unsigned = client(version, "wrong", method, signing);
+        await refused(unsigned.PublishMessage(message), "AuthFailure.SignatureFailure");
+      }
+    }
     await refused(cloud.PublishMessage({ ...message, Topic: "x" }), "FailedOperation.InvalidTopicName");
     await refused(cloud.PublishMessage({ ...message, Qos: 2 }), "InvalidParameterValue");
     await refused(

@@ -13,6 +13,9 @@ use crate::vendor::aliyun::wire::{Field, Value};
 const SIGN_MODES: &[(&str, SignMode)] =
     &[("ORIGIN", SignMode::Origin), ("SIGNED", SignMode::Signed)];
 
+/// How long a user name may be (documented: the SDK's model of `UpdateCustomAuthIdentity`).
+const MAX_USERNAME_CHARS: usize = 64;
+
 /// What names an identity: a user name, and the client id too if it is one client's alone.
 #[derive(Debug)]
 struct Name {
@@ -42,6 +45,12 @@ impl Name {
         if kind == IdentityType::Client && self.client_id.is_empty() {
             walk.draft.note("IdentityType CLIENT needs a ClientId");
             return Err(Error::ParameterCheckFailed);
+        }
+        if self.username.chars().count() > MAX_USERNAME_CHARS {
+            walk.draft.note(format!(
+                "a Username has at most {MAX_USERNAME_CHARS} characters"
+            ));
+            return Err(Error::InvalidParameter("Username"));
         }
         use_instance(aliyun, &self.instance_id, walk)?;
         Ok(IdentityKey {

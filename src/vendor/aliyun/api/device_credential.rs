@@ -37,15 +37,7 @@ impl Device {
         })?;
         let missing = Error::InstancePermissionCheckFailed;
         super::use_instance(aliyun, &self.instance_id, missing, walk)?;
-        let now = walk.receipt.now;
-        let used = aliyun.store.use_group(&self.instance_id, client.group, now);
-        used.map_err(|_| {
-            walk.draft.note(format!(
-                "instance {:?} has no group {:?}",
-                self.instance_id, client.group
-            ));
-            Error::PermissionCheckFailed
-        })
+        use_group(aliyun, &self.instance_id, client.group, walk)
     }
 
     fn answer(self, credential: Credential) -> Fields {
@@ -62,6 +54,21 @@ impl Device {
         ];
         vec![Field::new("DeviceCredential", fields)]
     }
+}
+
+/// The group must be there, or may come into being.
+fn use_group(
+    aliyun: &Aliyun,
+    instance: &str,
+    group: &str,
+    walk: &mut Walk<'_>,
+) -> Result<(), Error> {
+    let used = aliyun.store.use_group(instance, group, walk.receipt.now);
+    used.map_err(|_| {
+        let reason = format!("instance {instance:?} has no group {group:?}");
+        walk.draft.note(reason);
+        Error::PermissionCheckFailed
+    })
 }
 
 /// New keys. The vendor's examples are `DC.` and 22 characters.
@@ -206,6 +213,7 @@ impl ListDeviceCredentialClientId {
         };
         let missing = Error::InstancePermissionCheckFailed;
         super::use_instance(aliyun, &self.instance_id, missing, walk)?;
+        use_group(aliyun, &self.instance_id, &self.group_id, walk)?;
         let all = aliyun
             .store
             .credentials

@@ -6,7 +6,7 @@ use crate::vendor::aliyun::Aliyun;
 use crate::vendor::aliyun::client_id;
 use crate::vendor::aliyun::error::Error;
 use crate::vendor::aliyun::parameters::Parameters;
-use crate::vendor::aliyun::store::{Group, GroupProblem};
+use crate::vendor::aliyun::store::{Group, GroupProblem, instance_problem};
 use crate::vendor::aliyun::wire::{Field, Value};
 
 /// The tags of a request: pairs of `Tags.N.Key` and `Tags.N.Value`, or `Tag.N.…` (the SDK and
@@ -34,6 +34,25 @@ fn tags(parameters: &Parameters<'_>) -> Vec<(String, String)> {
     named.chain(from_json).collect()
 }
 
+/// The instance of such an action. These have a code of their own for what has not the right form.
+fn use_instance(aliyun: &Aliyun, id: &str, walk: &mut Walk<'_>) -> Result<(), Error> {
+    if let Some(problem) = instance_problem(id) {
+        walk.draft.note(problem);
+        return Err(Error::ParameterFieldCheckFailed);
+    }
+    super::use_instance(aliyun, id, Error::InstanceNotFound, walk)
+}
+
+fn check_form(group: &str, walk: &mut Walk<'_>) -> Result<(), Error> {
+    match client_id::group_problem(group) {
+        None => Ok(()),
+        Some(problem) => {
+            walk.draft.note(problem);
+            Err(Error::ParameterFieldCheckFailed)
+        }
+    }
+}
+
 /// `CreateGroupId`.
 #[derive(Debug)]
 pub(in crate::vendor::aliyun) struct CreateGroupId {
@@ -52,11 +71,8 @@ impl CreateGroupId {
     }
 
     pub(super) fn perform(self, aliyun: &Aliyun, walk: &mut Walk<'_>) -> Result<Fields, Error> {
-        if let Some(problem) = client_id::group_problem(&self.group_id) {
-            walk.draft.note(problem);
-            return Err(Error::ParameterFieldCheckFailed);
-        }
-        super::use_instance(aliyun, &self.instance_id, Error::InstanceNotFound, walk)?;
+        check_form(&self.group_id, walk)?;
+        use_instance(aliyun, &self.instance_id, walk)?;
         let group = Group {
             created_ms: walk.receipt.now.as_millisecond(),
             tags: self.tags,
@@ -91,7 +107,8 @@ impl DeleteGroupId {
     }
 
     pub(super) fn perform(self, aliyun: &Aliyun, walk: &mut Walk<'_>) -> Result<Fields, Error> {
-        super::use_instance(aliyun, &self.instance_id, Error::InstanceNotFound, walk)?;
+        check_form(&self.group_id, walk)?;
+        use_instance(aliyun, &self.instance_id, walk)?;
         if aliyun.store.delete_group(&self.instance_id, &self.group_id) {
             return Ok(Vec::new());
         }
@@ -119,7 +136,7 @@ impl ListGroupId {
     }
 
     pub(super) fn perform(self, aliyun: &Aliyun, walk: &mut Walk<'_>) -> Result<Fields, Error> {
-        super::use_instance(aliyun, &self.instance_id, Error::InstanceNotFound, walk)?;
+        use_instance(aliyun, &self.instance_id, walk)?;
         let groups = aliyun
             .store
             .instance(&self.instance_id)

@@ -42,9 +42,13 @@ impl ListInstances {
         let instances = aliyun.store.instances().into_iter();
         let wanted = instances.filter(|_| !self.tagged);
         let items = wanted.map(|(id, instance)| item(id, instance));
-        let mut fields = super::done();
-        fields.push(Field::list("Instances", items));
-        Ok(fields)
+        // Code and Success are texts in this action alone (documented: the SDK's model of it).
+        Ok(vec![
+            Field::new("Code", "200"),
+            Field::new("Message", "operation success."),
+            Field::new("Success", "true"),
+            Field::list("Instances", items),
+        ])
     }
 }
 

@@ -7,6 +7,7 @@ use crate::broker::message::Client;
 use crate::exchange::Surface;
 use crate::pipeline::Walk;
 use crate::vendor::aliyun::Aliyun;
+use crate::vendor::aliyun::client_id::ClientId;
 use crate::vendor::aliyun::error::Error;
 use crate::vendor::aliyun::parameters::Parameters;
 use crate::vendor::aliyun::wire::Field;
@@ -48,6 +49,9 @@ impl QuerySessionByClientId {
         super::use_instance(aliyun, &self.instance_id, missing, walk)?;
         let online = online(&self.instance_id, walk).await;
         let here = online.contains(&self.client_id);
+        if let (false, Err(problem)) = (here, ClientId::parse(&self.client_id)) {
+            walk.draft.note(format!("hint: {problem}"));
+        }
         Ok(vec![Field::new("OnlineStatus", here)])
     }
 }

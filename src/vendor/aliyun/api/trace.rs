@@ -75,6 +75,9 @@ impl Span {
                 self.region, instance.region
             ));
         }
+        if begin > end {
+            walk.draft.note("hint: BeginTime is after EndTime");
+        }
         Ok(Window { begin, end })
     }
 }
@@ -85,12 +88,15 @@ impl Window {
     }
 }
 
+/// The Python SDKs write `True` and `False`; an absent one is the order of time (documented).
+const BOOLEANS: &[(&str, bool)] = &[("true", true), ("false", false)];
+
 /// Which page of the result is wanted, and in which order.
 #[derive(Debug)]
 struct Page {
     current: String,
     size: String,
-    reverse: bool,
+    reverse: String,
 }
 
 impl Page {
@@ -98,7 +104,10 @@ impl Page {
         Ok(Self {
             current: parameters.required("CurrentPage")?.to_owned(),
             size: parameters.required("PageSize")?.to_owned(),
-            reverse: parameters.get("Reverse").eq_ignore_ascii_case("true"),
+            reverse: match parameters.get("Reverse") {
+                "" => "false".to_owned(),
+                given => given.to_ascii_lowercase(),
+            },
         })
     }
 
@@ -113,7 +122,7 @@ impl Page {
         let current = super::number("CurrentPage", &self.current, pages, walk.draft)?;
         let size = super::number("PageSize", &self.size, 1..=100, walk.draft)?;
         let total = i64::try_from(rows.len()).unwrap_or(i64::MAX);
-        if self.reverse {
+        if super::word("Reverse", &self.reverse, BOOLEANS, walk.draft)? {
             rows.reverse();
         }
         let skipped = usize::try_from((current - 1) * size).unwrap_or(usize::MAX);

@@ -49,9 +49,6 @@ const NOT_AUTHORIZED: u8 = 0x87;
 /// What the product does without (documented: MQTT 5.0 overview).
 const UNAVAILABLE: &[Feature] = &[Feature::Retain, Feature::SharedSubscription];
 
-/// MQTT 5: Shared Subscriptions not supported.
-const NO_SHARED_SUBSCRIPTIONS: u8 = 0x9E;
-
 /// The dialect.
 pub(super) struct ApsaraMqtt {
     pub(super) settings: Arc<Settings>,
@@ -146,23 +143,21 @@ pub(super) const CLOSED_BY_CALL: &str = "CloseConnection";
 
 /// The vendor's words for the end of a connection, by the beginning of the engine's. It documents
 /// none for a connection that is closed by a call: "closed by server" is assumed.
-const WORDS: [(&str, &str, &str); 9] = [
+const WORDS: [(&str, &str, &str); 7] = [
     ("Disconnect", "disconnect", "disconnected by client"),
     ("RemoteClose", "close", "closed by client"),
     ("KeepaliveTimeout", "close", "no heart"),
     ("ReadWrite", "close", "Socket IOException"),
-    ("Mqtt protocol error", "close", "invalid param"),
-    ("ProtocolError", "close", "invalid param"),
-    ("Decoding error", "close", "invalid param"),
     (CLOSED_BY_CALL, "close", "closed by server"),
     ("ByAdminKick", "close", "closed by server"),
+    ("Kicked", "close", "closed by server"),
 ];
 
-/// Action and information of a trace for a reason of the engine's. Every other reason is one that
-/// a verdict above gave.
+/// Action and information of a trace for a reason of the engine's. Every other reason is what is
+/// wrong with a packet.
 fn words(reason: &str) -> (&'static str, &'static str) {
     let known = WORDS.iter().find(|(start, ..)| reason.starts_with(start));
-    known.map_or(("close", "resource auth failed"), |(_, action, info)| {
+    known.map_or(("close", "invalid param"), |(_, action, info)| {
         (action, info)
     })
 }
@@ -183,6 +178,7 @@ impl Dialect for ApsaraMqtt {
             instance: claimed.instance().to_owned(),
             mode: Mode::Owner,
             channel: self.ids.upper_hex::<16>().to_ascii_lowercase(),
+            ending: None,
         };
         let client_id = &connect.client_id;
         session.mode = self.admit(connect, &claimed).inspect_err(|refusal| {
@@ -240,18 +236,6 @@ impl Dialect for ApsaraMqtt {
     }
 
     fn subscribe(&self, peer: &Peer, filter: &str, qos: Qos) -> SubscribeVerdict {
-        if filter.starts_with("$share/") {
-            let reason = "ApsaraMQ for MQTT does not support shared subscriptions".to_owned();
-            // Which of the two a client meets is not documented.
-            return if peer.protocol_version >= 5 {
-                SubscribeVerdict::Refuse {
-                    code: NO_SHARED_SUBSCRIPTIONS,
-                    reason,
-                }
-            } else {
-                SubscribeVerdict::Close { reason }
-            };
-        }
         if let Err(reason) = topic::parent_of_filter(filter, &self.settings) {
             return SubscribeVerdict::Close { reason };
         }
@@ -268,7 +252,10 @@ impl Dialect for ApsaraMqtt {
 
     fn disconnected(&self, peer: &Peer, reason: &str) {
         if let Some(session) = self.store.sessions.end(&peer.client_id) {
-            let (action, info) = words(reason);
+            let (action, info) = match session.ending {
+                Some(info) => ("close", info),
+                None => words(reason),
+            };
             self.event(&peer.client_id, &session, action, info);
         }
     }

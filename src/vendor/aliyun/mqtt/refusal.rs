@@ -3,6 +3,7 @@
 //! refused; no page names the CONNACK codes, so every code here is assumed.
 
 use crate::broker::dialect::{ConnectCode, ConnectRefusal};
+use crate::vendor::aliyun::store::session::RESOURCE_AUTH_FAILED;
 
 /// What is wrong with a CONNECT.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +43,7 @@ impl Fault {
             Self::ServerName | Self::Instance | Self::Account => {
                 (ConnectCode::NotAuthorized, "not authorized")
             }
-            Self::Group => (ConnectCode::NotAuthorized, "resource auth failed"),
+            Self::Group => (ConnectCode::NotAuthorized, RESOURCE_AUTH_FAILED),
             Self::Blacklist => (ConnectCode::Banned, "not authorized"),
         }
     }

@@ -187,7 +187,10 @@ impl ApsaraMqtt {
             Some(notice) if self.order(peer, &reason, notice) => {
                 PublishVerdict::Withhold { reason }
             }
-            _ => PublishVerdict::Close { reason },
+            _ => {
+                self.store.sessions.deny(&peer.client_id);
+                PublishVerdict::Close { reason }
+            }
         }
     }
 
@@ -199,7 +202,10 @@ impl ApsaraMqtt {
                 code: super::NOT_AUTHORIZED,
                 reason,
             },
-            _ => SubscribeVerdict::Close { reason },
+            _ => {
+                self.store.sessions.deny(&peer.client_id);
+                SubscribeVerdict::Close { reason }
+            }
         }
     }
 

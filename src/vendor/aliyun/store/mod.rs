@@ -145,7 +145,7 @@ impl Store {
             auto_create: settings.auto_create,
             instances: RwLock::new(seeds.clone()),
             seeds,
-            tokens: Tokens::default(),
+            tokens: Tokens::new(settings)?,
             credentials: Credentials::new(settings),
             custom: CustomAuth::default(),
             sessions: Sessions::default(),
@@ -155,7 +155,7 @@ impl Store {
     /// Back to the seeded state. Who is connected stays connected.
     pub fn reset(&self) {
         self.instances.write().clone_from(&self.seeds);
-        self.tokens.clear();
+        self.tokens.reset();
         self.credentials.reset();
         self.custom.clear();
         self.sessions.forget_events();

@@ -50,7 +50,14 @@ pub(in crate::vendor::aliyun) struct Session {
     pub mode: Mode,
     /// Names the connection in traces: 32 hexadecimal digits.
     pub channel: String,
+    /// The vendor's words for why its connection is about to be closed, if it is for want of
+    /// permission.
+    pub ending: Option<&'static str>,
 }
+
+/// The vendor's words for a connection that is closed because topic or group are not permitted
+/// (documented: `QueryMqttTraceDevice`).
+pub(in crate::vendor::aliyun) const RESOURCE_AUTH_FAILED: &str = "resource auth failed";
 
 /// What happened to a connection.
 #[derive(Debug, Clone)]
@@ -138,13 +145,22 @@ impl Sessions {
         match connected.get_mut(client_id) {
             Some(Session {
                 mode: Mode::Token(holder),
+                ending,
                 ..
             }) if !holder.condemned => {
                 holder.held.clear();
                 holder.condemned = true;
+                *ending = Some(RESOURCE_AUTH_FAILED);
                 true
             }
             _ => false,
+        }
+    }
+
+    /// Notes that a client's connection is closed for want of permission.
+    pub(in crate::vendor::aliyun) fn deny(&self, client_id: &str) {
+        if let Some(session) = self.connected.lock().get_mut(client_id) {
+            session.ending = Some(RESOURCE_AUTH_FAILED);
         }
     }
 

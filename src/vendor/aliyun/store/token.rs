@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use parking_lot::RwLock;
 
 use crate::broker::message::TopicFilter;
+use crate::vendor::aliyun::settings::{Settings, SettingsError, Token as TokenSettings};
 use crate::vendor::aliyun::topic;
 
 /// How many tokens are remembered at a time; expired ones make room.
@@ -63,6 +64,7 @@ impl Rights {
 pub(in crate::vendor::aliyun) struct Token {
     pub instance: String,
     /// The access key id, or what else the caller of `ApplyToken` was.
+    /// Empty for one that was configured.
     pub owner: String,
     pub resources: Vec<TopicFilter>,
     pub rights: Rights,
@@ -146,14 +148,65 @@ impl std::fmt::Display for Fault {
     }
 }
 
-/// All tokens.
-#[derive(Debug, Default)]
-pub(in crate::vendor::aliyun) struct Tokens(RwLock<HashMap<String, Token>>);
+/// All tokens, by their text.
+#[derive(Debug)]
+pub(in crate::vendor::aliyun) struct Tokens {
+    seeds: HashMap<String, Token>,
+    all: RwLock<HashMap<String, Token>>,
+}
+
+/// A configured token; the error says what is wrong with it.
+fn seeded(
+    instance: &str,
+    settings: &Settings,
+    seed: &TokenSettings,
+) -> Result<(String, Token), String> {
+    let text = seed.token.expose();
+    if text.is_empty() || text.contains('|') {
+        return Err("a token is not empty and has no |".to_owned());
+    }
+    let rights = Rights::from_actions(&seed.actions)
+        .ok_or_else(|| format!("actions {:?} is none of R, W and R,W", seed.actions))?;
+    let filter = |name: &String| {
+        topic::parent_of_filter(name, settings)
+            .and_then(|_| TopicFilter::parse(name).map_err(|problem| problem.to_string()))
+            .map_err(|problem| format!("resource {name:?}: {problem}"))
+    };
+    let token = Token {
+        instance: instance.to_owned(),
+        owner: String::new(),
+        resources: seed
+            .resources
+            .iter()
+            .map(filter)
+            .collect::<Result<_, _>>()?,
+        rights,
+        expires: seed.expires.unwrap_or(Timestamp::MAX),
+        revoked: false,
+    };
+    Ok((text.to_owned(), token))
+}
 
 impl Tokens {
+    pub(super) fn new(settings: &Settings) -> Result<Self, SettingsError> {
+        let mut seeds = HashMap::new();
+        for (at, instance) in settings.instances.iter().enumerate() {
+            for (index, seed) in instance.tokens.iter().enumerate() {
+                let key = || format!("aliyun.instances[{at}].tokens[{index}]");
+                let (text, token) = seeded(&instance.id, settings, seed)
+                    .map_err(|problem| SettingsError::new(key(), problem))?;
+                seeds.insert(text, token);
+            }
+        }
+        Ok(Self {
+            all: RwLock::new(seeds.clone()),
+            seeds,
+        })
+    }
+
     /// Remembers a token; false if there are too many.
     pub(in crate::vendor::aliyun) fn add(&self, text: &str, token: Token, now: Timestamp) -> bool {
-        let mut tokens = self.0.write();
+        let mut tokens = self.all.write();
         if tokens.len() >= MAX_TOKENS {
             tokens.retain(|_, token| token.expires > now);
         }
@@ -172,7 +225,7 @@ impl Tokens {
         asked: Rights,
         now: Timestamp,
     ) -> Result<Token, Fault> {
-        let tokens = self.0.read();
+        let tokens = self.all.read();
         let Some(token) = tokens.get(text) else {
             let formed = BASE64_STANDARD.decode(text).ok();
             let formed = formed.is_some_and(|bytes| bytes.len() == TOKEN_BYTES);
@@ -202,7 +255,7 @@ impl Tokens {
 
     /// Revokes a token; false if the instance has no such token.
     pub(in crate::vendor::aliyun) fn revoke(&self, text: &str, instance: &str) -> bool {
-        let mut tokens = self.0.write();
+        let mut tokens = self.all.write();
         let found = tokens
             .get_mut(text)
             .filter(|token| token.instance == instance);
@@ -211,10 +264,10 @@ impl Tokens {
 
     /// The token as it is; `None` if there is no such token.
     pub(in crate::vendor::aliyun) fn get(&self, text: &str) -> Option<Token> {
-        self.0.read().get(text).cloned()
+        self.all.read().get(text).cloned()
     }
 
-    pub(super) fn clear(&self) {
-        self.0.write().clear();
+    pub(super) fn reset(&self) {
+        self.all.write().clone_from(&self.seeds);
     }
 }

@@ -1,14 +1,16 @@
 //! What can be asked: paths and methods, and the operation that each is. One file per noun:
 //! `identity` (tokens), `publish` and `retained` (MQTT over HTTP), `topics` (pull delivery).
 
+pub(super) mod events;
 pub(super) mod identity;
 pub(super) mod parameters;
+pub(super) mod properties;
 pub(super) mod publish;
 pub(super) mod resources;
 pub(super) mod retained;
 pub(super) mod topics;
 
-use self::resources::{ResourceId, ResourceKind};
+use self::resources::ResourceId;
 use super::error::Error;
 use crate::exchange::{Answer, Head};
 use crate::pipeline::Walk;
@@ -76,7 +78,7 @@ pub(super) enum Route {
     },
     /// `/{tenant}/discovery/instance`
     Instance,
-    /// `/subscriptions/.../namespaces/{namespace}/{kind}/{name}`
+    /// `/subscriptions/.../namespaces/{namespace}[/{kind}/{name}]`, `.../deployments/{name}`
     Resource(ResourceId),
 }
 
@@ -133,27 +135,10 @@ impl Route {
                 None => return Ok(None),
             },
             ["metadata", "identity", "oauth2", "token"] | ["msi", "token"] => Self::ManagedIdentity,
-            [
-                "subscriptions",
-                _,
-                _,
-                _,
-                "providers",
-                _,
-                "namespaces",
-                namespace,
-                kind,
-                name,
-            ] => {
-                let Some(kind) = ResourceKind::find(kind) else {
-                    return Ok(None);
-                };
-                Self::Resource(ResourceId {
-                    namespace: parameters::decode(namespace, "namespaceName")?,
-                    kind,
-                    name: parameters::decode(name, "resourceName")?,
-                })
-            }
+            ["subscriptions", _, _, _, "providers", rest @ ..] => match ResourceId::parse(rest)? {
+                Some(id) => Self::Resource(id),
+                None => return Ok(None),
+            },
             _ => return Self::parse_entra(&segments),
         }))
     }
@@ -198,7 +183,7 @@ impl Route {
             | Self::Keys { .. }
             | Self::Instance => "GET",
             Self::ManagedIdentity => "GET, POST",
-            Self::Resource(_) => "GET, PUT, DELETE",
+            Self::Resource(id) => id.methods(),
         }
     }
 

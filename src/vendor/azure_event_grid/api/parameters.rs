@@ -70,9 +70,11 @@ pub(in crate::vendor::azure_event_grid) fn base64(
     text: &str,
     name: &str,
 ) -> Result<Vec<u8>, Error> {
-    STANDARD
-        .decode(text)
-        .map_err(|error| invalid(name, format!("it is not base64: {error}")))
+    STANDARD.decode(text).map_err(|error| {
+        let error = error.to_string();
+        let why = error.trim_end_matches('.');
+        invalid(name, format!("it is not base64: {why}"))
+    })
 }
 
 /// A parameter that cannot be read.

@@ -1,56 +1,98 @@
-//! The namespace's children as the resource manager names them, so that a Bicep or ARM object
-//! can be put into a running emulator: `PUT`, `GET` and `DELETE` of
-//! `/subscriptions/{id}/resourceGroups/{group}/providers/Microsoft.EventGrid/namespaces/{namespace}/{kind}/{name}`.
-//! No token is asked for: this stands for the developer's own hand, not for the cloud's guard.
+//! The namespace and its children as the resource manager names them, so that a Bicep or ARM
+//! object can be put into a running emulator: one at its own path below
+//! `/subscriptions/{id}/resourceGroups/{group}/providers/Microsoft.EventGrid/namespaces/{namespace}`,
+//! many (an array, a template) at the namespace's path or as a deployment. No token is asked
+//! for: this stands for the developer's own hand, not for the cloud's guard.
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
+use super::parameters::decode;
 use crate::exchange::{Answer, Request};
 use crate::pipeline::Walk;
 use crate::vendor::azure_event_grid::AzureEventGrid;
+use crate::vendor::azure_event_grid::children::{self, Kind};
+use crate::vendor::azure_event_grid::deployment::{self, Declared};
+use crate::vendor::azure_event_grid::edit::{Edit, NAMESPACE, Place, no_topic};
 use crate::vendor::azure_event_grid::error::Error;
-use crate::vendor::azure_event_grid::resources::{Namespace, Resource};
-
-/// The kinds of children that can be put.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::vendor::azure_event_grid) enum ResourceKind {
-    /// `clients`
-    Client,
-    /// `clientGroups`
-    ClientGroup,
-    /// `topicSpaces`
-    TopicSpace,
-    /// `permissionBindings`
-    PermissionBinding,
-    /// `caCertificates`
-    CaCertificate,
-}
-
-impl ResourceKind {
-    /// By the name in the path.
-    pub(super) fn find(name: &str) -> Option<Self> {
-        Some(match name.to_ascii_lowercase().as_str() {
-            "clients" => Self::Client,
-            "clientgroups" => Self::ClientGroup,
-            "topicspaces" => Self::TopicSpace,
-            "permissionbindings" => Self::PermissionBinding,
-            "cacertificates" => Self::CaCertificate,
-            _ => return None,
-        })
-    }
-}
+use crate::vendor::azure_event_grid::store::NamespaceState;
 
 /// Which resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::vendor::azure_event_grid) struct ResourceId {
-    /// The namespace's name.
-    pub namespace: String,
-    /// What it is.
-    pub kind: ResourceKind,
-    /// Its name.
-    pub name: String,
+    /// The namespace's name; `None` for a deployment.
+    namespace: Option<String>,
+    /// The namespace topic of event subscriptions.
+    topic: Option<String>,
+    /// What of it.
+    target: Target,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Target {
+    /// `Microsoft.Resources/deployments/{name}`
+    Deployment,
+    /// The namespace itself, or many of its children.
+    Namespace,
+    /// All children of a kind.
+    List(Kind),
+    /// One child.
+    One(Kind, String),
+}
+
+impl ResourceId {
+    /// Reads the part of a path behind `providers`.
+    pub(super) fn parse(segments: &[&str]) -> Result<Option<Self>, Error> {
+        let (namespace, rest) = match segments {
+            ["Microsoft.Resources", "deployments", _] => {
+                return Ok(Some(Self {
+                    namespace: None,
+                    topic: None,
+                    target: Target::Deployment,
+                }));
+            }
+            [_, "namespaces", namespace, rest @ ..] => (decode(namespace, "namespaceName")?, rest),
+            _ => return Ok(None),
+        };
+        let mut topic = None;
+        let target = match rest {
+            [] => Target::Namespace,
+            ["topics", of, "eventSubscriptions", rest @ ..] if rest.len() < 2 => {
+                topic = Some(decode(of, "topicName")?);
+                match rest.first() {
+                    Some(name) => Target::One(Kind::EventSubscription, decode(name, "name")?),
+                    None => Target::List(Kind::EventSubscription),
+                }
+            }
+            [kind, rest @ ..] if rest.len() < 2 => {
+                let kind = Kind::find(kind).filter(|kind| *kind != Kind::EventSubscription);
+                let Some(kind) = kind else {
+                    return Ok(None);
+                };
+                match rest.first() {
+                    Some(name) => Target::One(kind, decode(name, "resourceName")?),
+                    None => Target::List(kind),
+                }
+            }
+            _ => return Ok(None),
+        };
+        Ok(Some(Self {
+            namespace: Some(namespace),
+            topic,
+            target,
+        }))
+    }
+
+    /// The methods that it takes.
+    pub(super) fn methods(&self) -> &'static str {
+        match self.target {
+            Target::Deployment => "PUT",
+            Target::Namespace => "GET, PUT",
+            Target::List(_) => "GET",
+            Target::One(..) => "GET, PUT, DELETE",
+        }
+    }
 }
 
 /// What is done with it.
@@ -74,14 +116,10 @@ impl ResourceCall {
         request: &Request,
     ) -> Result<Self, Error> {
         let verb = match &*request.head.method {
-            "PUT" => {
-                let body: Value = serde_json::from_slice(&request.body)
-                    .map_err(|error| Error::InvalidBody(format!("it is not JSON: {error}")))?;
-                let properties = body.get("properties").cloned();
-                Verb::Put(properties.ok_or_else(|| {
-                    Error::InvalidBody("it has no member \"properties\"".to_owned())
-                })?)
-            }
+            "PUT" => Verb::Put(
+                serde_json::from_slice(&request.body)
+                    .map_err(|error| Error::InvalidBody(format!("it is not JSON: {error}")))?,
+            ),
             "DELETE" => Verb::Delete,
             _ => Verb::Get,
         };
@@ -94,90 +132,214 @@ impl AzureEventGrid {
     pub(in crate::vendor::azure_event_grid) fn perform_resource(
         &self,
         call: ResourceCall,
-        walk: &Walk<'_>,
+        walk: &mut Walk<'_>,
     ) -> Result<Answer, Error> {
         let ResourceCall { id, verb } = call;
-        let state = self.store.find(&id.namespace).ok_or_else(|| {
-            Error::NotFound(format!("The namespace '{}' was not found.", id.namespace))
-        })?;
-        let mut next = (*state.resources()).clone();
-        let done = match id.kind {
-            ResourceKind::Client => apply(&mut next.clients, &id.name, verb),
-            ResourceKind::ClientGroup => apply(&mut next.client_groups, &id.name, verb),
-            ResourceKind::TopicSpace => apply(&mut next.topic_spaces, &id.name, verb),
-            ResourceKind::PermissionBinding => apply(&mut next.permission_bindings, &id.name, verb),
-            ResourceKind::CaCertificate => apply(&mut next.ca_certificates, &id.name, verb),
-        }?;
-        if done.changed {
-            Namespace::check(&next).map_err(|error| Error::InvalidBody(error.why))?;
-            state.replace(next);
-        }
-        let answer = super::answer(done.status, walk);
-        Ok(match done.properties {
-            None => answer,
-            Some(properties) => answer
-                .header("Content-Type", "application/json; charset=utf-8")
-                .body(
-                    json!({
-                        "id": walk.request.head.path(),
-                        "name": id.name,
-                        "properties": properties,
-                    })
-                    .to_string(),
-                ),
-        })
-    }
-}
-
-/// What was done.
-struct Done {
-    status: u16,
-    changed: bool,
-    properties: Option<Value>,
-}
-
-fn apply<P: Serialize + DeserializeOwned>(
-    list: &mut Vec<Resource<P>>,
-    name: &str,
-    verb: Verb,
-) -> Result<Done, Error> {
-    let found = list
-        .iter()
-        .position(|one| one.short_name().eq_ignore_ascii_case(name));
-    match (verb, found) {
-        (Verb::Put(properties), _) => {
-            let properties: P = serde_json::from_value(properties)
-                .map_err(|error| Error::InvalidBody(format!("its properties: {error}")))?;
-            let shown = serde_json::to_value(&properties).ok();
-            let resource = Resource {
-                name: name.to_owned(),
-                properties,
-            };
-            match found {
-                Some(place) => list[place] = resource,
-                None => list.push(resource),
+        let state = match &id.namespace {
+            None => self.store.namespace(None),
+            Some(name) => self
+                .store
+                .find(name)
+                .ok_or_else(|| Error::NotFound(format!("The namespace '{name}' was not found.")))?,
+        };
+        let topic = id.topic.as_deref();
+        match (id.target, verb) {
+            (Target::List(kind), _) => list(&state, kind, topic, walk),
+            (Target::One(kind, name), Verb::Get) => one(&state, kind, topic, &name, walk),
+            (Target::One(kind, name), Verb::Put(body)) => {
+                put(&state, kind, topic, &name, &body, walk)
             }
-            Ok(Done {
-                status: if found.is_some() { 200 } else { 201 },
-                changed: true,
-                properties: shown,
-            })
+            (Target::One(kind, name), Verb::Delete) => delete(&state, kind, topic, &name, walk),
+            (Target::Namespace, Verb::Put(body)) => self.put_many(&state, &body, &json!({}), walk),
+            (Target::Deployment, Verb::Put(body)) => {
+                let part = |name: &str| body.pointer(&format!("/properties/{name}"));
+                let template = part("template").ok_or_else(|| {
+                    Error::InvalidBody("it has no properties.template".to_owned())
+                })?;
+                let parameters = part("parameters").unwrap_or(&Value::Null);
+                self.put_many(&state, template, parameters, walk)
+            }
+            (Target::Namespace | Target::Deployment, _) => {
+                Ok(whole(walk, 200, &namespace_object(&state)))
+            }
         }
-        (Verb::Get, Some(place)) => Ok(Done {
-            status: 200,
-            changed: false,
-            properties: serde_json::to_value(&list[place].properties).ok(),
-        }),
-        (Verb::Delete, Some(place)) => {
-            list.remove(place);
-            Ok(Done {
-                status: 204,
-                changed: true,
-                properties: None,
-            })
-        }
-        (Verb::Delete | Verb::Get, None) => Err(Error::NotFound(format!(
-            "The resource '{name}' was not found."
-        ))),
     }
+
+    /// Puts every resource of a document, or none.
+    fn put_many(
+        &self,
+        path: &Arc<NamespaceState>,
+        document: &Value,
+        parameters: &Value,
+        walk: &mut Walk<'_>,
+    ) -> Result<Answer, Error> {
+        let mut declared = if is_bare(document) {
+            vec![Declared {
+                resource_type: NAMESPACE.to_owned(),
+                name: vec![path.resources().name.clone()],
+                properties: document["properties"].clone(),
+            }]
+        } else {
+            deployment::resources(document, parameters).map_err(Error::InvalidBody)?
+        };
+        // Parents first.
+        declared.sort_by_key(|one| one.resource_type.matches('/').count());
+        let mut edits: Vec<Edit> = Vec::new();
+        let mut put = Vec::new();
+        for one in declared {
+            let Some(place) = Place::of(&one) else {
+                walk.draft
+                    .note(format!("passed over: a {}", one.resource_type));
+                continue;
+            };
+            let state = place.namespace.and_then(|name| self.store.find(name));
+            let state = state.unwrap_or_else(|| path.clone());
+            let known = edits
+                .iter()
+                .position(|edit| Arc::ptr_eq(&edit.state, &state));
+            let edit = match known {
+                Some(at) => &mut edits[at],
+                None => {
+                    edits.push(Edit::of(state));
+                    let last = edits.len() - 1;
+                    &mut edits[last]
+                }
+            };
+            edit.put(&place, one.properties.clone())?;
+            put.push(json!({"type": one.resource_type, "name": one.name.join("/")}));
+        }
+        for edit in &edits {
+            edit.check()?;
+        }
+        for edit in edits {
+            edit.commit(walk.receipt.now, &walk.app.ids);
+        }
+        let body = json!({
+            "id": walk.request.head.path(),
+            "properties": {"provisioningState": "Succeeded", "outputResources": put},
+        });
+        Ok(whole(walk, 200, &body))
+    }
+}
+
+/// Whether a document is a namespace's own `{"properties": ...}`.
+fn is_bare(document: &Value) -> bool {
+    let has = |name| document.get(name).is_some();
+    has("properties") && !has("type") && !has("resources")
+}
+
+fn whole(walk: &Walk<'_>, status: u16, body: &Value) -> Answer {
+    super::answer(status, walk)
+        .header("Content-Type", "application/json; charset=utf-8")
+        .body(body.to_string())
+}
+
+/// A child as the resource manager shows it.
+fn object(path: &str, kind: Kind, name: &str, mut properties: Value) -> Value {
+    properties["provisioningState"] = json!("Succeeded");
+    json!({"id": path, "name": name, "type": kind.resource_type(), "properties": properties})
+}
+
+fn namespace_object(state: &NamespaceState) -> Value {
+    let resources = state.resources();
+    let mut configuration =
+        serde_json::to_value(&resources.topic_spaces_configuration).unwrap_or_default();
+    configuration["hostname"] = json!(resources.mqtt_host());
+    json!({
+        "name": resources.name,
+        "type": NAMESPACE,
+        "location": resources.location,
+        "properties": {
+            "provisioningState": "Succeeded",
+            "topicsConfiguration": {"hostname": resources.topic_host()},
+            "topicSpacesConfiguration": configuration,
+        },
+    })
+}
+
+fn list(
+    state: &NamespaceState,
+    kind: Kind,
+    topic: Option<&str>,
+    walk: &Walk<'_>,
+) -> Result<Answer, Error> {
+    let mut resources = (*state.resources()).clone();
+    let children = children::of(&mut resources, kind, topic).ok_or_else(|| no_topic(topic))?;
+    let base = walk.request.head.path().trim_end_matches('/');
+    let rows: Vec<_> = children
+        .names()
+        .into_iter()
+        .filter_map(|name| {
+            let path = format!("{base}/{name}");
+            Some(object(&path, kind, &name, children.get(&name)?))
+        })
+        .collect();
+    Ok(whole(walk, 200, &json!({"value": rows})))
+}
+
+fn one(
+    state: &NamespaceState,
+    kind: Kind,
+    topic: Option<&str>,
+    name: &str,
+    walk: &Walk<'_>,
+) -> Result<Answer, Error> {
+    let mut resources = (*state.resources()).clone();
+    let children = children::of(&mut resources, kind, topic).ok_or_else(|| no_topic(topic))?;
+    let properties = children
+        .get(name)
+        .ok_or_else(|| Error::NotFound(format!("The resource '{name}' was not found.")))?;
+    let body = object(walk.request.head.path(), kind, name, properties);
+    Ok(whole(walk, 200, &body))
+}
+
+fn put(
+    state: &Arc<NamespaceState>,
+    kind: Kind,
+    topic: Option<&str>,
+    name: &str,
+    body: &Value,
+    walk: &Walk<'_>,
+) -> Result<Answer, Error> {
+    let properties = body
+        .get("properties")
+        .ok_or_else(|| Error::InvalidBody("it has no member \"properties\"".to_owned()))?;
+    let mut edit = Edit::of(state.clone());
+    let known = children::of(&mut edit.next, kind, topic)
+        .ok_or_else(|| no_topic(topic))?
+        .get(name)
+        .is_some();
+    let place = Place {
+        namespace: None,
+        topic,
+        child: Some((kind, name)),
+    };
+    edit.put(&place, properties.clone())?;
+    edit.check()?;
+    let shown = children::of(&mut edit.next, kind, topic)
+        .and_then(|children| children.get(name))
+        .unwrap_or_default();
+    edit.commit(walk.receipt.now, &walk.app.ids);
+    let body = object(walk.request.head.path(), kind, name, shown);
+    Ok(whole(walk, if known { 200 } else { 201 }, &body))
+}
+
+/// Removing what is not there is no error (resource manager conventions).
+fn delete(
+    state: &Arc<NamespaceState>,
+    kind: Kind,
+    topic: Option<&str>,
+    name: &str,
+    walk: &Walk<'_>,
+) -> Result<Answer, Error> {
+    let mut edit = Edit::of(state.clone());
+    let children = children::of(&mut edit.next, kind, topic).ok_or_else(|| no_topic(topic))?;
+    if children.remove(name) {
+        if kind == Kind::Client {
+            edit.removed_client(name);
+        }
+        edit.check()?;
+        edit.commit(walk.receipt.now, &walk.app.ids);
+    }
+    Ok(super::answer(204, walk))
 }

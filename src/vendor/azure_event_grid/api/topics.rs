@@ -14,7 +14,6 @@ use crate::vendor::azure_event_grid::AzureEventGrid;
 use crate::vendor::azure_event_grid::access;
 use crate::vendor::azure_event_grid::auth::Accept;
 use crate::vendor::azure_event_grid::error::Error;
-use crate::vendor::azure_event_grid::limits;
 use crate::vendor::azure_event_grid::queue::{Received, Settlement};
 use crate::vendor::azure_event_grid::store::{Missing, NamespaceState};
 
@@ -141,6 +140,11 @@ impl AzureEventGrid {
         let missing = |subscription: &str, missing| not_found(&topic, subscription, missing);
         let body = match what {
             What::Publish(events) => {
+                self.rates(walk.app).events(
+                    &namespace.resources().name,
+                    events.len(),
+                    walk.request.body.len(),
+                )?;
                 namespace
                     .publish(&topic, events, walk.receipt.now)
                     .map_err(|which| missing("", which))?;
@@ -184,53 +188,6 @@ impl AzureEventGrid {
         Ok(super::answer(200, walk)
             .header("Content-Type", "application/json; charset=utf-8")
             .body(body.to_string()))
-    }
-
-    fn read_events(&self, walk: &Walk<'_>) -> Result<Vec<Value>, Error> {
-        let request = walk.request;
-        let kind = request.head.headers.text("content-type").unwrap_or("");
-        let essence = kind
-            .split(';')
-            .next()
-            .unwrap_or("")
-            .trim()
-            .to_ascii_lowercase();
-        let size = request.body.len();
-        if self.settings.limits && size > limits::EVENTS {
-            return Err(Error::TooLarge {
-                what: "request",
-                got: size,
-                limit: limits::EVENTS,
-            });
-        }
-        let parsed = || {
-            serde_json::from_slice::<Value>(&request.body)
-                .map_err(|error| Error::InvalidBody(format!("it is not JSON: {error}")))
-        };
-        let events = match essence.as_str() {
-            "application/cloudevents+json" => vec![parsed()?],
-            "application/cloudevents-batch+json" => match parsed()? {
-                Value::Array(events) => events,
-                _ => {
-                    return Err(Error::InvalidBody(
-                        "a batch must be a JSON array".to_owned(),
-                    ));
-                }
-            },
-            _ => return Err(Error::MediaType(kind.to_owned())),
-        };
-        if self.settings.limits && events.len() > limits::EVENTS_PER_REQUEST {
-            return Err(Error::InvalidBody(format!(
-                "it has {} events, the limit is {}",
-                events.len(),
-                limits::EVENTS_PER_REQUEST
-            )));
-        }
-        for (place, event) in events.iter().enumerate() {
-            check_event(event)
-                .map_err(|why| Error::InvalidBody(format!("the event at {place} {why}")))?;
-        }
-        Ok(events)
     }
 }
 
@@ -283,40 +240,6 @@ fn not_found(topic: &str, subscription: &str, missing: Missing) -> Error {
             format!("The event subscription '{subscription}' of the topic '{topic}' was not found.")
         }
     })
-}
-
-/// The attributes that every `CloudEvent` needs (`CloudEvents` 1.0).
-fn check_event(event: &Value) -> Result<(), String> {
-    let Value::Object(members) = event else {
-        return Err("is not a JSON object".to_owned());
-    };
-    for name in ["id", "source", "type", "specversion"] {
-        match members.get(name) {
-            Some(Value::String(text)) if !text.is_empty() => {}
-            _ => return Err(format!("has no attribute {name:?}")),
-        }
-    }
-    if members.get("specversion") != Some(&json!("1.0")) {
-        return Err("has a specversion other than 1.0".to_owned());
-    }
-    if members.contains_key("data") && members.contains_key("data_base64") {
-        return Err("has both data and data_base64".to_owned());
-    }
-    let fits = |name: &str| {
-        name.len() <= 20
-            && name
-                .bytes()
-                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
-    };
-    match members
-        .keys()
-        .find(|name| *name != "data_base64" && !fits(name))
-    {
-        Some(name) => Err(format!(
-            "has the attribute {name:?}: at most 20 lower-case letters and digits are allowed"
-        )),
-        None => Ok(()),
-    }
 }
 
 fn number(

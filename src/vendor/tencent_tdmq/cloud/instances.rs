@@ -21,6 +21,7 @@ fn describe(vendor: &TencentTdmq, instance: &Instance) -> Value {
         "InstanceName": name,
         "InstanceType": "PRO",
         "InstanceStatus": "RUNNING",
+        "PayMode": "POSTPAID",
         "TopicNum": instance.resources.read().topics.len(),
         "TopicNumLimit": settings.instance.topic_limit,
         "MaxSubscriptionPerClient": settings.instance.filters_per_client,
@@ -42,8 +43,19 @@ pub(super) fn describe_instance_list(
     parameters: &Parameters,
 ) -> Result<Fields, Error> {
     let page = parameters.page(100)?;
-    let known = ["InstanceName", "InstanceId", "InstanceStatus"];
-    let filters = parameters.filters(&known)?;
+    let known = [
+        "InstanceName",
+        "InstanceId",
+        "InstanceStatus",
+        "PayMode",
+        "ExpiredBefore",
+    ];
+    let mut filters = parameters.filters(&known)?;
+    // Tags come before all other filters, and no instance here has one.
+    let tagged = !parameters.objects("TagFilters")?.is_empty();
+    if tagged {
+        filters.clear();
+    }
     let text = |item: &Value, field: &str| item[field].as_str().unwrap_or_default().to_owned();
     let found: Vec<Value> = vendor
         .store
@@ -51,10 +63,13 @@ pub(super) fn describe_instance_list(
         .iter()
         .map(|instance| describe(vendor, instance))
         .filter(|item| {
-            filters.iter().all(|filter| match filter.name.as_str() {
-                "InstanceName" => filter.is_contained_in(&text(item, "InstanceName")),
-                field => filter.is_one_of(&text(item, field)),
-            })
+            !tagged
+                && filters.iter().all(|filter| match filter.name.as_str() {
+                    "InstanceName" => filter.is_contained_in(&text(item, "InstanceName")),
+                    // Only prepaid instances expire.
+                    "ExpiredBefore" => false,
+                    field => filter.is_one_of(&text(item, field)),
+                })
         })
         .collect();
     let total = found.len();

@@ -25,7 +25,7 @@ use super::store::Instance;
 use super::{SERVICE, TencentTdmq, VERSION};
 use crate::exchange::Answer;
 use crate::pipeline::Walk;
-use crate::vendor::tencent_tc3::{self, Tc3Error};
+use crate::vendor::tencent_tc3::{self, Invocation, Tc3Error};
 
 /// The fields of an answer.
 type Fields = Map<String, Value>;
@@ -101,12 +101,7 @@ pub struct CloudCall {
 
 /// Verifies the signature, then the version, the action and the parameters' names.
 pub(super) fn admit(vendor: &TencentTdmq, walk: &mut Walk<'_>) -> Result<CloudCall, Error> {
-    walk.draft.operation = walk
-        .request
-        .head
-        .headers
-        .text("x-tc-action")
-        .map(ToOwned::to_owned);
+    walk.draft.operation = tencent_tc3::action(walk.request);
     let caller = tencent_tc3::verify(walk.request, &vendor.cloud, walk.receipt.now, SERVICE)?;
     walk.draft.caller = Some(caller.secret_id.clone());
     let invocation = caller.invocation;
@@ -117,13 +112,24 @@ pub(super) fn admit(vendor: &TencentTdmq, walk: &mut Walk<'_>) -> Result<CloudCa
         .iter()
         .copied()
         .find(|action| action.name() == invocation.action)
-        .ok_or(Tc3Error::InvalidAction(invocation.action))?;
+        .ok_or_else(|| Tc3Error::InvalidAction(invocation.action.clone()))?;
+    check_region(&invocation, &vendor.settings.regions)?;
     let fields = tencent_tc3::parameters(walk.request)?;
+    let are_text = tencent_tc3::are_text(walk.request);
     Ok(CloudCall {
         secret_id: caller.secret_id,
         action,
-        parameters: Parameters::new(fields, action.parameters())?,
+        parameters: Parameters::new(fields, are_text, action.parameters())?,
     })
+}
+
+/// Every action's page requires a region; which ones there are was not found.
+fn check_region(invocation: &Invocation, regions: &[String]) -> Result<(), Tc3Error> {
+    if !regions.is_empty() {
+        return invocation.check_region(regions);
+    }
+    let named = invocation.region.clone().filter(|name| name.contains('-'));
+    invocation.check_region(&[named.unwrap_or_else(|| "ap-guangzhou".to_owned())])
 }
 
 /// Performs the action and answers.

@@ -1,18 +1,29 @@
 //! The parameters of a cloud API call: a JSON object of which every action knows its names.
 //! Typed getters, each with the refusal that the cloud has for it. A number written as text is
-//! taken too: a GET has nothing else, and the SDKs spell some numbers so.
+//! taken where there is nothing but text: in a query or form.
 
 use serde_json::{Map, Value};
 
 use crate::vendor::tencent_tdmq::error::Error;
 
+/// A number that the vendor's data type spells as text.
+const NUMBER_AS_TEXT: &str = "Number";
+
 /// The parameters of one call.
 #[derive(Debug)]
-pub(super) struct Parameters(Map<String, Value>);
+pub(super) struct Parameters {
+    fields: Map<String, Value>,
+    /// Whether every value is text: in a query or form.
+    are_text: bool,
+}
 
 impl Parameters {
     /// Refuses a name that is not among the `known`. `null` counts as absent.
-    pub(super) fn new(mut fields: Map<String, Value>, known: &[&str]) -> Result<Self, Error> {
+    pub(super) fn new(
+        mut fields: Map<String, Value>,
+        are_text: bool,
+        known: &[&str],
+    ) -> Result<Self, Error> {
         // The common parameters of a GET stand among the action's own.
         for common in ["Action", "Version", "Region", "Language", "Token"] {
             fields.remove(common);
@@ -21,12 +32,12 @@ impl Parameters {
             return Err(Error::Unknown(name.clone()));
         }
         fields.retain(|_, value| !value.is_null());
-        Ok(Self(fields))
+        Ok(Self { fields, are_text })
     }
 
     /// A text, if it is there.
     pub(super) fn text(&self, name: &'static str) -> Result<Option<&str>, Error> {
-        self.0
+        self.fields
             .get(name)
             .map(|value| value.as_str().ok_or(kind(name, "a string")))
             .transpose()
@@ -43,11 +54,11 @@ impl Parameters {
 
     /// A whole number, if it is there.
     pub(super) fn integer(&self, name: &'static str) -> Result<Option<i64>, Error> {
-        let Some(value) = self.0.get(name) else {
+        let Some(value) = self.fields.get(name) else {
             return Ok(None);
         };
         let number = match value {
-            Value::String(text) => text.parse().ok(),
+            Value::String(text) if self.are_text || name == NUMBER_AS_TEXT => text.parse().ok(),
             _ => value.as_i64(),
         };
         number.map(Some).ok_or(kind(name, "an integer"))
@@ -78,20 +89,20 @@ impl Parameters {
 
     /// A truth value, if it is there.
     pub(super) fn flag(&self, name: &'static str) -> Result<Option<bool>, Error> {
-        let Some(value) = self.0.get(name) else {
+        let Some(value) = self.fields.get(name) else {
             return Ok(None);
         };
         match value {
             Value::Bool(flag) => Ok(Some(*flag)),
-            Value::String(text) if text == "true" => Ok(Some(true)),
-            Value::String(text) if text == "false" => Ok(Some(false)),
+            Value::String(text) if self.are_text && text == "true" => Ok(Some(true)),
+            Value::String(text) if self.are_text && text == "false" => Ok(Some(false)),
             _ => Err(kind(name, "a boolean")),
         }
     }
 
     /// A list of objects; empty where it is absent.
     pub(super) fn objects(&self, name: &'static str) -> Result<Vec<&Map<String, Value>>, Error> {
-        let Some(value) = self.0.get(name) else {
+        let Some(value) = self.fields.get(name) else {
             return Ok(Vec::new());
         };
         value

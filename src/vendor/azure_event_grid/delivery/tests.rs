@@ -1,0 +1,100 @@
+//! Tests of what waits for custom topics.
+
+use super::*;
+
+fn deliveries() -> Deliveries {
+    Deliveries::new(Arc::new(Outbound::new(None)))
+}
+
+fn push(deliveries: &Deliveries, bytes: usize) -> Result<(), &'static str> {
+    deliveries.push("http://127.0.0.1:9/t", None, &json!("x".repeat(bytes)))
+}
+
+/// Books the oldest as tried once.
+fn fail_one(deliveries: &Deliveries) {
+    let mut one = deliveries.take_due(Timestamp::MIN).unwrap();
+    one.attempts += 1;
+    deliveries.waiting.lock().insert(Timestamp::MAX, one);
+}
+
+#[test]
+fn what_has_failed_makes_room_for_what_is_new_and_nothing_else_does() {
+    let deliveries = deliveries();
+    for _ in 0..CAPACITY {
+        push(&deliveries, 1).unwrap();
+    }
+    assert!(push(&deliveries, 1).is_err());
+    fail_one(&deliveries);
+    push(&deliveries, 1).unwrap();
+    assert!(push(&deliveries, 1).is_err());
+    assert_eq!(deliveries.waiting.lock().events.len(), CAPACITY);
+}
+
+#[test]
+fn what_waits_is_bounded_in_bytes() {
+    let deliveries = deliveries();
+    let large = 1 << 20;
+    let taken = (0..100).take_while(|_| push(&deliveries, large).is_ok());
+    assert_eq!(taken.count(), CAPACITY_BYTES / large - 1);
+    deliveries.clear();
+    push(&deliveries, large).unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_publisher_waits_for_room_and_no_longer_than_its_patience() {
+    let deliveries = Arc::new(deliveries());
+    for _ in 0..FRESH {
+        push(&deliveries, 1).unwrap();
+    }
+    let started = tokio::time::Instant::now();
+    deliveries.room().await;
+    assert_eq!(started.elapsed(), PUBLISHER_PATIENCE);
+    let started = tokio::time::Instant::now();
+    tokio::join!(deliveries.room(), async {
+        deliveries.take_due(Timestamp::MIN).unwrap();
+    });
+    assert_eq!(started.elapsed(), Duration::ZERO);
+}
+
+#[test]
+fn every_failure_is_sorted_as_the_routing_page_sorts_it() {
+    for (status, wanted) in [
+        (200, Outcome::Done),
+        (202, Outcome::Done),
+        (404, Outcome::Drop("TopicNotFoundError: 404".to_owned())),
+        (401, Outcome::Drop("AuthenticationError: 401".to_owned())),
+        (403, Outcome::Drop("AuthenticationError: 403".to_owned())),
+        (400, Outcome::Drop("ClientError: 400".to_owned())),
+        (413, Outcome::Drop("ClientError: 413".to_owned())),
+        (429, Outcome::Retry("TooManyRequests: 429".to_owned())),
+        (500, Outcome::Retry("ServiceError: 500".to_owned())),
+        (503, Outcome::Retry("ServiceError: 503".to_owned())),
+    ] {
+        assert_eq!(judge(status), wanted);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_event_is_due_again_as_the_routing_page_says() {
+    let deliveries = deliveries();
+    // It takes connections and says nothing: every attempt runs out of time.
+    let silent = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let url = format!("http://{}/t?key=secret", silent.local_addr().unwrap());
+    deliveries.push(&url, None, &json!({})).unwrap();
+    let clock = Clock::frozen("2026-11-21T22:51:00Z".parse().unwrap());
+    let minutes = [1, 5, 10, 30, 60, 180, 360, 720, 720, 720].map(|minutes| minutes * 60);
+    for wait in [10, 30].into_iter().chain(minutes) {
+        let event = deliveries.take_due(clock.now()).unwrap();
+        assert_eq!(
+            event.shown(),
+            url.split('?').next().unwrap(),
+            "no key is logged"
+        );
+        deliveries.attempt(event, &clock).await;
+        let just_before = SignedDuration::from_secs(wait - 1);
+        clock.advance(just_before).unwrap();
+        assert!(deliveries.take_due(clock.now()).is_none(), "{wait}");
+        clock.advance(SignedDuration::from_secs(1)).unwrap();
+    }
+    assert_eq!(deliveries.waiting.lock().events.len(), 1);
+}

@@ -1,0 +1,150 @@
+//! Changes of a namespace by the resource manager: collected, checked, and put in force together,
+//! with the life-cycle events of the clients among them. What comes in is read in
+//! `api/resources.rs` and `deployment.rs`.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::children::{self, Kind};
+use super::deployment::Declared;
+use super::error::Error;
+use super::life_cycle::ClientChange;
+use super::resources::Namespace;
+use super::store::NamespaceState;
+use crate::ids::Ids;
+
+/// The type of a namespace.
+pub(super) const NAMESPACE: &str = "Microsoft.EventGrid/namespaces";
+
+/// Where a declared resource belongs.
+pub(super) struct Place<'a> {
+    /// The namespace's name, if it is said.
+    pub namespace: Option<&'a str>,
+    /// The namespace topic of an event subscription.
+    pub topic: Option<&'a str>,
+    /// `None` for the namespace itself.
+    pub child: Option<(Kind, &'a str)>,
+}
+
+impl<'a> Place<'a> {
+    /// `None` for a resource that is not emulated. The names are read from their end: a pasted
+    /// child may leave its parents' out.
+    pub(super) fn of(declared: &'a Declared) -> Option<Self> {
+        let kind = &declared.resource_type;
+        let rest = kind
+            .get(..NAMESPACE.len())
+            .filter(|start| start.eq_ignore_ascii_case(NAMESPACE))
+            .map(|_| &kind[NAMESPACE.len()..])?;
+        let kinds: Vec<&str> = rest.split('/').skip(1).collect();
+        let name = |from_end: usize| {
+            let at = declared.name.len().checked_sub(from_end)?;
+            declared.name.get(at).map(String::as_str)
+        };
+        let namespace = name(kinds.len() + 1);
+        let (topic, child) = match kinds.as_slice() {
+            [] => (None, None),
+            [kind] => (None, Some((Kind::find(kind)?, name(1)?))),
+            [topics, kind] if topics.eq_ignore_ascii_case("topics") => {
+                (name(2), Some((Kind::find(kind)?, name(1)?)))
+            }
+            _ => return None,
+        };
+        Some(Self {
+            namespace,
+            topic,
+            child,
+        })
+    }
+}
+
+/// Changes of one namespace that take effect together.
+pub(super) struct Edit {
+    /// The namespace.
+    pub state: Arc<NamespaceState>,
+    /// What it will be.
+    pub next: Namespace,
+    /// Clients that were put or, with false, removed.
+    clients: Vec<(String, bool)>,
+    /// Clients before, for the events of those that go.
+    before: Arc<Namespace>,
+}
+
+impl Edit {
+    /// No change yet.
+    pub(super) fn of(state: Arc<NamespaceState>) -> Self {
+        let before = state.resources();
+        Self {
+            next: (*before).clone(),
+            before,
+            state,
+            clients: Vec::new(),
+        }
+    }
+
+    /// Puts one resource.
+    pub(super) fn put(&mut self, place: &Place<'_>, properties: Value) -> Result<(), Error> {
+        let Some((kind, name)) = place.child else {
+            if let Some(configuration) = properties.get("topicSpacesConfiguration") {
+                self.next.topic_spaces_configuration =
+                    serde_json::from_value(configuration.clone()).map_err(|error| {
+                        Error::InvalidBody(format!("topicSpacesConfiguration: {error}"))
+                    })?;
+            }
+            return Ok(());
+        };
+        let children =
+            children::of(&mut self.next, kind, place.topic).ok_or_else(|| no_topic(place.topic))?;
+        children.put(name, properties).map_err(Error::InvalidBody)?;
+        if kind == Kind::Client {
+            self.clients.push((name.to_owned(), true));
+        }
+        Ok(())
+    }
+
+    /// Notes that a client has been taken out.
+    pub(super) fn removed_client(&mut self, name: &str) {
+        self.clients.push((name.to_owned(), false));
+    }
+
+    /// Whether what it will be makes sense.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        self.next
+            .check()
+            .map_err(|error| Error::InvalidBody(error.why))
+    }
+
+    /// Puts the changes in force and tells of the clients.
+    pub(super) fn commit(self, now: Timestamp, ids: &Ids) {
+        self.state.replace(self.next);
+        let after = self.state.resources();
+        let Some(topic) = after.life_cycle_topic.as_deref() else {
+            return;
+        };
+        for (name, put) in &self.clients {
+            let resources = if *put { &after } else { &self.before };
+            let mut clients = resources.clients.iter();
+            let found = clients.find(|one| one.short_name().eq_ignore_ascii_case(name));
+            let Some(client) = found else { continue };
+            let change = ClientChange {
+                client,
+                created: self.state.created(name, now),
+                removed: !put,
+            };
+            let event = change.event(resources, now, ids);
+            if !put {
+                self.state.forget_client(name);
+            }
+            if self.state.publish(topic, vec![event], now).is_err() {
+                tracing::warn!(target: "mqttstack::azure", topic, "the life-cycle topic was not found");
+            }
+        }
+    }
+}
+
+/// A topic that is not there.
+pub(super) fn no_topic(topic: Option<&str>) -> Error {
+    let topic = topic.unwrap_or_default();
+    Error::NotFound(format!("The namespace topic '{topic}' was not found."))
+}

@@ -1,0 +1,148 @@
+//! The platform's own topics over MQTT, and sub-devices behind a gateway.
+
+use serde_json::{Value, json};
+
+use super::wire::Wire;
+use super::{OWN, cloud, started};
+
+/// A device that is subscribed to the platform's answers of one family.
+async fn listening(emulator: &mqttstack::Emulator, filter: &str) -> Wire {
+    let mut device = Wire::device(emulator.mqtt_addr().unwrap()).await;
+    assert_eq!(device.subscribe(filter, 0).await, 0);
+    device
+}
+
+async fn ask(device: &mut Wire, topic: &str, request: Value) -> Value {
+    device.publish(topic, &request.to_string(), 0).await;
+    told(device).await
+}
+
+async fn told(device: &mut Wire) -> Value {
+    let (_, answer) = device.received().await;
+    serde_json::from_str(&answer).unwrap()
+}
+
+#[tokio::test]
+async fn the_platform_tells_the_time() {
+    let emulator = started(|_| ()).await;
+    let mut device = listening(&emulator, &format!("$sys/operation/result/{OWN}")).await;
+    let request = json!({"type": "get", "resource": ["time"]});
+    assert_eq!(
+        ask(&mut device, &format!("$sys/operation/{OWN}"), request).await,
+        json!({"type": "get", "time": 1_700_000_000, "ntptime1": 1_700_000_000_000_i64,
+            "ntptime2": 1_700_000_000_000_i64})
+    );
+}
+
+#[tokio::test]
+async fn device_and_application_agree_by_the_shadow() {
+    let emulator = started(|_| ()).await;
+    let mut device = listening(&emulator, &format!("$shadow/operation/result/{OWN}")).await;
+    let topic = format!("$shadow/operation/{OWN}");
+    let report = json!({"type": "update", "state": {"reported": {"t": 21}}, "clientToken": "a"});
+    let answer = ask(&mut device, &topic, report).await;
+    assert_eq!(
+        (&answer["clientToken"], &answer["payload"]["version"]),
+        (&json!("a"), &json!(1))
+    );
+    let wish = json!({"ProductId": "ABCDE12345", "DeviceName": "dev01",
+        "State": "{\"desired\":{\"t\":25}}", "ShadowVersion": 1});
+    let answer = cloud(&emulator, "UpdateDeviceShadow", wish.clone()).await;
+    let data: Value = serde_json::from_str(answer["Data"].as_str().unwrap()).unwrap();
+    assert_eq!(data["payload"]["version"], 2);
+    let delta = told(&mut device).await;
+    assert_eq!(delta["type"], "delta");
+    assert_eq!(delta["payload"]["state"], json!({"t": 25}));
+    let again = cloud(&emulator, "UpdateDeviceShadow", wish).await;
+    assert_eq!(
+        again["Error"]["Code"],
+        "FailedOperation.UpdateVersionNotMatch"
+    );
+    let stale = json!({"type": "update", "state": {"reported": {"t": 1}}, "version": 1});
+    assert_eq!(ask(&mut device, &topic, stale).await["result"], 5005);
+    let taken = json!({"type": "update", "version": 2,
+        "state": {"reported": {"t": 25}, "desired": null}});
+    assert_eq!(ask(&mut device, &topic, taken).await["result"], 0);
+    let names = json!({"ProductId": "ABCDE12345", "DeviceName": "dev01"});
+    let answer = cloud(&emulator, "DescribeDeviceShadow", names).await;
+    let data: Value = serde_json::from_str(answer["Data"].as_str().unwrap()).unwrap();
+    assert_eq!(data["payload"]["state"], json!({"reported": {"t": 25}}));
+    assert_eq!(data["payload"]["version"], 3);
+}
+
+#[tokio::test]
+async fn a_reported_firmware_version_is_what_the_application_is_shown() {
+    let emulator = started(|_| ()).await;
+    let mut device = listening(&emulator, &format!("$ota/update/{OWN}")).await;
+    let report = json!({"type": "report_version", "report": {"version": "1.2.0"}});
+    let answer = ask(&mut device, &format!("$ota/report/{OWN}"), report).await;
+    assert_eq!(
+        (&answer["type"], &answer["result_code"]),
+        (&json!("report_version_rsp"), &json!(0))
+    );
+    let names = json!({"ProductId": "ABCDE12345", "DeviceName": "dev01"});
+    let shown = cloud(&emulator, "DescribeDevice", names).await;
+    assert_eq!(shown["Version"], "1.2.0");
+}
+
+#[tokio::test]
+async fn log_level_and_resources_are_answered() {
+    let emulator = started(|_| ()).await;
+    let mut device = listening(&emulator, &format!("$log/operation/result/{OWN}")).await;
+    let request = json!({"type": "get_log_level", "clientToken": "t"});
+    let answer = ask(&mut device, &format!("$log/operation/{OWN}"), request).await;
+    assert_eq!(
+        (&answer["clientToken"], &answer["log_level"]),
+        (&json!("t"), &json!(0))
+    );
+    let filter = format!("$resource/down/service/{OWN}");
+    assert_eq!(device.subscribe(&filter, 0).await, 0);
+    let request = json!({"method": "report_version", "report": {"resource_list": []}});
+    let answer = ask(&mut device, &format!("$resource/up/service/{OWN}"), request).await;
+    assert_eq!(answer["method"], "report_version_rsp");
+}
+
+#[tokio::test]
+async fn a_gateway_speaks_for_the_sub_device_that_it_has_online() {
+    let emulator = started(|_| ()).await;
+    let psk = "c3ViIGRldmljZSBrZXk=";
+    let new = json!({"ProductId": "ABCDE12345", "DeviceName": "sub1", "DefinedPsk": psk});
+    cloud(&emulator, "CreateDevice", new).await;
+    let mut gateway = listening(&emulator, &format!("$gateway/operation/result/{OWN}")).await;
+    let topic = format!("$gateway/operation/{OWN}");
+    let data = "ABCDE12345/sub1/data";
+    assert_eq!(gateway.subscribe(data, 1).await, 0x80, "not yet");
+    let names = json!({"product_id": "ABCDE12345", "device_name": "sub1"});
+    let mut sub = names.clone();
+    // Computed with Python's hmac: HMAC-SHA1 of "ABCDE12345sub1;7;1700000000" under the key's text.
+    for (name, value) in [
+        ("signature", json!("T3SV+bdit+kZchBYalDCJNLVTm8=")),
+        ("random", json!(7)),
+        ("timestamp", json!(1_700_000_000)),
+        ("signmethod", json!("hmacsha1")),
+        ("authtype", json!("psk")),
+    ] {
+        sub[name] = value;
+    }
+    for (kind, device) in [("bind", sub), ("online", names.clone())] {
+        let request = json!({"type": kind, "payload": {"devices": [device]}});
+        let answer = ask(&mut gateway, &topic, request).await;
+        assert_eq!(answer["payload"]["devices"][0]["result"], 0, "{kind}");
+    }
+    let shown = json!({"ProductId": "ABCDE12345", "DeviceName": "sub1"});
+    let seen = cloud(&emulator, "DescribeDevice", shown.clone()).await;
+    assert_eq!(seen["Online"], 1);
+    assert_eq!(gateway.subscribe(data, 1).await, 1);
+    gateway.publish(data, "of the sub-device", 0).await;
+    assert_eq!(
+        gateway.received().await,
+        (data.into(), "of the sub-device".into())
+    );
+    let request = json!({"type": "offline", "payload": {"devices": [names]}});
+    assert_eq!(
+        ask(&mut gateway, &topic, request).await["payload"]["devices"][0]["result"],
+        0
+    );
+    gateway.publish(data, "no longer", 1).await;
+    assert!(gateway.ping().await.is_empty());
+}
