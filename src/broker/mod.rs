@@ -197,6 +197,19 @@ impl Broker {
             .await
     }
 
+    /// Delivers like [`Broker::send_to_client`] for one tenant of the origin's vendor: with
+    /// [`Isolation::Tenant`] only to a client of that tenant.
+    pub async fn send_to_client_in(
+        &self,
+        tenant: &str,
+        client_id: &str,
+        publication: Publication,
+    ) -> Result<Published, Refusal> {
+        self.engine
+            .publish(publication, Some(tenant), Some(client_id))
+            .await
+    }
+
     /// Every client that has a session, by client id.
     pub async fn clients(&self) -> Vec<Client> {
         self.engine.clients().await

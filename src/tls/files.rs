@@ -74,8 +74,7 @@ pub(super) fn clients(
 }
 
 fn certificates(name: &'static str, path: &PathBuf) -> Result<Vec<CertificateDer<'static>>, Error> {
-    let read: Result<Vec<_>, _> =
-        CertificateDer::pem_file_iter(path).and_then(|certificates| certificates.collect());
+    let read: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
     let found = read.map_err(|error| unreadable(name, path, "certificate", &error))?;
     if found.is_empty() {
         return Err(unreadable(

@@ -14,6 +14,7 @@ use mqttstack::journal::{Journal, Settings as JournalSettings};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::mqtt::{Device, Options};
 use crate::wire::{Connect, Wire};
 
 struct Bench {
@@ -223,22 +224,8 @@ async fn what_is_published_over_http_for_one_instance_does_not_reach_another_one
         wire.subscribe("#", 1).await;
         readers.push(wire);
     }
-    let http = emulator
-        .http_url()
-        .unwrap()
-        .strip_prefix("http://")
-        .unwrap();
     for (instance, payload) in [("mqtt-two", "for%20b"), ("mqtt-one", "for%20a")] {
-        let request = format!(
-            "POST /?Action=SendMessage&Version=2020-04-20&Format=JSON&AccessKeyId=testid\
-             &InstanceId={instance}&MqttTopic=same&Payload={payload} HTTP/1.1\r\n\
-             Host: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-        );
-        let mut stream = TcpStream::connect(http).await.unwrap();
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
-        assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+        send_message(&emulator, instance, "same", payload).await;
     }
     for (wire, expected) in readers.iter_mut().zip(["for a", "for b"]) {
         let received = wire.receive().await;
@@ -246,6 +233,70 @@ async fn what_is_published_over_http_for_one_instance_does_not_reach_another_one
             (received.topic.as_str(), &received.payload[..]),
             ("same", expected)
         );
+    }
+    emulator.stop().await;
+}
+
+async fn send_message(emulator: &mqttstack::Emulator, instance: &str, topic: &str, payload: &str) {
+    let http = emulator.http_url().unwrap();
+    let http = http.strip_prefix("http://").unwrap();
+    let request = format!(
+        "POST /?Action=SendMessage&Version=2020-04-20&Format=JSON&AccessKeyId=testid\
+         &InstanceId={instance}&MqttTopic={topic}&Payload={payload} HTTP/1.1\r\n\
+         Host: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    );
+    let mut stream = TcpStream::connect(http).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+}
+
+#[tokio::test]
+async fn devices_of_two_aliyun_instances_hear_and_reach_nobody_of_the_other() {
+    let mut config = mqttstack::config::Config::free_ports();
+    config.mqtt.isolation = Isolation::Tenant;
+    config.aliyun.auth = mqttstack::vendor::aliyun::settings::AuthMode::Off;
+    let builder = mqttstack::Emulator::builder().config(config);
+    let emulator = builder.start().await.unwrap();
+    let address = emulator.mqtt_addr().unwrap();
+    let device = async |name: &str, instance: &str| {
+        let client_id = format!("GID_test@@@{name}");
+        let username = format!("Signature|testid|{instance}");
+        let login = Options::login(&client_id, &username, "any");
+        Device::connect_v4(address, login).await
+    };
+    let mut a = device("a", "mqtt-one").await;
+    let mut b = device("b", "mqtt-two").await;
+    for device in [&mut a, &mut b] {
+        assert_eq!(device.subscribe("same/+", 1).await, [1]);
+    }
+    let mut one = device("one", "mqtt-one").await;
+    let mut two = device("two", "mqtt-two").await;
+    // To a subscription and to one client, over MQTT and over HTTP, and the other way round.
+    one.publish("same/t", 1, false, "one").await;
+    one.publish("same/p2p/GID_test@@@b", 1, false, "stray")
+        .await;
+    send_message(
+        &emulator,
+        "mqtt-one",
+        "same%2Fp2p%2FGID_test%40%40%40b",
+        "stray",
+    )
+    .await;
+    send_message(&emulator, "mqtt-one", "same%2Ft", "one-http").await;
+    send_message(
+        &emulator,
+        "mqtt-two",
+        "same%2Fp2p%2FGID_test%40%40%40b",
+        "own",
+    )
+    .await;
+    two.publish("same/t", 1, false, "two").await;
+    for (device, expected) in [(&mut a, ["one", "one-http"]), (&mut b, ["own", "two"])] {
+        for payload in expected {
+            assert_eq!(device.receive().await.payload, payload);
+        }
     }
     emulator.stop().await;
 }

@@ -1,13 +1,13 @@
 //! The MQTT engine: rmqtt as a library. This folder alone names its types, so that it can be
 //! exchanged. `hooks.rs` is what the engine asks us, `routing.rs` how a message finds its
 //! subscribers and its journal row, `subscriptions.rs` and `matching.rs` who they are,
-//! `crossing.rs` how it gets to their sessions, `turns.rs` how some wait for that, `takeover.rs` how a session changes hands,
-//! `registry.rs` the engine's sessions, `session.rs` one of them, `retained.rs` the retained
-//! store, `listeners.rs` the ports, `door.rs` a connection on its way to one, `opening.rs` its
-//! CONNECT, `exchange.rs`, `frame.rs` and `packets.rs` its packets, `bounds.rs` what is too much
-//! in them, `admission.rs` who may connect, `verdicts.rs` who may what, `tenant.rs` which part of
-//! the topic tree is whose, `system.rs` the figures of `$SYS`, `grants.rs` what a CONNECT is
-//! granted, `convert.rs` our values from and to the engine's.
+//! `crossing.rs` how it gets to their sessions, `turns.rs` how some wait for that, `takeover.rs`
+//! how a session changes hands, `registry.rs` the engine's sessions, `session.rs` one of them,
+//! `retained.rs` the retained store, `listeners.rs` the ports, `door.rs` a connection on its way
+//! to one, `opening.rs` its CONNECT, `exchange.rs`, `frame.rs` and `packets.rs` its packets,
+//! `bounds.rs` what is too much in them, `admission.rs` who may connect, `verdicts.rs` who may
+//! what, `tenant.rs` which part of the topic tree is whose, `system.rs` the figures of `$SYS`,
+//! `grants.rs` what a CONNECT is granted, `convert.rs` our values from and to the engine's.
 
 mod admission;
 mod bounds;
@@ -244,7 +244,10 @@ impl Engine {
             return Err(Refusal::Unavailable("it has stopped".into()));
         }
         let scope = Scope::of_vendor(&self.core, publication.origin.vendor, tenant);
-        let to = target.map_or(To::Everybody(scope), To::Client);
+        let to = match target {
+            None => To::Everybody(scope),
+            Some(target) => To::Client(target, scope.filter(|_| tenant.is_some())),
+        };
         routing::publish(&self.core, &self.context, publication, to).await
     }
 

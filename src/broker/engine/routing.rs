@@ -23,8 +23,8 @@ use crate::exchange::Refusal;
 pub(super) enum To<'a> {
     /// All who are subscribed, in this part of the topic tree.
     Everybody(Option<Scope>),
-    /// One client, subscribed or not.
-    Client(&'a str),
+    /// One client, subscribed or not, if it is in this part of the topic tree.
+    Client(&'a str, Option<Scope>),
 }
 
 /// A publish from inside the process: waits for room first, then routes.
@@ -46,7 +46,7 @@ pub(super) async fn publish(
     );
     let sender = Sender::from_admin(id);
     let relations = match to {
-        To::Client(target) => direct(context, &packet, target).await,
+        To::Client(target, scope) => direct(core, context, &packet, target, scope.as_ref()).await,
         To::Everybody(scope) => {
             if let Some(scope) = scope {
                 packet.topic = scope.topic(&packet.topic);
@@ -123,14 +123,27 @@ pub(super) async fn meant_for(
     packet: &Publish,
 ) -> SubRelations {
     match &packet.target_clientid {
-        Some(target) => direct(context, packet, target).await,
+        Some(target) => {
+            let peer = core.doors.peer(&sender.id.client_id);
+            let scope = peer.and_then(|peer| Scope::of_client(core, &peer));
+            direct(core, context, packet, target, scope.as_ref()).await
+        }
         None => matching::matches(core, context, sender, &packet.topic).await,
     }
 }
 
-/// One client, subscribed or not; nobody if it has no session.
-async fn direct(context: &ServerContext, packet: &Publish, target: &str) -> SubRelations {
-    if !context.extends.shared().await.exist(target) {
+/// One client, subscribed or not; nobody if it has no session, or is another tenant's.
+async fn direct(
+    core: &Core,
+    context: &ServerContext,
+    packet: &Publish,
+    target: &str,
+    scope: Option<&Scope>,
+) -> SubRelations {
+    let peer = core.doors.peer(target);
+    let own = peer.and_then(|peer| Scope::of_client(core, &peer));
+    let elsewhere = scope.is_some() && own.as_ref() != scope;
+    if elsewhere || !context.extends.shared().await.exist(target) {
         return SubRelations::new();
     }
     let mut options = SubscriptionOptions::default();

@@ -212,7 +212,7 @@ fn answer(core: &Arc<Core>, context: &ServerContext, client_id: &str, replies: V
     tokio::spawn(async move {
         for reply in replies {
             if let Err(refusal) =
-                routing::publish(&core, &context, reply, To::Client(&client_id)).await
+                routing::publish(&core, &context, reply, To::Client(&client_id, None)).await
             {
                 tracing::warn!(client_id, %refusal, "could not answer a client");
             }

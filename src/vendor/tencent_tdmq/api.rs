@@ -296,7 +296,7 @@ pub(super) async fn send(
             let client_id = client_id.to_owned();
             walk.app
                 .broker
-                .send_to_client(&client_id, publication)
+                .send_to_client_in(&instance.id, &client_id, publication)
                 .await?
         }
         None => {

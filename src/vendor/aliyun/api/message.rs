@@ -52,7 +52,11 @@ impl SendMessage {
         };
         let broker = &walk.app.broker;
         let published = match &target {
-            Some(client_id) => broker.send_to_client(client_id, publication).await?,
+            Some(client_id) => {
+                broker
+                    .send_to_client_in(&self.instance_id, client_id, publication)
+                    .await?
+            }
             None => broker.publish_in(&self.instance_id, publication).await?,
         };
         let message_id = &published.message.id;
