@@ -96,7 +96,15 @@ async fn a_devices_trace_names_the_way_each_connection_ended() {
     drop(bench.wire(4, CLIENT).await);
     let vanished = line("close", "closed by client");
     assert_eq!(last(&bench, CLIENT).await, vanished);
+    // Packet type 0 does not exist.
+    for version in [4, 5] {
+        let mut wire = bench.wire(version, CLIENT).await;
+        wire.send(&[0, 0]).await;
+        wire.ended().await;
+        assert_eq!(last(&bench, CLIENT).await, line("close", "invalid param"));
+    }
     for (topic, info) in [
+        ("TopicA/+", "invalid param"),
         ("no parent/x", "invalid param"),
         ("TopicB", "resource auth failed"),
     ] {
