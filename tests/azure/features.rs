@@ -380,6 +380,13 @@ async fn a_message_with_an_expiry_of_zero_never_expires() {
     assert_eq!(wire.receive().await.topic, "t/never");
     let kept = field.bench.app.broker.retained();
     assert_eq!(kept.len(), 1);
+    // Anybody else's may be delivered at once and no later.
+    let mut open = Wire::open(field.address, 5, "open").await;
+    open.publish("t/open", "x", 3, &[0x02, 0, 0, 0, 0]).await;
+    assert_eq!(wire.receive().await.topic, "t/open");
+    let second = SignedDuration::from_secs(1);
+    field.bench.app.clock.advance(second).unwrap();
+    assert_eq!(field.bench.app.broker.retained().len(), 1);
 }
 
 #[tokio::test]
