@@ -4,9 +4,10 @@
 //! `crossing.rs` how it gets to their sessions, `turns.rs` how some wait for that, `takeover.rs`
 //! how a session changes hands, `registry.rs` the engine's sessions, `session.rs` one of them,
 //! `retained.rs` the retained store, `listeners.rs` the ports, `door.rs` a connection on its way
-//! to one, `opening.rs` its CONNECT, `exchange.rs`, `frame.rs` and `packets.rs` its packets,
-//! `bounds.rs` what is too much in them, `admission.rs` who may connect, `verdicts.rs` who may
-//! what, `tenant.rs` which part of the topic tree is whose, `system.rs` the figures of `$SYS`,
+//! to one, `opening.rs` its CONNECT, `exchange.rs`, `frame.rs`, `fields.rs` and `packets.rs` its
+//! packets, `bounds.rs` what is too much in them, `validity.rs` and `zero_expiry.rs` what the engine
+//! gets wrong in them, `ending.rs` why it ends, `admission.rs` who may connect, `verdicts.rs` who
+//! may what, `tenant.rs` which part of the topic tree is whose, `system.rs` the figures of `$SYS`,
 //! `grants.rs` what a CONNECT is granted, `convert.rs` our values from and to the engine's.
 
 mod admission;
