@@ -17,10 +17,10 @@ use rmqtt::types::{
 use super::super::dialect::{
     Dialect, Feature, Peer, Publish as PublishQuestion, PublishVerdict, Refused, SubscribeVerdict,
 };
-use super::super::message::{Publication, Qos, TopicFilter};
+use super::super::message::{Publication, Qos};
 use super::super::outbox::ConnectionKey;
 use super::routing::To;
-use super::{Core, admission, convert, routing, tenant};
+use super::{Core, admission, convert, routing, tenant, validity};
 
 /// The topic under which a message that goes to nobody passes the engine: no client can publish
 /// to a name with U+0000.
@@ -220,15 +220,15 @@ pub(super) async fn subscribe(
 ) -> Option<SubscribeReturn> {
     let peer = core.doors.peer(&session.id.client_id)?;
     let bare = tenant::bare(&subscribe.topic_filter);
-    let filter = match subscribe.opts.shared_group() {
+    let group = subscribe.opts.shared_group();
+    let filter = match group {
         Some(group) => format!("$share/{group}/{bare}"),
         None => bare.to_string(),
     };
     let asked = convert::qos(subscribe.opts.qos());
-    let shared = subscribe.opts.shared_group().is_some();
     let unavailable = &peer.grant.limits.unavailable;
     let verdict = match core.doors.dialect(&peer) {
-        _ if shared && unavailable.contains(&Feature::SharedSubscription) => {
+        _ if group.is_some() && unavailable.contains(&Feature::SharedSubscription) => {
             SubscribeVerdict::Refuse {
                 code: SubscribeAckReason::SharedSubscriptionNotSupported.into(),
                 reason: "shared subscriptions are not available".into(),
@@ -238,11 +238,9 @@ pub(super) async fn subscribe(
         None => open_subscribe(core, &bare, asked),
     };
     let (code, reason, close) = match verdict {
-        SubscribeVerdict::Allow(_) if let Err(error) = TopicFilter::parse(&*bare) => (
-            SubscribeAckReason::TopicFilterInvalid.into(),
-            format!("the topic filter is none: {error}"),
-            false,
-        ),
+        SubscribeVerdict::Allow(_) if let Err(reason) = validity::filter(group, &bare) => {
+            (SubscribeAckReason::TopicFilterInvalid.into(), reason, false)
+        }
         SubscribeVerdict::Allow(_) if has_its_filters(core, &peer, subscribe) => (
             SubscribeAckReason::QuotaExceeded.into(),
             "the client is subscribed to as many filters as it may be".to_owned(),
