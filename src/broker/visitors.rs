@@ -62,6 +62,8 @@ pub(super) struct Visit {
     known: Mutex<Known>,
     /// Whether anything was ever withheld: most connections need not look.
     withholding: AtomicBool,
+    /// Whether the client gets no SUBACK any more.
+    withholding_subacks: AtomicBool,
 }
 
 impl Visit {
@@ -133,6 +135,17 @@ impl Visit {
     pub(super) fn withhold(&self, packet_id: u16) {
         *self.known.lock().withheld.entry(packet_id).or_default() += 1;
         self.withholding.store(true, Ordering::Release);
+    }
+
+    /// No SUBACK is for the client from now on. Must be told before the engine writes it.
+    pub(super) fn withhold_subacks(&self) {
+        self.withholding_subacks.store(true, Ordering::Release);
+        self.withholding.store(true, Ordering::Release);
+    }
+
+    /// Whether SUBACKs are withheld.
+    pub(super) fn withholds_subacks(&self) -> bool {
+        self.withholding_subacks.load(Ordering::Acquire)
     }
 
     /// Whether an acknowledgement may have to be withheld.

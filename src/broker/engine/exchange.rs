@@ -250,11 +250,13 @@ impl Exchange {
         let mut rest = packets;
         while let frame::Next::Packet(length) = frame::next(&rest) {
             let packet = rest.split_to(length.min(rest.len()));
-            let acknowledges = packet
-                .first()
-                .is_some_and(|first| matches!(first & 0xf0, fields::PUBACK | fields::PUBREC));
-            let withheld = acknowledges
-                && fields::packet_id(&packet).is_some_and(|id| self.visit.is_withheld(id));
+            let withheld = match packet.first().map(|first| first & 0xf0) {
+                Some(fields::PUBACK | fields::PUBREC) => {
+                    fields::packet_id(&packet).is_some_and(|id| self.visit.is_withheld(id))
+                }
+                Some(fields::SUBACK) => self.visit.withholds_subacks(),
+                _ => false,
+            };
             if !withheld {
                 kept.extend_from_slice(&packet);
             }
