@@ -301,6 +301,13 @@ pub enum SubscribeVerdict {
         /// The reason in words, for the journal.
         reason: String,
     },
+    /// Refused, and the client gets no SUBACK any more.
+    Withhold {
+        /// Whether the connection is closed now; otherwise the dialect sees to its end.
+        close: bool,
+        /// The reason in words, for the journal.
+        reason: String,
+    },
     /// Refused, and the connection is closed behind the SUBACK.
     Close {
         /// The reason in words, for the journal.

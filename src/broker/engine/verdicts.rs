@@ -19,6 +19,7 @@ use super::super::dialect::{
 };
 use super::super::message::{Publication, Qos};
 use super::super::outbox::ConnectionKey;
+use super::super::visitors::Visit;
 use super::routing::To;
 use super::{Core, admission, convert, routing, tenant, validity};
 
@@ -91,7 +92,9 @@ pub(super) fn publish(
         PublishVerdict::Withhold { reason } => {
             let code = PublishAckReason::UnspecifiedError.into();
             refused_publish(core, &peer, packet, code, reason);
-            withhold(core, &session.id, packet);
+            if let Some(packet_id) = packet.packet_id {
+                admission::withhold(core, &session.id, |visit| visit.withhold(packet_id.get()));
+            }
         }
         PublishVerdict::Close { reason } => {
             let code = PublishAckReason::NotAuthorized.into();
@@ -114,13 +117,6 @@ pub(super) fn publish(
             .insert(client_id.clone(), verdict);
     }
     Some(changed)
-}
-
-/// Keeps the engine's acknowledgement of a packet from its client.
-fn withhold(core: &Core, id: &Id, packet: &Publish) {
-    if let Some((packet_id, visit)) = packet.packet_id.zip(admission::visit(core, id)) {
-        visit.withhold(packet_id.get());
-    }
 }
 
 fn refused_publish(core: &Core, peer: &Peer, packet: &Publish, code: u8, reason: &str) {
@@ -237,6 +233,7 @@ pub(super) async fn subscribe(
         Some(dialect) => dialect.subscribe(&peer, &filter, asked),
         None => open_subscribe(core, &bare, asked),
     };
+    let not_authorized = SubscribeAckReason::NotAuthorized.into();
     let (code, reason, close) = match verdict {
         SubscribeVerdict::Allow(_) if let Err(reason) = validity::filter(group, &bare) => {
             (SubscribeAckReason::TopicFilterInvalid.into(), reason, false)
@@ -252,8 +249,10 @@ pub(super) async fn subscribe(
             return Some(SubscribeReturn::new_success(granted, None));
         }
         SubscribeVerdict::Refuse { code, reason } => (code, reason, false),
-        SubscribeVerdict::Close { reason } => {
-            (SubscribeAckReason::NotAuthorized.into(), reason, true)
+        SubscribeVerdict::Close { reason } => (not_authorized, reason, true),
+        SubscribeVerdict::Withhold { close, reason } => {
+            admission::withhold(core, &session.id, Visit::withhold_subacks);
+            (not_authorized, reason, close)
         }
     };
     core.refused(Refused {
