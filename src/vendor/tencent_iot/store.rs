@@ -250,8 +250,12 @@ impl Store {
         }
     }
 
-    /// Takes a device away; false if it is not there.
+    /// Takes a device away, and frees its sub-devices; false if it is not there.
     pub(super) fn remove_device(&self, product: &str, device: &str) -> bool {
+        let gateway = DeviceId::new(product, device);
+        for sub in self.sub_devices(&gateway) {
+            self.with_device(&sub.product, &sub.device, |device| device.place = None);
+        }
         let mut shelves = self.shelves.write();
         shelves
             .get_mut(product)
