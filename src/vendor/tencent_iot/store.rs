@@ -53,6 +53,8 @@ pub(super) struct Device {
     pub(super) enabled: bool,
     /// When it was created.
     pub(super) created: Timestamp,
+    /// Whether it came into being by registering itself.
+    pub(super) registered: bool,
     /// When a connection of its was last let in.
     pub(super) last_admitted: Option<Timestamp>,
     /// When it first connected over MQTT.
@@ -107,6 +109,7 @@ impl Device {
             certificate: None,
             enabled: true,
             created,
+            registered: false,
             last_admitted: None,
             first_online: None,
             last_online: None,
