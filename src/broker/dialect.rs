@@ -353,8 +353,9 @@ pub trait Dialect: Send + Sync {
     /// The client has been accepted.
     fn connected(&self, _peer: &Peer) {}
 
-    /// Whether a message of this quality of service waits for the client while it is offline.
-    fn keeps_offline(&self, _peer: &Peer, _qos: Qos) -> bool {
+    /// Whether a message of this topic name and quality of service waits for the client while it
+    /// is offline.
+    fn keeps_offline(&self, _peer: &Peer, _topic: &str, _qos: Qos) -> bool {
         true
     }
 
