@@ -16,6 +16,7 @@ mod custom_topics;
 mod errors;
 mod features;
 mod mqtt;
+mod permissions;
 mod publish;
 mod reauthentication;
 mod resources;
