@@ -286,6 +286,13 @@ pub enum PublishVerdict {
         /// The reason in words, for the journal.
         reason: String,
     },
+    /// The same with another reason code of DISCONNECT (0x90, 0x97 or 0x99).
+    Disconnect {
+        /// The DISCONNECT reason code; 3.x is told nothing.
+        code: u8,
+        /// The reason in words, for the journal.
+        reason: String,
+    },
 }
 
 /// What becomes of one filter of a SUBSCRIBE.

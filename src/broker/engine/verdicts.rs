@@ -86,7 +86,7 @@ pub(super) fn publish(
             answer(core, context, client_id, replies.clone());
         }
         PublishVerdict::ConsumeSecret => routing::keep_secret(core, sender, packet),
-        PublishVerdict::Refuse { code, reason } => {
+        PublishVerdict::Refuse { code, reason } | PublishVerdict::Disconnect { code, reason } => {
             refused_publish(core, &peer, packet, *code, reason);
         }
         PublishVerdict::Withhold { reason } => {
@@ -172,6 +172,7 @@ pub(super) async fn permission(
         Some(PublishVerdict::Close { reason }) => {
             return refuse(PublishAckReason::NotAuthorized.into(), reason, true);
         }
+        Some(PublishVerdict::Disconnect { code, reason }) => return refuse(code, reason, true),
     }
     if let Some(peer) = core.doors.peer(client_id) {
         let outlets = core.outlets.read().clone();
