@@ -621,6 +621,32 @@ async fn a_stalled_subscriber_makes_publishes_to_it_fail_by_name_and_no_others()
 }
 
 #[tokio::test]
+async fn a_stalled_subscriber_costs_an_mqtt_publisher_neither_its_connection_nor_its_other_readers()
+{
+    let bench = bench(Settings {
+        queue_limit: 5,
+        publish_wait_ms: 50,
+        ..Settings::default()
+    })
+    .await;
+    let slow = stalled(bench.address, "t").await;
+    let mut quick = Device::v4(bench.address, "quick").await;
+    quick.subscribe("t", 1).await;
+    let mut publisher = Device::v4(bench.address, "publisher").await;
+    // The inflight window of 16, the queue of 5, and then many more than one wait each allows.
+    for n in 0..200 {
+        publisher.publish("t", 1, false, &n.to_string()).await;
+        assert_eq!(quick.receive().await.payload, n.to_string());
+    }
+    let reason = bench
+        .outcome("slow", DeliveryOutcome::Dropped)
+        .await
+        .unwrap();
+    assert!(reason.contains("takes nothing"), "{reason}");
+    drop(slow);
+}
+
+#[tokio::test]
 async fn no_acknowledged_publish_is_lost_or_doubled_for_a_slow_subscriber() {
     let bench = bench(Settings {
         queue_limit: 8,

@@ -260,17 +260,17 @@ pub(super) async fn permission(
     let Err(refusal) = core.outboxes.wait_for_room(&targets, Some(&own)).await else {
         return PublishAclResult::allow();
     };
+    // 3.x cannot refuse a publish. Its publisher must not suffer for a subscriber that takes
+    // nothing: everybody else gets the message, the journal says who did not.
+    if session.protocol().await.is_ok_and(|version| version < 5) {
+        return PublishAclResult::allow();
+    }
     if let Some(peer) = core.doors.peer(client_id) {
         let code = PublishAckReason::QuotaExceeded.into();
         refused_publish(core, &peer, packet, code, &refusal.to_string());
     }
-    // 3.x cannot refuse a publish; closing leaves it unacknowledged.
-    let close = session.protocol().await.is_ok_and(|version| version < 5);
-    refuse(
-        PublishAckReason::QuotaExceeded.into(),
-        refusal.to_string(),
-        close,
-    )
+    let code = PublishAckReason::QuotaExceeded.into();
+    refuse(code, refusal.to_string(), false)
 }
 
 fn refuse(code: u8, reason: String, close: bool) -> PublishAclResult {
