@@ -349,3 +349,45 @@ async fn a_clean_start_gives_up_what_waited_for_its_turn() {
     bench.publish_all(3..=3).await;
     assert_eq!(payloads(&mut clean, 1).await, ["3"]);
 }
+
+#[tokio::test]
+async fn a_packet_that_is_refused_before_the_engine_keeps_its_client_alive() {
+    let bench = bench(Limits {
+        filters_per_subscribe: Some(1),
+        ..Limits::default()
+    })
+    .await;
+    let too_many = |version| {
+        let own: &[u8] = if version == 5 { &[0] } else { &[] };
+        let filters: &[u8] = &[0, 1, b'a', 0, 0, 1, b'b', 0];
+        packet(0x82, &[&[0, 9], own, filters])
+    };
+    let mut busy = vec![];
+    for version in [4, 5] {
+        let mut opening = Opening::new(version, &format!("busy{version}"));
+        opening.keep_alive = 1;
+        busy.push((Wire::connect(bench.address, &opening).await.0, version));
+    }
+    let mut opening = Opening::new(4, "silent");
+    opening.keep_alive = 1;
+    let (mut silent, _) = Wire::connect(bench.address, &opening).await;
+    // The others connected before this one, who is given up.
+    let given_up = silent.ended();
+    tokio::pin!(given_up);
+    let mut over = false;
+    while !over {
+        for (wire, version) in &mut busy {
+            wire.send(&too_many(*version)).await;
+            assert_eq!(wire.answer().await.0, 0x90);
+        }
+        tokio::select! {
+            biased;
+            () = &mut given_up => over = true,
+            () = tokio::task::yield_now() => {}
+        }
+    }
+    for (wire, _) in &mut busy {
+        wire.send(&[0xc0, 0]).await;
+        assert_eq!(wire.answer().await.0, 0xd0);
+    }
+}

@@ -18,6 +18,7 @@ mod features;
 #[path = "../sdk/install.rs"]
 mod install;
 mod mqtt;
+mod permissions;
 mod publish;
 mod reauthentication;
 mod resources;

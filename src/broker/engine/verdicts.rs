@@ -17,10 +17,11 @@ use rmqtt::types::{
 use super::super::dialect::{
     Dialect, Feature, Peer, Publish as PublishQuestion, PublishVerdict, Refused, SubscribeVerdict,
 };
-use super::super::message::{Publication, Qos, TopicFilter};
+use super::super::message::{Publication, Qos};
 use super::super::outbox::ConnectionKey;
+use super::super::visitors::Visit;
 use super::routing::To;
-use super::{Core, admission, convert, routing, tenant};
+use super::{Core, admission, convert, routing, tenant, validity};
 
 /// The topic under which a message that goes to nobody passes the engine: no client can publish
 /// to a name with U+0000.
@@ -85,13 +86,15 @@ pub(super) fn publish(
             answer(core, context, client_id, replies.clone());
         }
         PublishVerdict::ConsumeSecret => routing::keep_secret(core, sender, packet),
-        PublishVerdict::Refuse { code, reason } => {
+        PublishVerdict::Refuse { code, reason } | PublishVerdict::Disconnect { code, reason } => {
             refused_publish(core, &peer, packet, *code, reason);
         }
         PublishVerdict::Withhold { reason } => {
             let code = PublishAckReason::UnspecifiedError.into();
             refused_publish(core, &peer, packet, code, reason);
-            withhold(core, &session.id, packet);
+            if let Some(packet_id) = packet.packet_id {
+                admission::withhold(core, &session.id, |visit| visit.withhold(packet_id.get()));
+            }
         }
         PublishVerdict::Close { reason } => {
             let code = PublishAckReason::NotAuthorized.into();
@@ -114,13 +117,6 @@ pub(super) fn publish(
             .insert(client_id.clone(), verdict);
     }
     Some(changed)
-}
-
-/// Keeps the engine's acknowledgement of a packet from its client.
-fn withhold(core: &Core, id: &Id, packet: &Publish) {
-    if let Some((packet_id, visit)) = packet.packet_id.zip(admission::visit(core, id)) {
-        visit.withhold(packet_id.get());
-    }
 }
 
 fn refused_publish(core: &Core, peer: &Peer, packet: &Publish, code: u8, reason: &str) {
@@ -176,6 +172,7 @@ pub(super) async fn permission(
         Some(PublishVerdict::Close { reason }) => {
             return refuse(PublishAckReason::NotAuthorized.into(), reason, true);
         }
+        Some(PublishVerdict::Disconnect { code, reason }) => return refuse(code, reason, true),
     }
     if let Some(peer) = core.doors.peer(client_id) {
         let outlets = core.outlets.read().clone();
@@ -220,15 +217,15 @@ pub(super) async fn subscribe(
 ) -> Option<SubscribeReturn> {
     let peer = core.doors.peer(&session.id.client_id)?;
     let bare = tenant::bare(&subscribe.topic_filter);
-    let filter = match subscribe.opts.shared_group() {
+    let group = subscribe.opts.shared_group();
+    let filter = match group {
         Some(group) => format!("$share/{group}/{bare}"),
         None => bare.to_string(),
     };
     let asked = convert::qos(subscribe.opts.qos());
-    let shared = subscribe.opts.shared_group().is_some();
     let unavailable = &peer.grant.limits.unavailable;
     let verdict = match core.doors.dialect(&peer) {
-        _ if shared && unavailable.contains(&Feature::SharedSubscription) => {
+        _ if group.is_some() && unavailable.contains(&Feature::SharedSubscription) => {
             SubscribeVerdict::Refuse {
                 code: SubscribeAckReason::SharedSubscriptionNotSupported.into(),
                 reason: "shared subscriptions are not available".into(),
@@ -237,12 +234,11 @@ pub(super) async fn subscribe(
         Some(dialect) => dialect.subscribe(&peer, &filter, asked),
         None => open_subscribe(core, &bare, asked),
     };
+    let not_authorized = SubscribeAckReason::NotAuthorized.into();
     let (code, reason, close) = match verdict {
-        SubscribeVerdict::Allow(_) if let Err(error) = TopicFilter::parse(&*bare) => (
-            SubscribeAckReason::TopicFilterInvalid.into(),
-            format!("the topic filter is none: {error}"),
-            false,
-        ),
+        SubscribeVerdict::Allow(_) if let Err(reason) = validity::filter(group, &bare) => {
+            (SubscribeAckReason::TopicFilterInvalid.into(), reason, false)
+        }
         SubscribeVerdict::Allow(_) if has_its_filters(core, &peer, subscribe) => (
             SubscribeAckReason::QuotaExceeded.into(),
             "the client is subscribed to as many filters as it may be".to_owned(),
@@ -254,8 +250,10 @@ pub(super) async fn subscribe(
             return Some(SubscribeReturn::new_success(granted, None));
         }
         SubscribeVerdict::Refuse { code, reason } => (code, reason, false),
-        SubscribeVerdict::Close { reason } => {
-            (SubscribeAckReason::NotAuthorized.into(), reason, true)
+        SubscribeVerdict::Close { reason } => (not_authorized, reason, true),
+        SubscribeVerdict::Withhold { close, reason } => {
+            admission::withhold(core, &session.id, Visit::withhold_subacks);
+            (not_authorized, reason, close)
         }
     };
     core.refused(Refused {
