@@ -64,6 +64,8 @@ pub(super) struct Visit {
     withholding: AtomicBool,
     /// How many of the engine's PINGRESPs the client must not get.
     pings: AtomicU32,
+    /// Whether the client gets no SUBACK any more.
+    withholding_subacks: AtomicBool,
 }
 
 impl Visit {
@@ -149,6 +151,17 @@ impl Visit {
         self.pings
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, less)
             .is_ok()
+    }
+
+    /// No SUBACK is for the client from now on. Must be told before the engine writes it.
+    pub(super) fn withhold_subacks(&self) {
+        self.withholding_subacks.store(true, Ordering::Release);
+        self.withholding.store(true, Ordering::Release);
+    }
+
+    /// Whether SUBACKs are withheld.
+    pub(super) fn withholds_subacks(&self) -> bool {
+        self.withholding_subacks.load(Ordering::Acquire)
     }
 
     /// Whether an acknowledgement may have to be withheld.

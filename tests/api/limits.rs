@@ -1,24 +1,21 @@
 //! What a vendor's broker limits of how its clients get messages: how many wait for an offline
 //! client and for how long, and at what pace they are delivered, all on the emulator's clock.
 
-use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::SignedDuration;
+use mqttstack::broker::Settings;
 use mqttstack::broker::dialect::{Connect, ConnectRefusal, Dialect, Grant, Limits, Replay};
 use mqttstack::broker::message::{
     Delivery, DeliveryOutcome, Origin, OriginKind, Properties, Publication, Qos, TopicName,
-    Transport,
 };
-use mqttstack::broker::{Broker, Settings};
 use mqttstack::clock::Clock;
 use mqttstack::exchange::Surface;
-use mqttstack::ids::Ids;
-use mqttstack::journal::{Journal, Settings as JournalSettings};
 
 use DeliveryOutcome::{Acknowledged, Dropped, Expired, Queued, Sent};
 
+use crate::bench::Bench;
 use crate::mqtt::PATIENCE;
 use crate::wire::{Connect as Opening, PUBACK, Wire, packet};
 
@@ -46,33 +43,11 @@ impl Dialect for Limiting {
     }
 }
 
-struct Bench {
-    broker: Broker,
-    journal: Journal,
-    clock: Clock,
-    address: SocketAddr,
-}
-
 async fn bench(limits: Limits) -> Bench {
     let clock = Clock::frozen("2026-11-21T22:51:00Z".parse().unwrap());
-    let journal = Journal::new(&JournalSettings::default());
-    let sink = journal.clone();
-    let broker = Broker::start(
-        Settings::default(),
-        clock.clone(),
-        Ids::new(Some(1)),
-        Arc::new(move |message| sink.record(message)),
-    )
-    .await;
-    broker.add_dialect(Arc::new(Limiting(limits)));
-    let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let address = broker.listen(Transport::Tcp, anywhere).unwrap();
-    Bench {
-        broker,
-        journal,
-        clock,
-        address,
-    }
+    let bench = Bench::start(Settings::default(), clock).await;
+    bench.broker.add_dialect(Arc::new(Limiting(limits)));
+    bench
 }
 
 impl Bench {

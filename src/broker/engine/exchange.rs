@@ -281,6 +281,7 @@ impl Exchange {
                     fields::packet_id(&packet).is_some_and(|id| self.visit.is_withheld(id))
                 }
                 fields::PINGRESP => self.visit.is_pinged(),
+                fields::SUBACK => self.visit.withholds_subacks(),
                 _ => false,
             };
             if !withheld {

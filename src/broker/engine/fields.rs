@@ -11,6 +11,7 @@ pub(super) const PUBREC: u8 = 0x50;
 pub(super) const PUBREL: u8 = 0x60;
 pub(super) const PUBCOMP: u8 = 0x70;
 pub(super) const SUBSCRIBE: u8 = 0x80;
+pub(super) const SUBACK: u8 = 0x90;
 pub(super) const UNSUBSCRIBE: u8 = 0xa0;
 pub(super) const PINGREQ: u8 = 0xc0;
 pub(super) const PINGRESP: u8 = 0xd0;
