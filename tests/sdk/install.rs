@@ -31,6 +31,80 @@ pub enum Runtime {
     NodeAzure,
 }
 
+/// Where mosquitto's command line clients are, unless they are in the search path.
+pub struct Mosquitto(Option<PathBuf>);
+
+impl Mosquitto {
+    /// Those in the search path, else Debian's package, which apt brings and unpacks without being
+    /// root. Elsewhere there are none: says why.
+    pub fn find() -> Result<Self, String> {
+        static UNPACKED: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+        let installed = Self(None);
+        if installed.runs().is_ok() {
+            return Ok(installed);
+        }
+        let home = UNPACKED.get_or_init(|| once("mosquitto", "apt", &[], unpack));
+        let found = Self(Some(home.clone()?));
+        found.runs()?;
+        Ok(found)
+    }
+
+    /// Whether they are there, and what they need too.
+    fn runs(&self) -> Result<(), String> {
+        // The exit code of its help is 1.
+        let help = self.command("mosquitto_sub").arg("--help").output();
+        let help = help.map_err(|error| format!("mosquitto_sub: {error}"))?;
+        if help.stdout.is_empty() {
+            return Err(String::from_utf8_lossy(&help.stderr).into_owned());
+        }
+        Ok(())
+    }
+
+    /// One of them.
+    pub fn command(&self, program: &str) -> Command {
+        let Some(home) = &self.0 else {
+            return Command::new(program);
+        };
+        let mut command = Command::new(home.join("usr/bin").join(program));
+        let folders = fs::read_dir(home.join("usr/lib")).into_iter().flatten();
+        let folders = folders.flatten().map(|folder| folder.path());
+        command.env("LD_LIBRARY_PATH", std::env::join_paths(folders).unwrap());
+        command
+    }
+}
+
+/// Unpacks the clients and the libraries that nothing else brings along.
+fn unpack(home: &Path) -> Result<String, String> {
+    const PACKAGES: [&str; 3] = ["mosquitto-clients", "libmosquitto1", "libcjson1"];
+    let state = home.join("apt");
+    for folder in ["lists/partial", "cache/archives/partial"] {
+        fs::create_dir_all(state.join(folder)).map_err(|error| error.to_string())?;
+    }
+    let option = |key: &str, folder: &str| format!("{key}={}", state.join(folder).display());
+    let own = |action: &[&str]| {
+        run(Command::new("apt-get")
+            .args(["-qq", "-o", "Acquire::Retries=3"])
+            .args(["-o", &option("Dir::State::lists", "lists")])
+            .args(["-o", &option("Dir::Cache", "cache")])
+            .args(action)
+            .current_dir(home))
+    };
+    let download = [&["download"][..], &PACKAGES].concat();
+    // The machine's own lists may never have been fetched.
+    if run(Command::new("apt-get").args(&download).current_dir(home)).is_err() {
+        own(&["update"])?;
+        own(&download)?;
+    }
+    let files = fs::read_dir(home).map_err(|error| error.to_string())?;
+    for file in files.flatten().map(|file| file.path()) {
+        if file.extension().is_some_and(|kind| kind == "deb") {
+            run(Command::new("dpkg").arg("-x").arg(file).arg(home))?;
+        }
+    }
+    fs::remove_dir_all(state).map_err(|error| error.to_string())?;
+    Ok(String::new())
+}
+
 /// Whether the tests are switched off; says so.
 pub fn skipped() -> bool {
     #[expect(clippy::disallowed_methods, reason = "the test's own switch")]

@@ -1,6 +1,6 @@
 //! Real MQTT clients: paho-mqtt and mqtt.js in every protocol version over every transport, with
 //! wills, retained messages, shared subscriptions and persistent sessions; and mosquitto's
-//! command line clients where they are installed.
+//! command line clients where Debian's package is to be had.
 
 use std::io::Write;
 use std::process::Stdio;
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 use tokio::process::Command;
 
-use crate::install::skipped;
+use crate::install::{Mosquitto, skipped};
 use crate::peers::{Library, Message, Peers};
 use crate::script::PATIENCE;
 
@@ -291,11 +291,14 @@ async fn mosquittos_clients_speak_over_tcp_and_tls() {
     if skipped() {
         return;
     }
-    let found = Command::new("mosquitto_sub").arg("--help").output().await;
-    if found.is_err() {
-        println!("not tried: mosquitto_sub is not installed");
-        return;
-    }
+    let found = tokio::task::spawn_blocking(Mosquitto::find).await.unwrap();
+    let mosquitto = match found {
+        Ok(mosquitto) => mosquitto,
+        Err(problem) => {
+            println!("skipped: there are no mosquitto clients here: {problem}");
+            return;
+        }
+    };
     let emulator = Emulator::builder().start().await.unwrap();
     let mut authority = NamedTempFile::new().unwrap();
     authority.write_all(emulator.ca_pem().as_bytes()).unwrap();
@@ -303,9 +306,13 @@ async fn mosquittos_clients_speak_over_tcp_and_tls() {
         emulator.mqtt_addr().unwrap(),
         emulator.mqtts_addr().unwrap(),
     );
-    for (address, version) in [(tcp, "mqttv31"), (tcp, "mqttv311"), (tls, "mqttv5")] {
+    // Debian's build has no WebSocket.
+    for (address, version) in [tcp, tls]
+        .into_iter()
+        .flat_map(|address| ["mqttv31", "mqttv311", "mqttv5"].map(|version| (address, version)))
+    {
         let client = |program: &str| {
-            let mut command = Command::new(program);
+            let mut command = Command::from(mosquitto.command(program));
             command.args(["-h", "127.0.0.1", "-p", &address.port().to_string()]);
             command.args(["-V", version, "-t", "m/a", "-q", "1"]);
             if address == tls {
