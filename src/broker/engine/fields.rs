@@ -14,6 +14,7 @@ pub(super) const SUBSCRIBE: u8 = 0x80;
 pub(super) const SUBACK: u8 = 0x90;
 pub(super) const UNSUBSCRIBE: u8 = 0xa0;
 pub(super) const PINGREQ: u8 = 0xc0;
+pub(super) const PINGRESP: u8 = 0xd0;
 pub(super) const DISCONNECT: u8 = 0xe0;
 pub(super) const AUTH: u8 = 0xf0;
 pub(super) fn variable(bytes: &mut &[u8]) -> Option<usize> {

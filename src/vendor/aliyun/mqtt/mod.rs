@@ -257,7 +257,7 @@ impl Dialect for ApsaraMqtt {
     }
 
     /// Offline messages are those of QoS 1 only (documented).
-    fn keeps_offline(&self, _peer: &Peer, qos: Qos) -> bool {
+    fn keeps_offline(&self, _peer: &Peer, _topic: &str, qos: Qos) -> bool {
         qos == Qos::AtLeastOnce
     }
 
