@@ -157,7 +157,7 @@ fn subscribed(dialect: &dyn Dialect, peer: &Peer, filter: &str, qos: Qos) -> u8 
     match dialect.subscribe(peer, filter, qos) {
         SubscribeVerdict::Refuse { code, .. } => code,
         SubscribeVerdict::Allow(qos) => qos.level(),
-        other @ SubscribeVerdict::Close { .. } => panic!("{other:?}"),
+        other => panic!("{other:?}"),
     }
 }
 
