@@ -9,6 +9,7 @@ use crate::broker::message::{Client, Subscription};
 use crate::pipeline::Walk;
 use crate::vendor::tencent_tdmq::TencentTdmq;
 use crate::vendor::tencent_tdmq::error::{Error, Resource};
+use crate::vendor::tencent_tdmq::events::KICKED_OUT;
 use crate::vendor::tencent_tdmq::store::Instance;
 
 /// The latest first, so that `MaxTimestamp` leads on to the next page (assumed). It is compared
@@ -110,7 +111,7 @@ pub(super) async fn kick_out_client(
     if with_session {
         broker.kick(client_id).await;
     } else if found.connected {
-        broker.close(client_id, "kicked out by KickOutClient").await;
+        broker.close(client_id, KICKED_OUT).await;
     }
     Ok(nothing())
 }
