@@ -29,9 +29,9 @@ pub(super) async fn describe_client_list(
     };
     let client_id = parameters.text("ClientId")?.filter(|id| !id.is_empty());
     let newest = parameters.integer("MaxTimestamp")?.filter(|it| *it > 0);
-    let gone = |client: &Client| match client.connected {
-        true => None,
-        false => vendor.subjects.gone(&client.client_id),
+    let gone = |client: &Client| {
+        let at = vendor.subjects.gone(&client.client_id);
+        at.filter(|_| !client.connected)
     };
     let last_seen = |client: &Client| {
         gone(client).map_or_else(|| connect_time(client), Timestamp::as_millisecond)
