@@ -101,6 +101,14 @@ async fn a_token_in_the_user_name_is_checked_with_the_public_key() {
     assert_eq!(Bare::connect(at, "b", HS256, "").await.1, 4);
 }
 
+/// The reason of the next event, which must be a client's end.
+async fn end_of(watcher: &mut Device) -> Value {
+    let received = watcher.receive().await;
+    assert_eq!(received.topic, "$events/client_disconnected");
+    let mut event: Value = serde_json::from_slice(&received.payload).unwrap();
+    event["reason"].take()
+}
+
 #[tokio::test]
 async fn connecting_subscribing_and_leaving_are_told_on_the_event_topics() {
     let bench = Bench::frozen().await;
@@ -138,7 +146,11 @@ async fn connecting_subscribing_and_leaving_are_told_on_the_event_topics() {
     assert_eq!(event["event"], "client.disconnected");
     assert_eq!(event["disconnected_at"], 1_700_000_000_000_i64);
     assert_eq!(event["peername"], peername);
-    assert!(event["reason"].is_string());
+    assert_eq!(event["reason"], "tcp_closed");
+    let (mut leaving, _) = Bare::connect(at, "leaving", "user0", "secret0").await;
+    watcher.receive().await;
+    leaving.send(0xe0, &[]).await;
+    assert_eq!(end_of(&mut watcher).await, "normal");
 }
 
 /// A TLS connection with a client certificate.
@@ -257,6 +269,19 @@ async fn kicked(bench: &Bench, fields: Value) -> bool {
     )
     .await;
     present
+}
+
+#[tokio::test]
+async fn who_is_kicked_out_is_said_to_be() {
+    let bench = Bench::unsigned().await;
+    let mut watcher = Device::v4(bench.mqtt(), "watcher").await;
+    watcher.subscribe("$events/client_disconnected", 0).await;
+    for deleted in [false, true] {
+        let (_device, _) = Bare::connect(bench.mqtt(), "dev", "user0", "secret0").await;
+        let fields = json!({"ClientId": "dev", "DeleteSession": deleted});
+        cloud(&bench, "KickOutClient", fields).await;
+        assert_eq!(end_of(&mut watcher).await, "kicked");
+    }
 }
 
 #[tokio::test]

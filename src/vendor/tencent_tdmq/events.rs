@@ -2,8 +2,8 @@
 //! `$events/session_subscribed`, published by the service itself with QoS 0.
 //!
 //! Source: tencentcloud.com/document/product/1294/76432 (the fields of `client.connected` and
-//! `client.disconnected`; those of `session.subscribed` are assumed, and so are the words of
-//! `reason`, which are the broker's).
+//! `client.disconnected`; those of `session.subscribed` are assumed, and so is every
+//! `reason` but the page's `authentication_expired`, which nothing here gives).
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -16,6 +16,8 @@ use crate::broker::Broker;
 use crate::broker::message::{Origin, OriginKind, Properties, Publication, Qos, TopicName};
 use crate::exchange::{Refusal, Surface};
 
+/// The reason for which `KickOutClient` closes a connection.
+pub(super) const KICKED_OUT: &str = "kicked out by KickOutClient";
 /// The `node` of the events.
 const NODE: &str = "mqttstack";
 
@@ -58,7 +60,7 @@ impl Event<'_> {
             Self::ClientDisconnected { reason } => (
                 "$events/client_disconnected",
                 "client.disconnected",
-                json!({"reason": reason, "disconnected_at": at}),
+                json!({"reason": word_for(reason), "disconnected_at": at}),
             ),
             Self::SessionSubscribed { filter, qos } => (
                 "$events/session_subscribed",
@@ -79,6 +81,26 @@ impl Event<'_> {
         }
         (topic, fields)
     }
+}
+
+/// What the engine's reasons begin with, and the event's word for them (assumed).
+const REASONS: [(&str, &str); 5] = [
+    ("Disconnect", "normal"),
+    ("RemoteClose", "tcp_closed"),
+    ("KeepaliveTimeout", "keepalive_timeout"),
+    ("ByAdminKick", "kicked"),
+    ("Kicked", "takenover"),
+];
+
+/// One word where the engine's reason is a usual one, else the engine's own words.
+fn word_for(reason: &str) -> &str {
+    if reason.contains(KICKED_OUT) {
+        return "kicked";
+    }
+    REASONS
+        .iter()
+        .find(|(beginning, _)| reason.starts_with(beginning))
+        .map_or(reason, |(_, word)| word)
 }
 
 /// Where events go: an instance's id and what is published in it.
@@ -131,5 +153,24 @@ impl Events {
         if self.0.send((instance.to_owned(), event)).is_err() {
             tracing::debug!("the broker has stopped, an event goes to nobody");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_usual_end_is_told_in_one_word_and_any_other_in_the_engines() {
+        assert_eq!(
+            word_for("Disconnect(V3),the client sent DISCONNECT"),
+            "normal"
+        );
+        assert_eq!(word_for("RemoteClose"), "tcp_closed");
+        assert_eq!(
+            word_for("Publish failed, kicked out by KickOutClient"),
+            "kicked"
+        );
+        assert_eq!(word_for("the moon fell"), "the moon fell");
     }
 }

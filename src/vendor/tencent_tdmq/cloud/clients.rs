@@ -9,6 +9,7 @@ use crate::broker::message::{Client, Subscription};
 use crate::pipeline::Walk;
 use crate::vendor::tencent_tdmq::TencentTdmq;
 use crate::vendor::tencent_tdmq::error::{Error, Resource};
+use crate::vendor::tencent_tdmq::events::KICKED_OUT;
 use crate::vendor::tencent_tdmq::store::Instance;
 
 /// The latest first, so that `MaxTimestamp` leads on to the next page (assumed). It is compared
@@ -29,11 +30,8 @@ pub(super) async fn describe_client_list(
     let client_id = parameters.text("ClientId")?.filter(|id| !id.is_empty());
     let newest = parameters.integer("MaxTimestamp")?.filter(|it| *it > 0);
     let gone = |client: &Client| {
-        if client.connected {
-            None
-        } else {
-            vendor.subjects.gone(&client.client_id)
-        }
+        let at = vendor.subjects.gone(&client.client_id);
+        at.filter(|_| !client.connected)
     };
     let last_seen = |client: &Client| {
         gone(client).map_or_else(|| connect_time(client), Timestamp::as_millisecond)
@@ -113,7 +111,7 @@ pub(super) async fn kick_out_client(
     if with_session {
         broker.kick(client_id).await;
     } else if found.connected {
-        broker.close(client_id, "kicked out by KickOutClient").await;
+        broker.close(client_id, KICKED_OUT).await;
     }
     Ok(nothing())
 }
