@@ -308,6 +308,13 @@ pub enum SubscribeVerdict {
         /// The reason in words, for the journal.
         reason: String,
     },
+    /// Refused, and the client gets no SUBACK any more.
+    Withhold {
+        /// Whether the connection is closed now; otherwise the dialect sees to its end.
+        close: bool,
+        /// The reason in words, for the journal.
+        reason: String,
+    },
     /// Refused, and the connection is closed behind the SUBACK.
     Close {
         /// The reason in words, for the journal.
@@ -353,8 +360,9 @@ pub trait Dialect: Send + Sync {
     /// The client has been accepted.
     fn connected(&self, _peer: &Peer) {}
 
-    /// Whether a message of this quality of service waits for the client while it is offline.
-    fn keeps_offline(&self, _peer: &Peer, _qos: Qos) -> bool {
+    /// Whether a message of this topic name and quality of service waits for the client while it
+    /// is offline.
+    fn keeps_offline(&self, _peer: &Peer, _topic: &str, _qos: Qos) -> bool {
         true
     }
 

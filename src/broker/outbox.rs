@@ -45,6 +45,9 @@ struct State {
     /// Set while this client's own publish waits for others: nobody waits for it then, so that
     /// two clients that publish to each other cannot block each other.
     publishing: bool,
+    /// Set once a publish has waited for this client in vain, until it takes something again:
+    /// nobody waits for it meanwhile.
+    stalled: bool,
     /// Set once the session is over.
     closed: bool,
 }
@@ -81,6 +84,7 @@ impl Outbox {
     fn connected(&self, key: ConnectionKey) {
         let mut state = self.state.lock();
         state.connection = Some(key);
+        state.stalled = false;
         state.connected_at = Some(self.clock.now());
     }
 
@@ -146,6 +150,8 @@ impl Outbox {
             Some("the queue of the offline client is full")
         } else if qos == Qos::AtMostOnce {
             Some("the queue of the client is full and the delivery is QoS 0")
+        } else if state.stalled {
+            Some("the queue of the client is full and it takes nothing")
         } else {
             None
         }
@@ -171,6 +177,7 @@ impl Outbox {
         self.tally.written.fetch_add(1, Ordering::Relaxed);
         let known = {
             let mut state = self.state.lock();
+            state.stalled = false;
             let Some(row) = state.waiting.remove(tag) else {
                 return state.unacknowledged.contains_key(&tag);
             };

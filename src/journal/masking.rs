@@ -60,7 +60,7 @@ pub fn header(name: &str, value: &[u8]) -> String {
     let secret = ["token", "secret", "cookie", "signature", "password"]
         .iter()
         .any(|end| name.ends_with(end))
-        || ["sas-key", "api-key", "auth-key"]
+        || ["sas-key", "api-key", "auth-key", "identity-header"]
             .iter()
             .any(|end| name.ends_with(end));
     if secret {
@@ -186,6 +186,7 @@ mod tests {
         assert_eq!(cut("Basic YWRtaW46cHVibGlj"), "Basic YWRt...");
         assert_eq!(cut("Bearer eyJhbGciOiJub25lIn0.e30."), "Bearer eyJh...");
         assert_eq!(cut("0123456789"), "0123...");
+        assert_eq!(header("X-IDENTITY-HEADER", b"853b9a84-5bfa"), "853b...");
     }
 
     #[test]

@@ -1,55 +1,21 @@
 //! The broker core: what it promises to the vendors above it and to MQTT clients beside it.
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::net::SocketAddr;
 
 use bytes::Bytes;
 use jiff::SignedDuration;
+use mqttstack::broker::Settings;
 use mqttstack::broker::message::{
     DeliveryOutcome, Origin, OriginKind, Properties, Publication, Qos, TopicFilter, TopicName,
     Transport,
 };
-use mqttstack::broker::{Broker, Settings};
-use mqttstack::clock::Clock;
 use mqttstack::exchange::{Refusal, Surface};
-use mqttstack::ids::Ids;
-use mqttstack::journal::{Journal, Settings as JournalSettings};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::bench::{Bench, bench};
 use crate::mqtt::{Device, Options, PATIENCE};
 use crate::wire::Wire;
-
-struct Bench {
-    broker: Broker,
-    journal: Journal,
-    clock: Clock,
-    address: SocketAddr,
-}
-
-fn anywhere() -> SocketAddr {
-    SocketAddr::from((Ipv4Addr::LOCALHOST, 0))
-}
-
-async fn bench(settings: Settings) -> Bench {
-    let clock = Clock::real();
-    let journal = Journal::new(&JournalSettings::default());
-    let sink = journal.clone();
-    let broker = Broker::start(
-        settings,
-        clock.clone(),
-        Ids::new(Some(1)),
-        Arc::new(move |message| sink.record(message)),
-    )
-    .await;
-    let address = broker.listen(Transport::Tcp, anywhere()).unwrap();
-    Bench {
-        broker,
-        journal,
-        clock,
-        address,
-    }
-}
 
 fn publication(topic: &str, payload: impl Into<Bytes>) -> Publication {
     Publication {
@@ -618,6 +584,32 @@ async fn a_stalled_subscriber_makes_publishes_to_it_fail_by_name_and_no_others()
         .find(|c| c.client_id == "slow")
         .unwrap();
     assert_eq!((slow.queued, slow.inflight), (20, 16));
+}
+
+#[tokio::test]
+async fn a_stalled_subscriber_costs_an_mqtt_publisher_neither_its_connection_nor_its_other_readers()
+{
+    let bench = bench(Settings {
+        queue_limit: 5,
+        publish_wait_ms: 50,
+        ..Settings::default()
+    })
+    .await;
+    let slow = stalled(bench.address, "t").await;
+    let mut quick = Device::v4(bench.address, "quick").await;
+    quick.subscribe("t", 1).await;
+    let mut publisher = Device::v4(bench.address, "publisher").await;
+    // The inflight window of 16, the queue of 5, and then many more than one wait each allows.
+    for n in 0..200 {
+        publisher.publish("t", 1, false, &n.to_string()).await;
+        assert_eq!(quick.receive().await.payload, n.to_string());
+    }
+    let reason = bench
+        .outcome("slow", DeliveryOutcome::Dropped)
+        .await
+        .unwrap();
+    assert!(reason.contains("takes nothing"), "{reason}");
+    drop(slow);
 }
 
 #[tokio::test]

@@ -51,6 +51,7 @@ fn all() -> Vec<(&'static str, Error)> {
         ("MetadataHeader", Error::MetadataHeader),
         ("MissingResource", Error::MissingResource),
         ("UnknownIdentity", Error::UnknownIdentity(text())),
+        ("InvalidForm", Error::InvalidForm(text())),
         ("MissingForm", Error::MissingForm("x")),
         ("UnsupportedGrant", Error::UnsupportedGrant(text())),
         (
@@ -64,6 +65,7 @@ fn all() -> Vec<(&'static str, Error)> {
         ("ClientSecret", Error::ClientSecret(text())),
         ("NoClientProof", Error::NoClientProof),
         ("Assertion", Error::Assertion(text())),
+        ("AssertionTime", Error::AssertionTime(text())),
         ("Scope", Error::Scope(text())),
         (
             "BodyTooLarge",

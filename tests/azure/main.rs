@@ -15,6 +15,8 @@ mod connections;
 mod custom_topics;
 mod errors;
 mod features;
+#[path = "../sdk/install.rs"]
+mod install;
 mod mqtt;
 mod permissions;
 mod publish;

@@ -139,6 +139,50 @@ async fn a_message_that_is_a_cloud_event_already_keeps_its_attributes() {
 }
 
 #[tokio::test]
+async fn a_message_that_only_resembles_a_cloud_event_is_wrapped_like_any_other() {
+    let bench = routed_to(json!({"route_topic": "events"})).await;
+    for body in [
+        json!({"specversion": "1.0"}),
+        json!({"specversion": "1.0", "id": "", "source": "/own", "type": "own.type"}),
+        json!({"specversion": "0.3", "id": "own", "source": "/own", "type": "own.type"}),
+        json!([]),
+    ] {
+        let ask = publish("t")
+            .header("content-type", "application/cloudevents+json")
+            .header("mqtt-payload-format-indicator", "1")
+            .body(body.to_string());
+        bench.ask(ask).await;
+        let event = event(&bench).await;
+        assert_eq!(
+            (&event["type"], &event["data"]),
+            (&json!("MQTT.EventPublished"), &body)
+        );
+    }
+    bench.ask(binary("0.3", &json!([])).body("x")).await;
+    assert_eq!(event(&bench).await["type"], "MQTT.EventPublished");
+}
+
+/// A publish with the attributes of an event in its user properties, and more of them.
+fn binary(version: &str, more: &Value) -> Ask {
+    use base64::Engine;
+    let mut properties =
+        json!([{"specversion": version}, {"id": "own"}, {"source": "/own"}, {"type": "own.type"}]);
+    let all = properties.as_array_mut().unwrap();
+    all.extend(more.as_array().unwrap().iter().cloned());
+    let text = base64::engine::general_purpose::STANDARD.encode(properties.to_string());
+    publish("t").header("mqtt-user-properties", &text)
+}
+
+#[tokio::test]
+async fn user_properties_that_no_attribute_can_be_called_stay_out_of_the_event() {
+    let bench = routed_to(json!({"route_topic": "events"})).await;
+    let more = json!([{"Urgency": "x"}, {"a b": "x"}, {"": "x"}, {"data": "x"}, {"data_base64": "x"}, {"ext1": "x"}]);
+    bench.ask(binary("1.0", &more)).await;
+    let own = json!({"specversion": "1.0", "id": "own", "source": "/own", "type": "own.type", "ext1": "x"});
+    assert_eq!(event(&bench).await, own, "and without a payload no data");
+}
+
+#[tokio::test]
 async fn enrichments_come_from_the_configuration_the_message_and_the_client() {
     use base64::Engine;
     let encode = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);

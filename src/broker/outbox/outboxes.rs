@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytestring::ByteString;
@@ -81,8 +82,9 @@ impl Outboxes {
         boxes.remove(client_id)
     }
 
-    /// Waits until every target has room, for the configured time at most. `publisher` is the
-    /// publishing MQTT client, if it is one: it never waits for itself.
+    /// Waits until every target has room, for the configured time at most, and not at all for a
+    /// target that somebody has waited for in vain already. `publisher` is the publishing MQTT
+    /// client, if it is one: it never waits for itself.
     pub(in crate::broker) async fn wait_for_room(
         &self,
         targets: &[Arc<Outbox>],
@@ -96,6 +98,8 @@ impl Outboxes {
         }
         let _publishing = publisher.map(Publishing::begin);
         let deadline = Instant::now() + self.wait;
+        let taken = |target: &Arc<Outbox>| target.tally.written.load(Ordering::Relaxed);
+        let before: Vec<_> = targets.iter().map(taken).collect();
         for target in targets {
             loop {
                 let room = target.room.notified();
@@ -105,7 +109,13 @@ impl Outboxes {
                 if !full(&target) {
                     break;
                 }
-                if tokio::time::timeout_at(deadline, room).await.is_err() {
+                let given_up = target.state.lock().stalled;
+                if given_up || tokio::time::timeout_at(deadline, room).await.is_err() {
+                    for (target, before) in targets.iter().zip(before) {
+                        if full(&target) && taken(target) == before {
+                            target.state.lock().stalled = true;
+                        }
+                    }
                     return Err(Refusal::Overloaded {
                         client_id: target.client_id.to_string(),
                         waited_ms: u64::try_from(self.wait.as_millis()).unwrap_or(u64::MAX),

@@ -272,5 +272,8 @@ pub(super) fn check_assertion(text: &str, pem: &str, now: Timestamp) -> Result<(
             token.algorithm
         )));
     }
-    check_times(&token, now).map_err(|error| failed(error.to_string()))
+    check_times(&token, now).map_err(|error| match error {
+        Error::InvalidToken(why) => Error::AssertionTime(why),
+        other => other,
+    })
 }

@@ -32,7 +32,7 @@ const fn choice(
 }
 
 /// Every choice.
-pub const CHOICES: [Choice; 45] = [
+pub const CHOICES: [Choice; 47] = [
     choice(
         "an accepted HTTP publish is 202 with a routing topic, else 204",
         Assumed,
@@ -175,6 +175,18 @@ pub const CHOICES: [Choice; 45] = [
         "an event in binary mode keeps JSON as data, any other content becomes data_base64",
         Assumed,
         "CloudEvents 1.0, JSON format",
+        None,
+    ),
+    choice(
+        "what lacks id, source, type or specversion 1.0 is no CloudEvent and is wrapped",
+        Assumed,
+        "CloudEvents 1.0",
+        None,
+    ),
+    choice(
+        "user properties that no attribute can be called stay out of an event in binary mode",
+        Assumed,
+        "CloudEvents 1.0, naming",
         None,
     ),
     choice(

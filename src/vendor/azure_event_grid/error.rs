@@ -97,6 +97,9 @@ pub enum Error {
     /// No managed identity of this name.
     #[error("Identity not found: no principal has {0}")]
     UnknownIdentity(String),
+    /// A query or form for tokens that cannot be read.
+    #[error("{0}")]
+    InvalidForm(String),
     /// A form without a parameter.
     #[error("AADSTS900144: The request body must contain the following parameter: '{0}'.")]
     MissingForm(&'static str),
@@ -129,6 +132,9 @@ pub enum Error {
     /// An assertion that does not hold.
     #[error("AADSTS700027: Client assertion failed signature validation: {0}.")]
     Assertion(String),
+    /// An assertion that is expired or not yet valid.
+    #[error("AADSTS700024: Client assertion is not within its valid time range: {0}.")]
+    AssertionTime(String),
     /// A scope that names no resource.
     #[error(
         "AADSTS70011: The provided value for the input parameter 'scope' is not valid. The scope {0} is not valid."
@@ -147,7 +153,7 @@ pub struct Row {
     pub aadsts: u32,
     /// How sure status and code are.
     pub standing: Standing,
-    /// Where they are from (keys of the fact sheet's source list).
+    /// Where they are from (the vendor's page or specification, by its short name).
     pub source: &'static str,
 }
 
@@ -196,6 +202,7 @@ impl Error {
             Self::MetadataHeader | Self::MissingResource | Self::UnknownIdentity(_) => {
                 row(400, "invalid_request", Documented, "IMDS token reference")
             }
+            Self::InvalidForm(_) => row(400, "invalid_request", Assumed, "RFC 6749 section 5.2"),
             Self::MissingForm(_) => entra(400, "invalid_request", 900_144),
             Self::UnsupportedGrant(_) => entra(400, "unsupported_grant_type", 70_003),
             Self::UnknownApplication { .. } => entra(400, "unauthorized_client", 700_016),
@@ -203,7 +210,21 @@ impl Error {
             Self::ClientSecret(_) => entra(401, "invalid_client", 7_000_215),
             Self::NoClientProof => entra(401, "invalid_client", 7_000_218),
             Self::Assertion(_) => entra(401, "invalid_client", 700_027),
+            Self::AssertionTime(_) => entra(401, "invalid_client", 700_024),
             Self::Scope(_) => entra(400, "invalid_scope", 70_011),
+        }
+    }
+}
+
+impl Error {
+    /// The same on a path that hands out tokens: what is unreadable there is OAuth's
+    /// `invalid_request`, not the data plane's `BadRequest`.
+    pub(super) fn of_identity(self) -> Self {
+        match self {
+            Self::InvalidParameter { .. } | Self::InvalidBody(_) => {
+                Self::InvalidForm(self.to_string())
+            }
+            other => other,
         }
     }
 }

@@ -189,14 +189,21 @@ impl Vendor for AzureEventGrid {
                 self.admit_subscription(topic, subscription, action, walk)
                     .await?,
             ),
-            Route::ManagedIdentity => Kind::Identity(self.admit_managed(walk)?),
-            Route::Token { tenant } => Kind::Identity(self.admit_token(&tenant, walk)?),
+            Route::ManagedIdentity => {
+                Kind::Identity(self.admit_managed(walk).map_err(Error::of_identity)?)
+            }
+            Route::Token { tenant } => Kind::Identity(
+                self.admit_token(&tenant, walk)
+                    .map_err(Error::of_identity)?,
+            ),
             Route::OpenIdConfiguration { tenant, version } => {
                 Kind::Identity(self.admit_configuration(tenant, version)?)
             }
             Route::Keys { tenant } => Kind::Identity(self.admit_keys(&tenant)?),
             Route::Resource(id) => Kind::Resource(ResourceCall::read(id, walk.request)?),
-            Route::Instance => Kind::Identity(Self::admit_instance(walk.request)?),
+            Route::Instance => {
+                Kind::Identity(Self::admit_instance(walk.request).map_err(Error::of_identity)?)
+            }
         };
         Ok(Call { operation, kind })
     }

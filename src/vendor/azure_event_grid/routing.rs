@@ -195,24 +195,36 @@ fn wrapped(message: &Message, namespace: &Namespace, ids: &Ids) -> Map<String, V
 
 /// A message whose user properties are a `CloudEvent`'s attributes (MQTT binding, binary mode).
 fn binary(message: &Message) -> Option<Map<String, Value>> {
-    let properties = &message.properties.user_properties;
-    let required = ["specversion", "id", "source", "type"];
-    let is_event = required.iter().all(|name| {
-        properties
-            .iter()
-            .any(|(key, value)| key == name && !value.is_empty())
-    });
-    if !is_event {
-        return None;
-    }
+    // A user property whose name no attribute can have is none of the event's.
+    let is_attribute = |name: &str| {
+        let letter = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+        !name.is_empty() && name != "data" && name.bytes().all(letter)
+    };
     let mut event = Map::new();
-    for (key, value) in properties {
-        if key != "data" && key != "data_base64" {
+    for (key, value) in &message.properties.user_properties {
+        if is_attribute(key) {
             event.insert(key.clone(), json!(value));
         }
     }
-    put_data(&mut event, message);
+    if !is_cloud_event(&event) {
+        return None;
+    }
+    if !message.payload.is_empty() {
+        put_data(&mut event, message);
+    } else if let Some(kind) = &message.properties.content_type {
+        event.insert("datacontenttype".to_owned(), json!(kind));
+    }
     Some(event)
+}
+
+/// Whether the attributes that every `CloudEvent` has are there; what lacks them is a message
+/// like any other.
+fn is_cloud_event(event: &Map<String, Value>) -> bool {
+    let text = |name: &str| event.get(name).and_then(Value::as_str).unwrap_or("");
+    text("specversion") == "1.0"
+        && ["id", "source", "type"]
+            .iter()
+            .all(|name| !text(name).is_empty())
 }
 
 /// A message whose payload is a whole `CloudEvent` (MQTT binding, structured mode).
@@ -222,7 +234,7 @@ fn structured(message: &Message) -> Option<Map<String, Value>> {
         return None;
     }
     match serde_json::from_slice(&message.payload).ok()? {
-        Value::Object(event) if event.contains_key("specversion") => Some(event),
+        Value::Object(event) if is_cloud_event(&event) => Some(event),
         _ => None,
     }
 }
@@ -234,7 +246,9 @@ fn put_data(event: &mut Map<String, Value>, message: &Message) {
     let kind = message.properties.content_type.as_deref();
     let text = std::str::from_utf8(&message.payload).ok();
     let utf8 = message.properties.payload_format_indicator == Some(true);
-    let is_json = kind.is_some_and(|kind| essence(kind) == "application/json");
+    let is_json = kind.map(essence).is_some_and(|essence| {
+        essence == "application/json" || (utf8 && essence.ends_with("+json"))
+    });
     let (default, name, data) = match text {
         Some(text) if is_json => {
             let value = serde_json::from_str(text).unwrap_or_else(|_| json!(text));

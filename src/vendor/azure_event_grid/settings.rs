@@ -54,6 +54,10 @@ pub struct Principal {
     pub object_id: String,
     /// The application (client) id.
     pub client_id: String,
+    /// The resource id of its managed identity
+    /// (`/subscriptions/.../userAssignedIdentities/{name}`), for requests that choose it by that.
+    #[serde(default)]
+    pub resource_id: Option<String>,
     /// The client secret; without one, client secret credentials are refused.
     #[serde(default)]
     pub secret: Option<Secret>,
@@ -146,6 +150,7 @@ impl Default for Settings {
             principals: vec![Principal {
                 object_id: "33333333-3333-3333-3333-333333333333".to_owned(),
                 client_id: "22222222-2222-2222-2222-222222222222".to_owned(),
+                resource_id: None,
                 secret: Some(Secret::new("testsecret")),
                 assertion_key: None,
                 roles: SEEDED_ROLES
@@ -190,6 +195,14 @@ impl Settings {
         self.principals
             .iter()
             .find(|principal| principal.client_id.eq_ignore_ascii_case(client_id))
+    }
+
+    /// The principal whose managed identity has this resource id.
+    pub(super) fn managed_identity(&self, resource_id: &str) -> Option<&Principal> {
+        self.principals.iter().find(|principal| {
+            let known = principal.resource_id.as_deref();
+            known.is_some_and(|known| known.eq_ignore_ascii_case(resource_id))
+        })
     }
 
     /// Checks what types alone do not say.

@@ -96,7 +96,17 @@ impl AzureEventGrid {
             .get("resource")?
             .filter(|resource| !resource.is_empty())
             .ok_or(Error::MissingResource)?;
-        let mut principal = self.settings.principals.first();
+        let principal = self.managed(&parameters)?;
+        walk.draft.caller = Some(principal.client_id.clone());
+        Ok(Identity::Managed {
+            object_id: principal.object_id.clone(),
+            resource: resource.to_owned(),
+        })
+    }
+
+    /// The managed identity that the parameters choose; without any the system-assigned one.
+    fn managed(&self, parameters: &Parameters) -> Result<&Principal, Error> {
+        let settings = &self.settings;
         let selectors = [
             "client_id",
             "clientid",
@@ -105,25 +115,23 @@ impl AzureEventGrid {
             "mi_res_id",
             "msi_res_id",
         ];
+        let mut chosen: Option<&Principal> = None;
         for name in selectors {
-            if let Some(value) = parameters.get(name)? {
-                principal = match name {
-                    "client_id" | "clientid" => self.settings.application(value),
-                    "object_id" | "principal_id" => self.settings.principal(value),
-                    _ => None,
-                };
-                if principal.is_none() {
-                    return Err(Error::UnknownIdentity(format!("{name} {value:?}")));
-                }
-            }
+            let Some(value) = parameters.get(name)? else {
+                continue;
+            };
+            let found = match name {
+                "client_id" | "clientid" => settings.application(value),
+                "object_id" | "principal_id" => settings.principal(value),
+                _ => settings.managed_identity(value),
+            };
+            let found =
+                found.filter(|found| chosen.is_none_or(|other| std::ptr::eq(other, *found)));
+            chosen =
+                Some(found.ok_or_else(|| Error::UnknownIdentity(format!("{name} {value:?}")))?);
         }
-        let principal = principal.ok_or_else(|| {
+        chosen.or(settings.principals.first()).ok_or_else(|| {
             Error::UnknownIdentity("a system-assigned identity; none is configured".to_owned())
-        })?;
-        walk.draft.caller = Some(principal.client_id.clone());
-        Ok(Identity::Managed {
-            object_id: principal.object_id.clone(),
-            resource: resource.to_owned(),
         })
     }
 

@@ -2,7 +2,7 @@
 //! what is percent-encoded, what is base64, and how long each may be.
 
 use bytes::Bytes;
-use serde_json::Value;
+use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 
 use super::parameters::{self, invalid};
 use crate::broker::message::{Properties, TopicName};
@@ -11,6 +11,9 @@ use crate::pipeline::Walk;
 use crate::vendor::azure_event_grid::AzureEventGrid;
 use crate::vendor::azure_event_grid::error::Error;
 use crate::vendor::azure_event_grid::limits;
+
+/// The longest string or binary data of MQTT, in bytes (MQTT 5 sections 1.5.4 and 1.5.6).
+const MQTT_FIELD: usize = 65_535;
 
 impl AzureEventGrid {
     /// A header as text; one that is not UTF-8 or comes twice is refused.
@@ -52,7 +55,10 @@ impl AzureEventGrid {
             .header(request, "mqtt-correlation-data")?
             .map(|text| parameters::base64(text, "mqtt-correlation-data"))
             .transpose()?;
-        let content_type = self.header(request, "content-type")?.map(str::to_owned);
+        let content_type = self
+            .header(request, "content-type")?
+            .filter(|kind| !kind.is_empty())
+            .map(str::to_owned);
         self.check_field(
             "mqtt-correlation-data",
             correlation_data.as_ref().map(Vec::len),
@@ -82,10 +88,15 @@ impl AzureEventGrid {
     }
 
     fn check_field(&self, name: &str, size: Option<usize>) -> Result<(), Error> {
+        let limit = if self.settings.limits {
+            limits::FIELD
+        } else {
+            MQTT_FIELD
+        };
         match size {
-            Some(size) if self.settings.limits && size > limits::FIELD => Err(invalid(
+            Some(size) if size > limit => Err(invalid(
                 name,
-                format!("it has {size} bytes, the limit is {}", limits::FIELD),
+                format!("it has {size} bytes, the limit is {limit}"),
             )),
             _ => Ok(()),
         }
@@ -119,18 +130,23 @@ impl AzureEventGrid {
             parameters::base64(text, name)?
         };
         let shape = "it must be a JSON array of objects with one string member each";
-        let Ok(Value::Array(items)) = serde_json::from_slice::<Value>(&json) else {
-            return Err(invalid(name, shape));
-        };
-        let mut properties = Vec::with_capacity(items.len());
-        for item in items {
-            let Value::Object(members) = item else {
-                return Err(invalid(name, shape));
-            };
-            let mut members = members.into_iter();
-            match (members.next(), members.next()) {
-                (Some((key, Value::String(value))), None) => properties.push((key, value)),
-                _ => return Err(invalid(name, shape)),
+        let properties: Vec<_> = serde_json::from_slice::<Vec<UserProperty>>(&json)
+            .map_err(|_| invalid(name, shape))?
+            .into_iter()
+            .map(|UserProperty(key, value)| (key, value))
+            .collect();
+        for text in properties.iter().flat_map(|(key, value)| [key, value]) {
+            if text.contains('\0') {
+                return Err(invalid(name, "MQTT strings cannot contain U+0000"));
+            }
+            if text.len() > MQTT_FIELD {
+                return Err(invalid(
+                    name,
+                    format!(
+                        "a string of {} bytes is in it, MQTT's limit is {MQTT_FIELD}",
+                        text.len()
+                    ),
+                ));
             }
         }
         let size: usize = properties
@@ -147,6 +163,35 @@ impl AzureEventGrid {
             ));
         }
         Ok(properties)
+    }
+}
+
+/// A JSON object with exactly one member, read so that a repeated name counts as a second one.
+struct UserProperty(String, String);
+
+impl<'de> Deserialize<'de> for UserProperty {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OneMember;
+
+        impl<'de> Visitor<'de> for OneMember {
+            type Value = UserProperty;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object with one string member")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<UserProperty, A::Error> {
+                let (key, value) = map
+                    .next_entry()?
+                    .ok_or_else(|| A::Error::custom("it has no member"))?;
+                match map.next_entry::<IgnoredAny, IgnoredAny>()? {
+                    None => Ok(UserProperty(key, value)),
+                    Some(_) => Err(A::Error::custom("it has more than one member")),
+                }
+            }
+        }
+
+        deserializer.deserialize_map(OneMember)
     }
 }
 

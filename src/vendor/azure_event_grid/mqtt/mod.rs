@@ -322,7 +322,7 @@ impl Dialect for AzureDialect {
     }
 
     /// Messages of QoS 0 are not queued (mqtt-support page: QoS 1 ones are).
-    fn keeps_offline(&self, _peer: &Peer, qos: Qos) -> bool {
+    fn keeps_offline(&self, _peer: &Peer, _topic: &str, qos: Qos) -> bool {
         qos != Qos::AtMostOnce
     }
 
