@@ -372,3 +372,79 @@ async fn a_certificate_may_have_several_names_of_a_kind() {
     other.client_id = "another".to_owned();
     assert!(dialect.connect(&other).await.is_ok());
 }
+
+/// A token that nobody has signed.
+fn unsigned(claims: &Value) -> String {
+    use base64::Engine;
+    let encode =
+        |value: &Value| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(value.to_string());
+    let header = json!({"typ": "JWT", "alg": "RS256"});
+    format!("{}.{}.AAAA", encode(&header), encode(claims))
+}
+
+#[tokio::test]
+async fn one_of_several_audiences_is_enough() {
+    let bench = bench(json!({"auth": "lenient"})).await;
+    let dialect = bench.azure.dialect(&bench.app);
+    for (audience, taken) in [
+        (json!("https://eventgrid.azure.net"), true),
+        (json!(["elsewhere", "https://eventgrid.azure.net/"]), true),
+        (json!(["elsewhere", 1]), false),
+        (json!([]), false),
+    ] {
+        let token = unsigned(&json!({"aud": audience, "oid": "o", "exp": 4_000_000_000_u32}));
+        let connected = dialect.connect(&question("OAUTH2-JWT", &token)).await;
+        assert_eq!(connected.is_ok(), taken, "{audience}: {connected:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_custom_token_under_the_method_of_entra_is_an_invalid_issuer() {
+    let bench = bench(json!({})).await;
+    let dialect = bench.azure.dialect(&bench.app);
+    let token = tokens()["custom"]["cases"][0]["token"].as_str().unwrap();
+    let connected = dialect.connect(&question("OAUTH2-JWT", token)).await;
+    let reason = connected.unwrap_err().reason;
+    assert!(
+        reason.starts_with(
+            "invalid issuer \"https://issuer.example\" (the method of a custom token is CUSTOM-JWT)"
+        ),
+        "{reason}"
+    );
+}
+
+#[tokio::test]
+async fn a_filter_must_be_a_part_of_a_template_and_not_merely_overlap() {
+    let (_bench, address) = listening(json!({"auth": "lenient", "namespaces": [{
+        "clients": [{"name": "a", "properties": {"authenticationName": "Dev.A", "attributes": {"area": "west", "floor": 7}}}],
+        "topic_spaces": [{"name": "own", "properties": {"topicTemplates": [
+            "x-${client.authenticationName}-y/+",
+            "${client.attributes.area|.1}/${client.attributes.floor}/#",
+            "deep/+/c",
+        ]}}],
+        "permission_bindings": [{"name": "b", "properties": {"clientGroupName": "$all", "topicSpaceName": "own", "permission": "Subscriber"}}],
+    }]}))
+    .await;
+    // The name that connects has another case than the client's own, which fills the templates.
+    let (mut wire, _) = open(address, "dev.a", false).await;
+    for (filter, code) in [
+        ("x-Dev.A-y/+", 1),
+        ("x-Dev.A-y/t", 1),
+        ("x-dev.a-y/t", 0x87),
+        ("x-Dev.A-y/#", 0x87),
+        ("x-Dev.A-y", 0x87),
+        ("west.1/7/#", 1),
+        ("west.1/7", 1),
+        ("west.1/7/a/+/b", 1),
+        ("west.1/+/a", 0x87),
+        ("west/7/a", 0x87),
+        ("deep/+/c", 1),
+        ("deep/b/c", 1),
+        ("deep/b/+", 0x87),
+        ("deep/#", 0x87),
+        ("+/b/c", 0x87),
+        ("#", 0x87),
+    ] {
+        assert_eq!(wire.subscribe(filter, 1).await, code, "{filter}");
+    }
+}

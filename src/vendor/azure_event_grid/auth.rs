@@ -202,13 +202,17 @@ impl Authenticator {
     }
 
     fn check_audience(&self, token: &Token, namespace: &Namespace) -> Result<(), Error> {
-        let audience = token.text("aud").unwrap_or("");
+        let audiences = token.audiences();
         let expected = self.audiences(namespace);
-        if expected.iter().any(|known| known == audience) {
+        if expected
+            .iter()
+            .any(|known| audiences.contains(&known.as_str()))
+        {
             return Ok(());
         }
         Err(Error::InvalidToken(format!(
-            "the audience is {audience:?}, expected is {}",
+            "the audience is {:?}, expected is {}",
+            audiences.join(", "),
             expected
                 .iter()
                 .map(|known| format!("{known:?}"))

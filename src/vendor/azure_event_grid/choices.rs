@@ -32,7 +32,7 @@ const fn choice(
 }
 
 /// Every choice.
-pub const CHOICES: [Choice; 43] = [
+pub const CHOICES: [Choice; 47] = [
     choice(
         "an accepted HTTP publish is 202 with a routing topic, else 204",
         Assumed,
@@ -262,7 +262,31 @@ pub const CHOICES: [Choice; 43] = [
         Some("limits"),
     ),
     choice(
-        "a publish over a size limit: PUBACK 0x90 or 0x97 on MQTT 5 with QoS 1, dropped with QoS 0, 3.1.1 is closed",
+        "a subscription that changed resources do not permit any more ends its session: DISCONNECT 0x87",
+        Assumed,
+        "METRICS: sessions are dropped for AuthorizationError",
+        None,
+    ),
+    choice(
+        "a 51st subscription of a session is SUBACK 0x97",
+        Assumed,
+        "QUOTA names only the number",
+        Some("limits"),
+    ),
+    choice(
+        "client group queries compare authentication names without case, attributes with",
+        Assumed,
+        "CLIENTS: authentication names have no case",
+        None,
+    ),
+    choice(
+        "of several names of a kind in a certificate, the one that a client has",
+        Assumed,
+        "none",
+        Some("topic_spaces_configuration.clientAuthentication"),
+    ),
+    choice(
+        "a publish over a size limit: 0x90 or 0x97 on MQTT 5, in PUBACK with QoS 1, in DISCONNECT with QoS 0; 3.1.1 is closed",
         Assumed,
         "none",
         Some("limits"),

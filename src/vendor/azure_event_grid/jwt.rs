@@ -62,6 +62,15 @@ impl Token {
         self.claims.get(claim).and_then(Value::as_str)
     }
 
+    /// `aud`, which is a text or a list of them (RFC 7519 section 4.1.3).
+    pub(super) fn audiences(&self) -> Vec<&str> {
+        match self.claims.get("aud") {
+            Some(Value::String(one)) => vec![one],
+            Some(Value::Array(all)) => all.iter().filter_map(Value::as_str).collect(),
+            _ => Vec::new(),
+        }
+    }
+
     /// A claim that is a time in whole seconds since 1970.
     pub(super) fn seconds(&self, claim: &str) -> Option<i64> {
         let value = self.claims.get(claim)?;

@@ -70,7 +70,8 @@ impl AzureDialect {
                 let text = token(connect).map_err(not_authorized)?;
                 let now = self.sessions.clock.now();
                 let caller = self.authenticator.check_token(text, &namespace, now).await;
-                let caller = caller.map_err(|error| not_authorized(error.to_string()))?;
+                let caller = caller
+                    .map_err(|error| not_authorized(format!("{}{error}", self.foreign(text))))?;
                 let who = Who::Principal {
                     object_id: caller.object_id,
                     roles: caller.roles,
@@ -98,6 +99,24 @@ impl AzureDialect {
                 ),
             }),
         }
+    }
+
+    /// How the refusal of a token begins that no issuer of Entra tokens has made (JWTSETUP: a
+    /// custom token under this method is an invalid issuer).
+    fn foreign(&self, text: &str) -> String {
+        let token = Token::parse(text);
+        let issuer = token
+            .ok()
+            .and_then(|token| token.text("iss").map(str::to_owned));
+        let issuer = issuer.unwrap_or_default();
+        let mut outside = self.authenticator.settings.issuers.iter();
+        if issuer.is_empty()
+            || entra::tenant_of(&issuer).is_some()
+            || outside.any(|known| known.issuer == issuer)
+        {
+            return String::new();
+        }
+        format!("invalid issuer {issuer:?} (the method of a custom token is {CUSTOM}): ")
     }
 
     /// A client resource with its certificate.
@@ -200,11 +219,7 @@ fn check_audience(token: &Token, namespace: &Namespace) -> Result<(), String> {
     let configuration = &namespace.topic_spaces_configuration;
     let hosts = configuration.hosts().chain([own.as_str()]);
     let hosts: Vec<_> = hosts.collect();
-    let audiences = match token.claims.get("aud") {
-        Some(serde_json::Value::String(one)) => vec![one.as_str()],
-        Some(serde_json::Value::Array(all)) => all.iter().filter_map(|one| one.as_str()).collect(),
-        _ => Vec::new(),
-    };
+    let audiences = token.audiences();
     let named = |audience: &str| {
         let start = audience.find("://").map_or(0, |at| at + 3);
         let host = audience[start..].split(['/', ':']).next().unwrap_or("");
