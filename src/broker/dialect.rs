@@ -286,6 +286,13 @@ pub enum PublishVerdict {
         /// The reason in words, for the journal.
         reason: String,
     },
+    /// The same with another reason code of DISCONNECT (0x90, 0x97 or 0x99).
+    Disconnect {
+        /// The DISCONNECT reason code; 3.x is told nothing.
+        code: u8,
+        /// The reason in words, for the journal.
+        reason: String,
+    },
 }
 
 /// What becomes of one filter of a SUBSCRIBE.
@@ -298,6 +305,13 @@ pub enum SubscribeVerdict {
     Refuse {
         /// The SUBACK reason code.
         code: u8,
+        /// The reason in words, for the journal.
+        reason: String,
+    },
+    /// Refused, and the client gets no SUBACK any more.
+    Withhold {
+        /// Whether the connection is closed now; otherwise the dialect sees to its end.
+        close: bool,
         /// The reason in words, for the journal.
         reason: String,
     },
@@ -346,8 +360,9 @@ pub trait Dialect: Send + Sync {
     /// The client has been accepted.
     fn connected(&self, _peer: &Peer) {}
 
-    /// Whether a message of this quality of service waits for the client while it is offline.
-    fn keeps_offline(&self, _peer: &Peer, _qos: Qos) -> bool {
+    /// Whether a message of this topic name and quality of service waits for the client while it
+    /// is offline.
+    fn keeps_offline(&self, _peer: &Peer, _topic: &str, _qos: Qos) -> bool {
         true
     }
 

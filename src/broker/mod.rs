@@ -1,6 +1,6 @@
 //! The one broker under all five vendors: publish, list, kick, count. [`Broker`] is a cheap
-//! handle; what goes in and comes out are the values of `message.rs`; the engine behind it is
-//! named only in `engine.rs`.
+//! handle; what goes in and comes out are the values of `message/`; the engine behind it is
+//! named only in `engine/`.
 
 pub mod dialect;
 mod engine;

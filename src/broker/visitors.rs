@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -62,6 +62,10 @@ pub(super) struct Visit {
     known: Mutex<Known>,
     /// Whether anything was ever withheld: most connections need not look.
     withholding: AtomicBool,
+    /// How many of the engine's PINGRESPs the client must not get.
+    pings: AtomicU32,
+    /// Whether the client gets no SUBACK any more.
+    withholding_subacks: AtomicBool,
 }
 
 impl Visit {
@@ -133,6 +137,31 @@ impl Visit {
     pub(super) fn withhold(&self, packet_id: u16) {
         *self.known.lock().withheld.entry(packet_id).or_default() += 1;
         self.withholding.store(true, Ordering::Release);
+    }
+
+    /// The gate sends the engine a PINGREQ of its own. Must be told before it is sent.
+    pub(super) fn pings(&self) {
+        self.pings.fetch_add(1, Ordering::AcqRel);
+        self.withholding.store(true, Ordering::Release);
+    }
+
+    /// Whether this PINGRESP answers the gate, not the client.
+    pub(super) fn is_pinged(&self) -> bool {
+        let less = |count: u32| count.checked_sub(1);
+        self.pings
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, less)
+            .is_ok()
+    }
+
+    /// No SUBACK is for the client from now on. Must be told before the engine writes it.
+    pub(super) fn withhold_subacks(&self) {
+        self.withholding_subacks.store(true, Ordering::Release);
+        self.withholding.store(true, Ordering::Release);
+    }
+
+    /// Whether SUBACKs are withheld.
+    pub(super) fn withholds_subacks(&self) -> bool {
+        self.withholding_subacks.load(Ordering::Acquire)
     }
 
     /// Whether an acknowledgement may have to be withheld.
@@ -220,6 +249,16 @@ mod tests {
         assert!(visit.is_withheld(7));
         assert!(visit.is_withheld(7));
         assert!(!visit.is_withheld(7));
+    }
+
+    #[test]
+    fn as_many_pings_as_the_gate_sent_are_answered_to_the_gate() {
+        let visit = Visit::default();
+        assert!(!visit.is_pinged());
+        visit.pings();
+        assert!(visit.withholds());
+        assert!(visit.is_pinged());
+        assert!(!visit.is_pinged());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The configuration: what each room's `Settings` say, plus ports, clock, seed and log.
 //! Defaults are overridden by the file, the file by the environment, the environment by flags
-//! (`cli.rs` reads the last two). `value.rs` has the values with words of their own,
+//! (`cli/` reads the last two). `value.rs` has the values with words of their own,
 //! `default.toml` is the commented file that `mqttstack config --default` prints.
 
 mod value;
@@ -307,7 +307,7 @@ mod tests {
             seed: Seed::Fixed(u64::MAX),
             nanomq_port: Port::Number(8081),
             clock: ClockStart::Frozen("2026-11-21T22:51:00Z".parse().unwrap()),
-            ready_file: Some("/tmp/ready".into()),
+            ready_file: Some("ready.json".into()),
             ..Config::default()
         };
         let text = config.to_toml().unwrap();

@@ -2,7 +2,7 @@
 //! corrected here is corrected everywhere, the 404 that lists the surfaces included.
 //!
 //! Patterns: `{name}` stands for one or more characters without the separator (`.` in a host,
-//! `/` in a path), `*` at the end for anything. Vendor hosts are those of the fact sheets
+//! `/` in a path), `*` at the end for anything. Vendor hosts are those of the vendors' pages
 //! (documented); the `.localhost` names are ours and need no name server.
 
 use std::borrow::Cow;

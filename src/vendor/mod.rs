@@ -1,6 +1,6 @@
-//! The five vendors, each a folder with the same files: `auth.rs` who calls, `api.rs` what can
-//! be asked, `error.rs` how it refuses, `store.rs` its resources. No vendor knows another;
-//! [`Vendors`] is the list of those that this version emulates.
+//! The five vendors, each a folder with the same rooms, as files or as folders: `auth` who calls,
+//! `api` what can be asked, `error` how it refuses, `mqtt` its MQTT side, `store` its resources. No
+//! vendor knows another; [`Vendors`] is the list of those that this version emulates.
 
 pub mod aliyun;
 pub mod azure_event_grid;

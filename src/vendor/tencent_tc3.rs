@@ -168,10 +168,11 @@ pub fn invocation(request: &Request) -> Result<Invocation, Tc3Error> {
             .filter(|value| !value.is_empty())
             .ok_or(Tc3Error::MissingHeader(name))
     };
+    let (action, version) = (needed("X-TC-Action")?, needed("X-TC-Version")?);
     let timestamp = needed("X-TC-Timestamp")?;
     Ok(Invocation {
-        action: needed("X-TC-Action")?.to_owned(),
-        version: needed("X-TC-Version")?.to_owned(),
+        action: action.to_owned(),
+        version: version.to_owned(),
         region: headers
             .text("X-TC-Region")
             .filter(|value| !value.is_empty())

@@ -1,55 +1,21 @@
 //! The broker core: what it promises to the vendors above it and to MQTT clients beside it.
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::net::SocketAddr;
 
 use bytes::Bytes;
 use jiff::SignedDuration;
+use mqttstack::broker::Settings;
 use mqttstack::broker::message::{
     DeliveryOutcome, Origin, OriginKind, Properties, Publication, Qos, TopicFilter, TopicName,
     Transport,
 };
-use mqttstack::broker::{Broker, Settings};
-use mqttstack::clock::Clock;
 use mqttstack::exchange::{Refusal, Surface};
-use mqttstack::ids::Ids;
-use mqttstack::journal::{Journal, Settings as JournalSettings};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::bench::{Bench, bench};
 use crate::mqtt::{Device, Options, PATIENCE};
 use crate::wire::Wire;
-
-struct Bench {
-    broker: Broker,
-    journal: Journal,
-    clock: Clock,
-    address: SocketAddr,
-}
-
-fn anywhere() -> SocketAddr {
-    SocketAddr::from((Ipv4Addr::LOCALHOST, 0))
-}
-
-async fn bench(settings: Settings) -> Bench {
-    let clock = Clock::real();
-    let journal = Journal::new(&JournalSettings::default());
-    let sink = journal.clone();
-    let broker = Broker::start(
-        settings,
-        clock.clone(),
-        Ids::new(Some(1)),
-        Arc::new(move |message| sink.record(message)),
-    )
-    .await;
-    let address = broker.listen(Transport::Tcp, anywhere()).unwrap();
-    Bench {
-        broker,
-        journal,
-        clock,
-        address,
-    }
-}
 
 fn publication(topic: &str, payload: impl Into<Bytes>) -> Publication {
     Publication {

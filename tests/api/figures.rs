@@ -1,39 +1,22 @@
 //! `$SYS`: the broker's own figures, and that they are not messages.
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use mqttstack::broker::Settings;
 
-use mqttstack::broker::message::Transport;
-use mqttstack::broker::{Broker, Settings};
-use mqttstack::clock::Clock;
-use mqttstack::ids::Ids;
-use mqttstack::journal::{Journal, Settings as JournalSettings};
-
+use crate::bench::{Bench, bench};
 use crate::wire::Wire;
 
-async fn bench(sys_interval_s: u32) -> (Broker, Journal, SocketAddr) {
-    let journal = Journal::new(&JournalSettings::default());
-    let sink = journal.clone();
+async fn telling_every(sys_interval_s: u32) -> Bench {
     let settings = Settings {
         sys_interval_s,
         ..Settings::default()
     };
-    let broker = Broker::start(
-        settings,
-        Clock::real(),
-        Ids::new(Some(1)),
-        Arc::new(move |message| sink.record(message)),
-    )
-    .await;
-    let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let address = broker.listen(Transport::Tcp, anywhere).unwrap();
-    (broker, journal, address)
+    bench(settings).await
 }
 
 #[tokio::test]
 async fn a_subscriber_gets_the_figures_at_once_and_again_at_the_interval() {
-    let (broker, journal, address) = bench(1).await;
-    let mut client = Wire::open(address, 4, "c").await;
+    let bench = telling_every(1).await;
+    let mut client = Wire::open(bench.address, 4, "c").await;
     client.publish("t", "kept", 3, &[]).await;
     client.subscribe("$SYS/#", 1).await;
     let mut seen = vec![];
@@ -57,27 +40,27 @@ async fn a_subscriber_gets_the_figures_at_once_and_again_at_the_interval() {
     assert!(!again.retain);
     assert_eq!(again.topic, "$SYS/broker/version");
     assert_eq!(
-        journal.messages().since(0).len(),
+        bench.journal.messages().since(0).len(),
         1,
         "figures are no messages"
     );
-    assert_eq!(broker.counters().messages_in, 1);
-    assert_eq!(broker.counters().messages_out, 0);
-    assert_eq!(broker.retained().len(), 1);
+    assert_eq!(bench.broker.counters().messages_in, 1);
+    assert_eq!(bench.broker.counters().messages_out, 0);
+    assert_eq!(bench.broker.retained().len(), 1);
 }
 
 #[tokio::test]
 async fn a_wildcard_does_not_match_the_figures_and_an_interval_of_0_turns_them_off() {
-    let (_broker, _journal, address) = bench(0).await;
-    let mut client = Wire::open(address, 5, "c").await;
+    let silent = telling_every(0).await;
+    let mut client = Wire::open(silent.address, 5, "c").await;
     client.subscribe("$SYS/#", 1).await;
     client.subscribe("#", 1).await;
     client.publish("t", "only", 2, &[]).await;
     assert_eq!(client.receive().await.payload, "only");
-    let (_broker, _journal, address) = bench(1).await;
-    let mut client = Wire::open(address, 5, "c").await;
+    let bench = telling_every(1).await;
+    let mut client = Wire::open(bench.address, 5, "c").await;
     client.subscribe("#", 1).await;
-    let mut other = Wire::open(address, 5, "other").await;
+    let mut other = Wire::open(bench.address, 5, "other").await;
     other.subscribe("$SYS/broker/uptime", 0).await;
     // One at once, one at the interval; the other client would have had it too by now.
     other.receive().await;

@@ -1,49 +1,22 @@
 //! `isolation = "tenant"`: two tenants use the same topics and nothing crosses.
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
-
-use mqttstack::broker::message::{
-    Origin, OriginKind, Properties, Publication, Qos, TopicName, Transport,
-};
-use mqttstack::broker::{Broker, Isolation, Settings};
+use mqttstack::broker::message::{Origin, OriginKind, Properties, Publication, Qos, TopicName};
+use mqttstack::broker::{Isolation, Settings};
 use mqttstack::clock::Clock;
 use mqttstack::exchange::Surface;
-use mqttstack::ids::Ids;
-use mqttstack::journal::{Journal, Settings as JournalSettings};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::bench::Bench;
 use crate::mqtt::{Device, Options};
 use crate::wire::{Connect, Wire};
 
-struct Bench {
-    broker: Broker,
-    journal: Journal,
-    address: SocketAddr,
-}
-
 async fn bench(isolation: Isolation) -> Bench {
-    let journal = Journal::new(&JournalSettings::default());
-    let sink = journal.clone();
     let settings = Settings {
         isolation,
         ..Settings::default()
     };
-    let broker = Broker::start(
-        settings,
-        Clock::real(),
-        Ids::new(Some(1)),
-        Arc::new(move |message| sink.record(message)),
-    )
-    .await;
-    let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let address = broker.listen(Transport::Tcp, anywhere).unwrap();
-    Bench {
-        broker,
-        journal,
-        address,
-    }
+    Bench::start(settings, Clock::real()).await
 }
 
 const ONE: &str = "tenant:aliyun/one";

@@ -20,7 +20,6 @@ const ROOMS: &[(&str, u8)] = &[
     ("pipeline", 2),
     ("app", 2),
     ("journal", 1),
-    ("fault", 1),
     ("quota", 1),
     ("broker", 1),
     ("tls", 1),

@@ -1,24 +1,21 @@
 //! What a vendor's broker limits of how its clients get messages: how many wait for an offline
 //! client and for how long, and at what pace they are delivered, all on the emulator's clock.
 
-use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::SignedDuration;
+use mqttstack::broker::Settings;
 use mqttstack::broker::dialect::{Connect, ConnectRefusal, Dialect, Grant, Limits, Replay};
 use mqttstack::broker::message::{
     Delivery, DeliveryOutcome, Origin, OriginKind, Properties, Publication, Qos, TopicName,
-    Transport,
 };
-use mqttstack::broker::{Broker, Settings};
 use mqttstack::clock::Clock;
 use mqttstack::exchange::Surface;
-use mqttstack::ids::Ids;
-use mqttstack::journal::{Journal, Settings as JournalSettings};
 
 use DeliveryOutcome::{Acknowledged, Dropped, Expired, Queued, Sent};
 
+use crate::bench::Bench;
 use crate::mqtt::PATIENCE;
 use crate::wire::{Connect as Opening, PUBACK, Wire, packet};
 
@@ -46,33 +43,11 @@ impl Dialect for Limiting {
     }
 }
 
-struct Bench {
-    broker: Broker,
-    journal: Journal,
-    clock: Clock,
-    address: SocketAddr,
-}
-
 async fn bench(limits: Limits) -> Bench {
     let clock = Clock::frozen("2026-11-21T22:51:00Z".parse().unwrap());
-    let journal = Journal::new(&JournalSettings::default());
-    let sink = journal.clone();
-    let broker = Broker::start(
-        Settings::default(),
-        clock.clone(),
-        Ids::new(Some(1)),
-        Arc::new(move |message| sink.record(message)),
-    )
-    .await;
-    broker.add_dialect(Arc::new(Limiting(limits)));
-    let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let address = broker.listen(Transport::Tcp, anywhere).unwrap();
-    Bench {
-        broker,
-        journal,
-        clock,
-        address,
-    }
+    let bench = Bench::start(Settings::default(), clock).await;
+    bench.broker.add_dialect(Arc::new(Limiting(limits)));
+    bench
 }
 
 impl Bench {
@@ -373,4 +348,46 @@ async fn a_clean_start_gives_up_what_waited_for_its_turn() {
     bench.advance(1_000);
     bench.publish_all(3..=3).await;
     assert_eq!(payloads(&mut clean, 1).await, ["3"]);
+}
+
+#[tokio::test]
+async fn a_packet_that_is_refused_before_the_engine_keeps_its_client_alive() {
+    let bench = bench(Limits {
+        filters_per_subscribe: Some(1),
+        ..Limits::default()
+    })
+    .await;
+    let too_many = |version| {
+        let own: &[u8] = if version == 5 { &[0] } else { &[] };
+        let filters: &[u8] = &[0, 1, b'a', 0, 0, 1, b'b', 0];
+        packet(0x82, &[&[0, 9], own, filters])
+    };
+    let mut busy = vec![];
+    for version in [4, 5] {
+        let mut opening = Opening::new(version, &format!("busy{version}"));
+        opening.keep_alive = 1;
+        busy.push((Wire::connect(bench.address, &opening).await.0, version));
+    }
+    let mut opening = Opening::new(4, "silent");
+    opening.keep_alive = 1;
+    let (mut silent, _) = Wire::connect(bench.address, &opening).await;
+    // The others connected before this one, who is given up.
+    let given_up = silent.ended();
+    tokio::pin!(given_up);
+    let mut over = false;
+    while !over {
+        for (wire, version) in &mut busy {
+            wire.send(&too_many(*version)).await;
+            assert_eq!(wire.answer().await.0, 0x90);
+        }
+        tokio::select! {
+            biased;
+            () = &mut given_up => over = true,
+            () = tokio::task::yield_now() => {}
+        }
+    }
+    for (wire, _) in &mut busy {
+        wire.send(&[0xc0, 0]).await;
+        assert_eq!(wire.answer().await.0, 0xd0);
+    }
 }

@@ -11,6 +11,7 @@ mod accounting;
 mod admin;
 mod aliyun;
 mod aliyun_mqtt;
+mod bench;
 mod broker;
 mod certificates;
 mod clock;

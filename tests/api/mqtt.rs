@@ -237,6 +237,18 @@ impl Device {
 
     /// Subscribes and returns the granted codes; `None` if the connection ends instead.
     pub async fn try_subscribe(&mut self, filter: &str, qos: u8) -> Option<Vec<u8>> {
+        self.ask(filter, qos).await;
+        loop {
+            match self.next().await {
+                Event::Subscribed(codes) => return Some(codes),
+                Event::Ended => return None,
+                _ => {}
+            }
+        }
+    }
+
+    /// Sends a SUBSCRIBE and waits for nothing.
+    pub async fn ask(&self, filter: &str, qos: u8) {
         match &self.handle {
             Handle::V4(client) => {
                 let qos = rumqttc::qos(qos).unwrap();
@@ -245,13 +257,6 @@ impl Device {
             Handle::V5(client) => {
                 let qos = rumqttc::v5::mqttbytes::qos(qos).unwrap();
                 client.subscribe(filter, qos).await.unwrap();
-            }
-        }
-        loop {
-            match self.next().await {
-                Event::Subscribed(codes) => return Some(codes),
-                Event::Ended => return None,
-                _ => {}
             }
         }
     }

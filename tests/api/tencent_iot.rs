@@ -115,6 +115,14 @@ async fn a_wrong_login_is_refused_and_the_journal_names_the_mistake() {
             },
             "no device",
         ),
+        (
+            Login {
+                client_id: "FGHIJ67890dev01".into(),
+                username: "FGHIJ67890dev01;12010126;X1Y2Z;1700003600".into(),
+                password: String::new(),
+            },
+            "the connection brought none",
+        ),
     ] {
         let (_wire, code) = Wire::open(address, &login, USUAL).await;
         assert_eq!(code, 4, "{phrase}");

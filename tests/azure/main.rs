@@ -15,7 +15,10 @@ mod connections;
 mod custom_topics;
 mod errors;
 mod features;
+#[path = "../sdk/install.rs"]
+mod install;
 mod mqtt;
+mod permissions;
 mod publish;
 mod reauthentication;
 mod resources;

@@ -1,111 +1,23 @@
 //! The vendor's unmodified SDKs against a started emulator, and the README's lines as a new user
-//! would copy them. What they need is installed once, pinned, into `target/azure-sdk/`.
+//! would copy them. What they need is installed once, pinned, into `target/sdk/`.
 //! `MQTTSTACK_SKIP_SDK_TESTS=1` switches them off.
 
-use std::ffi::OsStr;
-use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 
 use mqttstack::Emulator;
 use mqttstack::config::Config;
 use serde_json::json;
 
-fn skipped() -> bool {
-    #[expect(clippy::disallowed_methods, reason = "the test's own switch")]
-    let skip = std::env::var("MQTTSTACK_SKIP_SDK_TESTS").is_ok_and(|value| value == "1");
-    skip
+use crate::install::{self, Runtime, skipped};
+
+/// A command that runs one of the scripts in `sdk/`, or a shell that finds both runtimes.
+async fn command(make: impl FnOnce() -> Command + Send + 'static) -> Command {
+    tokio::task::spawn_blocking(make).await.unwrap()
 }
 
-fn scripts() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/azure/sdk")
-}
-
-fn succeed(command: &mut Command, missing: &str) -> Output {
-    let output = command
-        .output()
-        .unwrap_or_else(|error| panic!("{missing}: {error}"));
-    assert!(
-        output.status.success(),
-        "{command:?}\n{}\n{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    output
-}
-
-/// A folder with what `pins` name, installed once however many tests and test processes ask.
-fn installed(name: &str, pins: &[&str], install: impl FnOnce(&Path)) -> PathBuf {
-    let root = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("azure-sdk");
-    std::fs::create_dir_all(&root).unwrap();
-    // Others wait here; the lock ends with the file's handle.
-    let lock = File::create(root.join(format!("{name}.lock"))).unwrap();
-    lock.lock().unwrap();
-    let folder = root.join(name);
-    let mut wanted = String::new();
-    for pin in pins {
-        wanted += &std::fs::read_to_string(scripts().join(pin)).unwrap();
-    }
-    let stamp = root.join(format!("{name}.installed"));
-    if std::fs::read_to_string(&stamp).is_ok_and(|have| have == wanted) {
-        return folder;
-    }
-    if folder.exists() {
-        std::fs::remove_dir_all(&folder).unwrap();
-    }
-    std::fs::create_dir_all(&folder).unwrap();
-    for pin in pins {
-        std::fs::copy(scripts().join(pin), folder.join(pin)).unwrap();
-    }
-    install(&folder);
-    std::fs::write(stamp, wanted).unwrap();
-    folder
-}
-
-/// The folder of the interpreter that has the Python packages.
-fn python() -> PathBuf {
-    let pins = "requirements.txt";
-    let home = installed("python", &[pins], |folder| {
-        let missing = "install Python 3 with its venv module";
-        succeed(
-            Command::new("python3").args(["-m", "venv"]).arg(folder),
-            missing,
-        );
-        let pip = ["-m", "pip", "install", "--quiet", "--no-deps", "-r"];
-        let mut install = Command::new(folder.join("bin/python"));
-        succeed(install.args(pip).arg(folder.join(pins)), missing);
-    });
-    home.join("bin")
-}
-
-/// The folder of the Node packages.
-fn node() -> PathBuf {
-    let home = installed("node", &["package.json", "package-lock.json"], |folder| {
-        let install = [
-            "ci",
-            "--ignore-scripts",
-            "--no-audit",
-            "--no-fund",
-            "--silent",
-        ];
-        let missing = "install Node.js with npm";
-        succeed(
-            Command::new("npm").args(install).current_dir(folder),
-            missing,
-        );
-    });
-    home.join("node_modules")
-}
-
-/// A command that sees both, and calls nothing but the loopback.
-fn command(program: impl AsRef<OsStr>) -> Command {
-    let mut command = Command::new(program);
-    command
-        .env("NODE_PATH", node())
-        .env("PYTHONDONTWRITEBYTECODE", "1")
-        .env("NO_PROXY", "*")
-        .env("no_proxy", "*");
-    command
+async fn python(script: &'static str) -> Command {
+    command(move || Runtime::PythonAzure.command(script)).await
 }
 
 async fn emulator() -> Emulator {
@@ -119,10 +31,10 @@ async fn emulator() -> Emulator {
 }
 
 async fn run(mut command: Command) {
-    let output = tokio::task::spawn_blocking(move || succeed(&mut command, "cannot run it"))
+    let said = tokio::task::spawn_blocking(move || install::run(&mut command))
         .await
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
+        .unwrap()
+        .unwrap_or_else(|problem| panic!("{problem}"));
     assert!(said.trim_end().ends_with("done"), "{said}");
 }
 
@@ -141,12 +53,7 @@ async fn the_python_sdks_get_tokens_publish_and_receive() {
     }
     let emulator = emulator().await;
     let folder = tempfile::tempdir().unwrap();
-    let script = tokio::task::spawn_blocking(|| {
-        let mut script = command(python().join("python"));
-        script.arg(scripts().join("azure_sdk.py"));
-        script
-    });
-    let mut script = script.await.unwrap();
+    let mut script = python("azure_sdk.py").await;
     script
         .args([emulator.http_url().unwrap(), &https(&emulator)])
         .arg(emulator.mqtt_addr().unwrap().to_string())
@@ -164,12 +71,7 @@ async fn the_node_sdks_get_tokens_publish_and_receive() {
     let folder = tempfile::tempdir().unwrap();
     let ca = folder.path().join("ca.pem");
     std::fs::write(&ca, emulator.ca_pem()).unwrap();
-    let script = tokio::task::spawn_blocking(|| {
-        let mut script = command("node");
-        script.arg(scripts().join("azure_sdk.js"));
-        script
-    });
-    let mut script = script.await.unwrap();
+    let mut script = command(|| Runtime::NodeAzure.command("azure_sdk.js")).await;
     script
         .args([emulator.http_url().unwrap(), &https(&emulator)])
         .arg(folder.path())
@@ -206,14 +108,19 @@ async fn the_readmes_lines_work_as_they_stand() {
     let lines = readme()
         .replace("4580", &port(emulator.http_url().unwrap()))
         .replace("4543", &port(emulator.https_url().unwrap()));
-    let script = tokio::task::spawn_blocking(|| {
+    let mut script = command(|| {
         #[expect(clippy::disallowed_methods, reason = "the new user's own")]
         let path = std::env::var("PATH").unwrap();
-        let mut script = command("bash");
-        script.env("PATH", format!("{}:{path}", python().display()));
-        script
-    });
-    let mut script = script.await.unwrap();
+        let python = Runtime::PythonAzure.home().join("bin");
+        let mut shell = Command::new("bash");
+        shell
+            .env("PATH", format!("{}:{path}", python.display()))
+            .env("NODE_PATH", Runtime::NodeAzure.home().join("node_modules"))
+            .env("NO_PROXY", "*")
+            .env("no_proxy", "*");
+        shell
+    })
+    .await;
     script
         .args(["-euo", "pipefail", "-c", &format!("{lines}\necho done")])
         .current_dir(folder.path());
@@ -225,12 +132,6 @@ async fn the_readmes_lines_work_as_they_stand() {
         .collect();
     assert_eq!(payloads, ["Hello", "from Python", "from Node"]);
     emulator.stop().await;
-}
-
-/// The Python interpreter that has the packages.
-async fn interpreter() -> Command {
-    let make = || command(python().join("python"));
-    tokio::task::spawn_blocking(make).await.unwrap()
 }
 
 /// Writes what the emulator announces where a script reads it.
@@ -270,9 +171,8 @@ async fn paho_connects_with_tokens_and_certificates_of_every_kind() {
     .unwrap();
     let emulator = Emulator::builder().config(config).start().await.unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let mut command = interpreter().await;
+    let mut command = python("mqtt_clients.py").await;
     command
-        .arg(scripts().join("mqtt_clients.py"))
         .arg(folder.path())
         .arg(issuer)
         .arg(announced(&emulator, folder.path()));
@@ -298,9 +198,8 @@ async fn a_token_a_publish_a_subscriber_and_a_routed_event_make_a_whole_loop() {
     .unwrap();
     let emulator = Emulator::builder().config(config).start().await.unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let mut command = interpreter().await;
+    let mut command = python("whole_loop.py").await;
     command
-        .arg(scripts().join("whole_loop.py"))
         .arg(folder.path())
         .arg(announced(&emulator, folder.path()));
     run(command).await;

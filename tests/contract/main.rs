@@ -1,8 +1,8 @@
 //! The contract with the vendors: every file `fixtures/<vendor>/<operation>__<case>.json` is one
 //! exchange and one test name for each way in which it is walked. What a file holds is in
-//! `fixture.rs`, how it is walked as a value in `router.rs`, over a connection in `socket.rs`. Answers are compared whole: the
-//! clock and the ids are ours, so nothing is masked. Azure's, whose tokens need an issuer, are in
-//! `azure.rs`.
+//! `fixture.rs`, how it is walked as a value in `router.rs`, over a connection in `socket.rs`.
+//! Answers are compared whole: the clock and the ids are ours, so nothing is masked. Azure's, whose
+//! tokens need an issuer, are in `azure.rs`.
 
 mod azure;
 mod fixture;

@@ -1,6 +1,9 @@
-//! Installs what the scripts need into `target/sdk/`: two Python environments and Node packages,
-//! every version pinned. It happens once, however many tests and test processes ask at a time,
-//! and again when the pins or the interpreter change.
+//! Installs what the scripts need into `target/sdk/`: virtual environments for Python and Node
+//! packages, every version pinned. It happens once, however many tests and test processes ask at
+//! a time, and again when the pins or the interpreter change. `tests/azure/` and
+//! `tests/tencent_tdmq/` use this file too.
+
+#![allow(dead_code, reason = "each test program uses its part")]
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -9,17 +12,23 @@ use std::sync::OnceLock;
 
 const SKIP: &str = "MQTTSTACK_SKIP_SDK_TESTS";
 
-/// What runs a script.
+/// What runs a script, with the packages of one list of pins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Runtime {
-    /// Python with `python/requirements.txt`.
+    /// `sdk/python/requirements.txt`.
     Python,
-    /// Python with `python/requirements-newest.txt`.
+    /// `sdk/python/requirements-newest.txt`.
     PythonNewest,
-    /// Python with `python/requirements-tencent-device.txt`.
+    /// `sdk/python/requirements-tencent-device.txt`.
     PythonTencentDevice,
-    /// Node with `node/package-lock.json`.
+    /// `tencent_tdmq/requirements.txt`.
+    PythonTencentTdmq,
+    /// `azure/sdk/requirements.txt`.
+    PythonAzure,
+    /// `sdk/node/package-lock.json`.
     Node,
+    /// `azure/sdk/package-lock.json`.
+    NodeAzure,
 }
 
 /// Whether the tests are switched off; says so.
@@ -33,30 +42,16 @@ pub fn skipped() -> bool {
 }
 
 impl Runtime {
-    /// A command that runs a script of `tests/sdk/` with its packages. Installs them first.
+    /// A command that runs a script, which lies beside the pins, with its packages. Installs them
+    /// first.
     pub fn command(self, script: &str) -> Command {
-        static PYTHON: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-        static NEWEST: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-        static TENCENT_DEVICE: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-        static NODE: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-        let (once, folder) = match self {
-            Self::Python => (&PYTHON, "python"),
-            Self::PythonNewest => (&NEWEST, "python"),
-            Self::PythonTencentDevice => (&TENCENT_DEVICE, "python"),
-            Self::Node => (&NODE, "node"),
-        };
-        let home = match once.get_or_init(|| self.install()) {
-            Ok(home) => home,
-            Err(problem) => panic!("{problem}\n(or set {SKIP}=1 to go without these tests)"),
-        };
-        let script = sources().join(folder).join(script);
         let mut command = match self {
-            Self::Node => Command::new("node"),
-            _ => Command::new(interpreter(home)),
+            Self::Node | Self::NodeAzure => Command::new("node"),
+            _ => Command::new(interpreter(self.home())),
         };
         command
-            .arg(script)
-            .env("NODE_PATH", home.join("node_modules"))
+            .arg(self.sources().join(script))
+            .env("NODE_PATH", self.home().join("node_modules"))
             .env("PYTHONDONTWRITEBYTECODE", "1")
             // Nothing is called but the loopback.
             .env("NO_PROXY", "*")
@@ -64,23 +59,47 @@ impl Runtime {
         command
     }
 
+    /// Where its packages are: a virtual environment, or the folder above `node_modules`. Installs
+    /// them first.
+    pub fn home(self) -> &'static Path {
+        static HOMES: [OnceLock<Result<PathBuf, String>>; 7] = [const { OnceLock::new() }; 7];
+        match HOMES[self as usize].get_or_init(|| self.install()) {
+            Ok(home) => home,
+            Err(problem) => panic!("{problem}\n(or set {SKIP}=1 to go without these tests)"),
+        }
+    }
+
+    /// The folder of its pins and its scripts.
+    fn sources(self) -> PathBuf {
+        let below = match self {
+            Self::Python | Self::PythonNewest | Self::PythonTencentDevice => "sdk/python",
+            Self::PythonTencentTdmq => "tencent_tdmq",
+            Self::PythonAzure | Self::NodeAzure => "azure/sdk",
+            Self::Node => "sdk/node",
+        };
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests")
+            .join(below)
+    }
+
     fn install(self) -> Result<PathBuf, String> {
+        let pins = |file: &str| self.sources().join(file);
+        let requirements = pins("requirements.txt");
         match self {
-            Self::Python => python("python", "requirements.txt", true),
-            Self::PythonNewest => python("python-newest", "requirements-newest.txt", true),
+            Self::Python => python("python", &requirements, true),
+            Self::PythonNewest => python("python-newest", &pins("requirements-newest.txt"), true),
             // Says itself why it does not pass the check.
             Self::PythonTencentDevice => python(
                 "python-tencent-device",
-                "requirements-tencent-device.txt",
+                &pins("requirements-tencent-device.txt"),
                 false,
             ),
-            Self::Node => node(),
+            Self::PythonTencentTdmq => python("python-tencent-tdmq", &requirements, true),
+            Self::PythonAzure => python("python-azure", &requirements, true),
+            Self::Node => node("node", &self.sources()),
+            Self::NodeAzure => node("node-azure", &self.sources()),
         }
     }
-}
-
-fn sources() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sdk")
 }
 
 fn interpreter(venv: &Path) -> PathBuf {
@@ -92,20 +111,19 @@ fn interpreter(venv: &Path) -> PathBuf {
     venv.join(below)
 }
 
-fn python(name: &str, requirements: &str, check: bool) -> Result<PathBuf, String> {
+fn python(name: &str, requirements: &Path, check: bool) -> Result<PathBuf, String> {
     const WANTED: &str = "install Python 3.10 or newer with its venv module (Debian and Ubuntu: \
                           apt install python3 python3-venv)";
     let probe = "import sys, venv, ensurepip; assert sys.version_info >= (3, 10), sys.version; \
                  print(sys.executable, sys.version)";
     let version = run(Command::new("python3").args(["-c", probe]))
         .map_err(|problem| format!("{WANTED}: {problem}"))?;
-    let requirements = sources().join("python").join(requirements);
-    once(name, &version, &[&requirements], |home| {
+    once(name, &version, &[requirements], |home| {
         run(Command::new("python3").args(["-m", "venv"]).arg(home))?;
         run(Command::new(interpreter(home))
             .args(["-m", "pip", "install", "--quiet", "--no-input", "--no-deps"])
             .args(["--disable-pip-version-check", "--requirement"])
-            .arg(&requirements))?;
+            .arg(requirements))?;
         if !check {
             return Ok(String::new());
         }
@@ -113,15 +131,15 @@ fn python(name: &str, requirements: &str, check: bool) -> Result<PathBuf, String
     })
 }
 
-fn node() -> Result<PathBuf, String> {
+fn node(name: &str, sources: &Path) -> Result<PathBuf, String> {
     const WANTED: &str = "install Node.js 18 or newer with npm (https://nodejs.org)";
     let probe = "const major = parseInt(process.versions.node); if (major < 18) throw \
                  process.version; console.log(process.execPath, process.version)";
     let version = run(Command::new("node").args(["-e", probe]))
         .map_err(|problem| format!("{WANTED}: {problem}"))?;
     run(Command::new("npm").arg("--version")).map_err(|problem| format!("{WANTED}: {problem}"))?;
-    let pins = ["package.json", "package-lock.json"].map(|file| sources().join("node").join(file));
-    once("node", &version, &[&pins[0], &pins[1]], |home| {
+    let pins = ["package.json", "package-lock.json"].map(|file| sources.join(file));
+    once(name, &version, &[&pins[0], &pins[1]], |home| {
         for file in &pins {
             copy_into(file, home)?;
         }
@@ -172,7 +190,7 @@ fn once(
 }
 
 /// Runs to the end; what it printed, or what went wrong.
-fn run(command: &mut Command) -> Result<String, String> {
+pub fn run(command: &mut Command) -> Result<String, String> {
     let program = command.get_program().to_string_lossy().into_owned();
     let output = command
         .output()

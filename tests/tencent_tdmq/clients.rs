@@ -1,7 +1,6 @@
 //! Programs that others wrote, against real listeners: curl with the vendor page's samples (only
 //! host and port are ours), HTTP/1.0 and 1.1, and the vendor's Python SDK for the cloud API.
 
-use std::path::{Path, PathBuf};
 use std::process::Output;
 
 use mqttstack::broker::message::Transport;
@@ -10,15 +9,12 @@ use tokio::process::Command;
 
 use crate::bench::{Bench, Site, anywhere, site};
 use crate::certificates::TestCa;
+use crate::install::{self, Runtime, skipped};
 use crate::mqtt::Device;
 use rcgen::DnType;
 
 const HELLO: &str = "{ \"message\": \"Hello, world\" }";
 const BASIC: &str = "Authorization: Basic dXNlcjA6c2VjcmV0MA==";
-const SDK: [&str; 2] = [
-    "tencentcloud-sdk-python-common==3.1.195",
-    "tencentcloud-sdk-python-mqtt==3.1.195",
-];
 
 async fn run(program: &str, arguments: &[&str]) -> Output {
     Command::new(program)
@@ -138,51 +134,35 @@ async fn the_vendor_pages_certificate_sample_publishes_as_its_common_name() {
     assert_eq!(message_of(&site), expected);
 }
 
-/// The Python of a virtual environment in `target/` with the SDK in it, made once.
-async fn python_with_sdk() -> PathBuf {
-    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join("tencent-tdmq-python");
-    let python = home.join("bin/python");
-    let ready = home.join("installed-3.1.195");
-    if !ready.exists() {
-        let home = home.to_string_lossy();
-        let made = run("python3", &["-m", "venv", "--clear", &home]).await;
-        assert!(made.status.success(), "python3 -m venv: {made:?}");
-        let pip = ["-m", "pip", "install", "-q", "--disable-pip-version-check"];
-        let installed = run(&python.to_string_lossy(), &[&pip[..], &SDK].concat()).await;
-        assert!(installed.status.success(), "pip install: {installed:?}");
-        std::fs::write(ready, "").unwrap();
-    }
-    python
-}
-
-/// What a program that succeeded wrote.
-async fn told(program: &str, arguments: &[&str]) -> String {
-    let output = run(program, arguments).await;
-    let complaint = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{complaint}");
-    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+/// What `sdk.py` wrote.
+async fn told(endpoint: &str, part: &'static str) -> String {
+    let endpoint = endpoint.to_owned();
+    let run = move || {
+        let mut script = Runtime::PythonTencentTdmq.command("sdk.py");
+        install::run(script.arg(endpoint).arg(part))
+    };
+    let told = tokio::task::spawn_blocking(run).await.unwrap();
+    told.unwrap_or_else(|problem| panic!("{problem}"))
+        .trim()
+        .to_owned()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[expect(clippy::disallowed_methods, reason = "the one switch of the SDK tests")]
 async fn the_python_sdk_manages_users_policies_topics_and_messages() {
-    if std::env::var("MQTTSTACK_SKIP_SDK_TESTS").is_ok_and(|value| value == "1") {
+    if skipped() {
         return;
     }
-    let python = python_with_sdk().await;
     let settings = mqttstack::vendor::tencent_tdmq::Settings::default();
     let site = site(Bench::new(settings, Clock::real()).await).await;
     let at = site.app.broker.listen(Transport::Tcp, anywhere()).unwrap();
     let mut device = Device::v5(at, "dev-sdk").await;
     device.subscribe("home/cloud", 1).await;
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tencent_tdmq/sdk.py");
     let endpoint = site.http.to_string();
-    let python = python.to_string_lossy();
-    assert_eq!(told(&python, &[script, &endpoint, "all"]).await, "all done");
+    assert_eq!(told(&endpoint, "all").await, "all done");
     let received = device.receive().await;
     assert_eq!((received.topic.as_str(), received.qos), ("home/cloud", 1));
     assert_eq!(received.payload, "hi");
     assert_eq!(device.receive().await.topic, "mqtt/p2p/dev-sdk");
-    assert_eq!(told(&python, &[script, &endpoint, "kick"]).await, "kicked");
+    assert_eq!(told(&endpoint, "kick").await, "kicked");
     device.ended().await;
 }

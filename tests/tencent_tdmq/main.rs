@@ -14,6 +14,8 @@ mod bench;
 mod certificates;
 mod clients;
 mod exchanges;
+#[path = "../sdk/install.rs"]
+mod install;
 #[allow(dead_code, reason = "shared with tests/api")]
 #[path = "../api/mqtt.rs"]
 mod mqtt;

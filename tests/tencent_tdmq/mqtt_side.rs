@@ -118,6 +118,11 @@ async fn connecting_subscribing_and_leaving_are_told_on_the_event_topics() {
     assert_eq!(event["username"], "user0");
     assert_eq!(event["event"], "client.connected");
     assert_eq!(event["connected_at"], 1_700_000_000_000_i64);
+    assert_eq!(event["timestamp"], 1_700_000_000_000_i64);
+    assert_eq!(event["proto_ver"], 4);
+    assert!(event["clean_start"].is_boolean() && event["keepalive"].is_u64());
+    let peername = event["peername"].clone();
+    assert!(peername.as_str().unwrap().starts_with("127.0.0.1:"));
     device.subscribe("home").await;
     let received = watcher.receive().await;
     assert_eq!(received.topic, "$events/session_subscribed");
@@ -132,6 +137,8 @@ async fn connecting_subscribing_and_leaving_are_told_on_the_event_topics() {
     let event: Value = serde_json::from_slice(&received.payload).unwrap();
     assert_eq!(event["event"], "client.disconnected");
     assert_eq!(event["disconnected_at"], 1_700_000_000_000_i64);
+    assert_eq!(event["peername"], peername);
+    assert!(event["reason"].is_string());
 }
 
 /// A TLS connection with a client certificate.
@@ -258,4 +265,33 @@ async fn who_is_kicked_out_keeps_the_session_unless_it_is_deleted() {
     assert!(kicked(&bench, json!({"ClientId": "dev"})).await);
     let bench = Bench::unsigned().await;
     assert!(!kicked(&bench, json!({"ClientId": "dev", "DeleteSession": true})).await);
+}
+
+#[tokio::test]
+async fn an_offline_client_is_listed_by_the_time_at_which_it_left() {
+    let bench = Bench::unsigned().await;
+    let opening = Opening {
+        clean: false,
+        ..Opening::of(4)
+    };
+    let (device, _) = Bare::open(bench.mqtt(), &opening, "dev", "user0", "secret0").await;
+    let listed = async |asked: Value| {
+        let mut answer = cloud(&bench, "DescribeClientList", asked).await;
+        answer["Clients"].take()
+    };
+    let online = listed(json!({"OnlineStatus": 1})).await;
+    assert_eq!(online[0]["ConnectTime"], 1_700_000_000_000_i64);
+    assert!(online[0]["DisconnectTime"].is_null());
+    let minute = jiff::SignedDuration::from_mins(1);
+    bench.app.clock.advance(minute).unwrap();
+    let mut watcher = Device::v4(bench.mqtt(), "watcher").await;
+    watcher.subscribe("$events/client_disconnected", 0).await;
+    drop(device);
+    watcher.receive().await;
+    let left = 1_700_000_060_000_i64;
+    let offline = listed(json!({"OnlineStatus": 2, "MaxTimestamp": left})).await;
+    assert_eq!(offline[0]["DisconnectTime"], left);
+    assert_eq!(offline[0]["ConnectTime"], 1_700_000_000_000_i64);
+    let earlier = listed(json!({"OnlineStatus": 2, "MaxTimestamp": left - 1})).await;
+    assert_eq!(earlier, json!([]));
 }

@@ -94,6 +94,14 @@ async fn a_client_id_over_the_limit_is_not_valid() {
     assert_eq!(refused(&bench, &Opening::of(5), "long").await, 0x85);
     assert_eq!(refused(&bench, &Opening::of(4), "long").await, 2);
     assert_eq!(connect(&bench, 4, "abc").await.1, 0);
+    let status = async |query: &str| {
+        let target = format!("/topics/home{query}");
+        bench.post(&target, "x").await.status
+    };
+    assert_eq!(status("?client_id=long").await, 400);
+    assert!(bench.reasons().concat().contains("client_id"));
+    assert_eq!(status("?client_id=abc").await, 200);
+    assert_eq!(status("").await, 200);
 }
 
 #[tokio::test]

@@ -20,6 +20,13 @@ pub(super) fn visit(core: &Core, id: &Id) -> Option<Arc<Visit>> {
     core.visitors.find((id.lid(), id.remote_addr?))
 }
 
+/// Keeps acknowledgements of the engine's from a client.
+pub(super) fn withhold(core: &Core, id: &Id, which: impl FnOnce(&Visit)) {
+    if let Some(visit) = visit(core, id) {
+        which(&visit);
+    }
+}
+
 /// What a CONNECT says, in our words.
 fn question(core: &Core, info: &ConnectInfo, visit: Option<&Visit>) -> Connect {
     let id = info.id();

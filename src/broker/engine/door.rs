@@ -242,6 +242,7 @@ where
                     writer.write_all(&unread.split_to(passed)).await?;
                     passed = 0;
                     unread.advance(length);
+                    writer.write_all(exchange.sign_of_life()).await?;
                     // A client that is not written to any more is about to end.
                     let _ = notices.send(answer).await;
                 }

@@ -17,7 +17,7 @@ use super::super::visitors::{Authentication, Ending, Visit};
 use super::bounds::{Bounds, Violation};
 use super::opening::Opening;
 use super::packets::{decode, encode};
-use super::{Core, admission, fields, frame};
+use super::{Core, admission, fields, frame, validity};
 
 /// The shortest Maximum Packet Size of a client that is sent a reason in words.
 const ROOM_FOR_WORDS: u32 = 512;
@@ -97,6 +97,9 @@ impl Exchange {
         if let Err(violation) = self.bounds.check(packet) {
             return self.refuse(first, violation);
         }
+        if first & 0xf0 == fields::SUBSCRIBE {
+            self.unreadable(packet);
+        }
         if self.version < 5 {
             return Passage::On;
         }
@@ -139,6 +142,22 @@ impl Exchange {
             code,
             reason,
         });
+    }
+
+    /// Tells the journal of the filters that the engine refuses (MQTT 5) or closes the connection
+    /// for (3.x) without asking.
+    fn unreadable(&self, packet: &[u8]) {
+        let subscribe = fields::subscribe(packet, self.version >= 5);
+        let filters = subscribe
+            .into_iter()
+            .flat_map(|subscribe| subscribe.filters);
+        for (filter, _) in filters {
+            if let Some(reason) = validity::unreadable(filter) {
+                let topic = String::from_utf8_lossy(filter).into_owned();
+                let code = DisconnectReasonCode::TopicFilterInvalid.into();
+                self.tell("SUBSCRIBE", Some(topic), code, reason.to_owned());
+            }
+        }
     }
 
     /// The client has sent a WebSocket frame that carries no packet.
@@ -240,8 +259,15 @@ impl Exchange {
         refused_5(code, reason)
     }
 
+    /// What the engine gets in place of a packet that it does not see: each one begins the
+    /// client's keep-alive anew (MQTT 5.0 section 3.1.2.10).
+    pub(super) fn sign_of_life(&self) -> &'static [u8] {
+        self.visit.pings();
+        &[fields::PINGREQ, 0]
+    }
+
     /// What the client gets of what the engine sends: whole packets, without acknowledgements
-    /// that are withheld.
+    /// that are withheld and answers to the gate's own pings.
     pub(super) fn outward(&self, packets: BytesMut) -> BytesMut {
         if !self.visit.withholds() {
             return packets;
@@ -250,11 +276,14 @@ impl Exchange {
         let mut rest = packets;
         while let frame::Next::Packet(length) = frame::next(&rest) {
             let packet = rest.split_to(length.min(rest.len()));
-            let acknowledges = packet
-                .first()
-                .is_some_and(|first| matches!(first & 0xf0, fields::PUBACK | fields::PUBREC));
-            let withheld = acknowledges
-                && fields::packet_id(&packet).is_some_and(|id| self.visit.is_withheld(id));
+            let withheld = match packet.first().copied().unwrap_or_default() & 0xf0 {
+                fields::PUBACK | fields::PUBREC => {
+                    fields::packet_id(&packet).is_some_and(|id| self.visit.is_withheld(id))
+                }
+                fields::PINGRESP => self.visit.is_pinged(),
+                fields::SUBACK => self.visit.withholds_subacks(),
+                _ => false,
+            };
             if !withheld {
                 kept.extend_from_slice(&packet);
             }

@@ -11,8 +11,10 @@ pub(super) const PUBREC: u8 = 0x50;
 pub(super) const PUBREL: u8 = 0x60;
 pub(super) const PUBCOMP: u8 = 0x70;
 pub(super) const SUBSCRIBE: u8 = 0x80;
+pub(super) const SUBACK: u8 = 0x90;
 pub(super) const UNSUBSCRIBE: u8 = 0xa0;
 pub(super) const PINGREQ: u8 = 0xc0;
+pub(super) const PINGRESP: u8 = 0xd0;
 pub(super) const DISCONNECT: u8 = 0xe0;
 pub(super) const AUTH: u8 = 0xf0;
 pub(super) fn variable(bytes: &mut &[u8]) -> Option<usize> {

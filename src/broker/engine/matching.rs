@@ -16,7 +16,8 @@ use rmqtt::types::{
 use super::Core;
 use super::subscriptions::Held;
 
-type Member = (
+/// One member of a shared group, as the engine hands it to the chooser.
+pub(super) type Member = (
     NodeId,
     ClientId,
     SubscriptionOptions,

@@ -4,16 +4,19 @@
 //! `crossing.rs` how it gets to their sessions, `turns.rs` how some wait for that, `takeover.rs`
 //! how a session changes hands, `registry.rs` the engine's sessions, `session.rs` one of them,
 //! `retained.rs` the retained store, `listeners.rs` the ports, `door.rs` a connection on its way
-//! to one, `opening.rs` its CONNECT, `exchange.rs`, `frame.rs` and `packets.rs` its packets,
-//! `bounds.rs` what is too much in them, `admission.rs` who may connect, `verdicts.rs` who may
-//! what, `tenant.rs` which part of the topic tree is whose, `system.rs` the figures of `$SYS`,
-//! `grants.rs` what a CONNECT is granted, `convert.rs` our values from and to the engine's.
+//! to one, `opening.rs` its CONNECT, `exchange.rs`, `frame.rs`, `fields.rs` and `packets.rs` its
+//! packets, `bounds.rs` what is too much in them, `validity.rs` and `zero_expiry.rs` what the engine
+//! gets wrong in them, `ending.rs` why it ends, `admission.rs` who may connect, `doors.rs` who is
+//! connected as what, `verdicts.rs` who may what, `tenant.rs` which part of the topic tree is whose,
+//! `system.rs` the figures of `$SYS`, `grants.rs` what a CONNECT is granted, `convert.rs` our values
+//! from and to the engine's.
 
 mod admission;
 mod bounds;
 mod convert;
 mod crossing;
 mod door;
+mod doors;
 mod ending;
 mod exchange;
 mod fields;
@@ -51,13 +54,13 @@ use tokio::sync::oneshot;
 
 use self::crossing::Crossing;
 pub(super) use self::door::Door;
+use self::doors::Doors;
 use self::listeners::Listeners;
 use self::retained::RetainedStore;
 use self::routing::To;
 use self::session::Writing;
 use self::subscriptions::Subscriptions;
 use self::tenant::Scope;
-use self::verdicts::Doors;
 use super::dialect::{Dialect, Refused};
 use super::message::{
     Client, Counters, Message, Publication, Published, Qos, Retained, Subscription, TopicFilter,

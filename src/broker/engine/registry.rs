@@ -13,13 +13,13 @@ use rmqtt::session::Session;
 use rmqtt::shared::{DefaultShared, Entry, MessageLoadCallback, RetainLoadCallback, Shared};
 use rmqtt::subscribe::SharedSubscription;
 use rmqtt::types::{
-    ClientId, ForwardedCount, ForwardedRecipients, From as Sender, Id, IsOnline, MsgID, NodeId,
-    Publish, Reason, Retain, SessionStatus, SharedGroup, SubRelations, SubRelationsMap,
-    SubsSearchParams, SubsSearchResult, SubscriptionIdentifier, SubscriptionOptions, To,
-    TopicFilter, TopicName,
+    ForwardedCount, ForwardedRecipients, From as Sender, Id, IsOnline, MsgID, NodeId, Publish,
+    Reason, Retain, SessionStatus, SharedGroup, SubRelations, SubRelationsMap, SubsSearchParams,
+    SubsSearchResult, To, TopicFilter, TopicName,
 };
 
 use super::crossing::Crossing;
+use super::matching::Member;
 use super::takeover::Takeover;
 use super::{Core, convert, routing, subscriptions, verdicts};
 
@@ -175,14 +175,6 @@ impl Shared for Registry {
 struct RoundRobin {
     turns: Mutex<HashMap<(SharedGroup, TopicName), usize>>,
 }
-
-type Member = (
-    NodeId,
-    ClientId,
-    SubscriptionOptions,
-    Option<Vec<SubscriptionIdentifier>>,
-    Option<IsOnline>,
-);
 
 #[async_trait]
 impl SharedSubscription for RoundRobin {

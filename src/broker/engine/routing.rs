@@ -249,14 +249,20 @@ pub(super) fn keep_secret(core: &Core, sender: &Sender, packet: &Publish) {
 }
 
 /// Why a client that is offline does not get a message later.
-fn lost_offline(core: &Core, outbox: &Outbox, client_id: &str, qos: Qos) -> Option<&'static str> {
+fn lost_offline(
+    core: &Core,
+    outbox: &Outbox,
+    client_id: &str,
+    topic: &str,
+    qos: Qos,
+) -> Option<&'static str> {
     if outbox.is_connected() {
         return None;
     }
     let peer = core.doors.peer(client_id)?;
     let dialect = core.doors.dialect(&peer)?;
-    (!dialect.keeps_offline(&peer, qos))
-        .then_some("the client is offline, and its vendor keeps no message of this QoS for it")
+    (!dialect.keeps_offline(&peer, &tenant::bare(topic), qos))
+        .then_some("the client is offline, and its vendor keeps no such message for it")
 }
 
 /// How many deliveries may wait for a client before one more is given up.
@@ -290,7 +296,7 @@ fn rows(
             None => Some(SESSION_OVER),
             Some(outbox) => outbox
                 .full(qos, room(core, outbox, qos))
-                .or_else(|| lost_offline(core, outbox, client_id, qos)),
+                .or_else(|| lost_offline(core, outbox, client_id, &packet.topic, qos)),
         };
         deliveries.push(Delivery {
             client_id: client_id.to_string(),

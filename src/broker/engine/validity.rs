@@ -2,7 +2,9 @@
 //! (MQTT 5.0 sections 2.1, 3 and 4.13; 3.1.1 closes the connection, section 4.8).
 
 use rmqtt::codec::v5::DisconnectReasonCode as Code;
+use rmqtt::types::SharedGroup;
 
+use super::super::message::TopicFilter;
 use super::bounds::Violation;
 use super::fields::{self, Publish, Subscribe};
 
@@ -103,18 +105,34 @@ pub(super) fn subscribe(subscribe: &Subscribe<'_>, five: bool) -> Result<(), Vio
             let reason = format!("the SUBSCRIBE has the options {options:08b}, which are reserved");
             return refuse(Code::MalformedPacket, reason);
         }
-        let Some(share) = filter.strip_prefix(SHARE).filter(|_| five) else {
-            continue;
-        };
-        if options & NO_LOCAL != 0 {
+        if five && filter.starts_with(SHARE) && options & NO_LOCAL != 0 {
             let reason = "a shared subscription has the option No Local";
             return refuse(Code::ProtocolError, reason);
         }
-        // MQTT 5.0 section 4.8.2: a name without wildcards, and a filter behind it.
-        let name = share.split(|&byte| byte == b'/').next().unwrap_or_default();
-        if name.is_empty() || name.iter().any(|byte| b"+#".contains(byte)) {
-            return refuse(Code::TopicFilterInvalid, "the share name is not one");
-        }
     }
     Ok(())
+}
+
+/// Why the engine refuses a filter of its own accord, before it asks about it.
+pub(super) fn unreadable(filter: &[u8]) -> Option<&'static str> {
+    let mut levels = filter.splitn(3, |&byte| byte == b'/');
+    match (levels.next()?, levels.nth(1)) {
+        (b"", None) if filter.is_empty() => Some("the topic filter is empty"),
+        (b"$share", None | Some(b"")) => Some("a shared subscription is $share/{name}/{filter}"),
+        (b"$limit" | b"$exclusive", _) => {
+            Some("filters below $limit and $exclusive are the engine's own")
+        }
+        _ => None,
+    }
+}
+
+/// A filter behind the name of its shared subscription, if it is one (MQTT 5.0 sections 4.7.1
+/// and 4.8.2).
+pub(super) fn filter(share: Option<&SharedGroup>, filter: &str) -> Result<(), String> {
+    if share.is_some_and(|name| name.is_empty() || has_wildcard(name)) {
+        return Err("the share name is empty or has a wildcard in it".to_owned());
+    }
+    TopicFilter::parse(filter)
+        .map(drop)
+        .map_err(|error| format!("the topic filter is none: {error}"))
 }

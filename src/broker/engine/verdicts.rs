@@ -2,11 +2,9 @@
 //! journal of every refusal, and turns the verdicts into the engine's. Who may connect is in
 //! `admission.rs`.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytestring::ByteString;
-use parking_lot::{Mutex, RwLock};
 use rmqtt::codec::v5::{PublishAckReason, SubscribeAckReason};
 use rmqtt::context::ServerContext;
 use rmqtt::net::MqttError;
@@ -17,81 +15,17 @@ use rmqtt::types::{
 };
 
 use super::super::dialect::{
-    Connect, Dialect, Feature, Grant, Peer, Publish as PublishQuestion, PublishVerdict, Refused,
-    SubscribeVerdict,
+    Dialect, Feature, Peer, Publish as PublishQuestion, PublishVerdict, Refused, SubscribeVerdict,
 };
-use super::super::message::{Publication, Qos, TopicFilter};
+use super::super::message::{Publication, Qos};
 use super::super::outbox::ConnectionKey;
+use super::super::visitors::Visit;
 use super::routing::To;
-use super::{Core, admission, convert, routing, tenant};
+use super::{Core, admission, convert, routing, tenant, validity};
 
 /// The topic under which a message that goes to nobody passes the engine: no client can publish
 /// to a name with U+0000.
 pub(super) const TO_NOBODY: &str = "\0";
-
-/// Who is connected as what, and the verdicts between two of the engine's questions.
-#[derive(Default)]
-pub(super) struct Doors {
-    pub dialects: RwLock<Vec<Arc<dyn Dialect>>>,
-    /// By client id; the key tells a client's connections apart.
-    pub(super) peers: RwLock<HashMap<ByteString, (ConnectionKey, Arc<Peer>)>>,
-    /// The engine asks twice about a publish, first for changes, then for permission; a client's
-    /// own task asks one after the other.
-    publishing: Mutex<HashMap<ByteString, PublishVerdict>>,
-}
-
-impl Doors {
-    pub(super) fn peer(&self, client_id: &str) -> Option<Arc<Peer>> {
-        let peers = self.peers.read();
-        peers.get(client_id).map(|(_, peer)| peer.clone())
-    }
-
-    /// The same, unless a newer connection has taken this one's place.
-    fn peer_of(&self, id: &Id) -> Option<Arc<Peer>> {
-        let peers = self.peers.read();
-        let (key, peer) = peers.get(&id.client_id)?;
-        (*key == connection_key(id)).then(|| peer.clone())
-    }
-
-    /// Forgets a client whose session is over, unless it has connected again meanwhile.
-    pub(super) fn forget(&self, id: &Id) {
-        let mut peers = self.peers.write();
-        if peers
-            .get(&id.client_id)
-            .is_some_and(|(key, _)| *key == connection_key(id))
-        {
-            peers.remove(&id.client_id);
-            self.publishing.lock().remove(&id.client_id);
-        }
-    }
-
-    pub(super) fn dialect(&self, peer: &Peer) -> Option<Arc<dyn Dialect>> {
-        let surface = peer.grant.surface?;
-        let dialects = self.dialects.read();
-        dialects
-            .iter()
-            .find(|dialect| dialect.surface() == surface)
-            .cloned()
-    }
-
-    /// Gives a connected client another grant.
-    pub(super) fn regrant(&self, client_id: &str, grant: Grant) {
-        if let Some((_, peer)) = self.peers.write().get_mut(client_id) {
-            *peer = Arc::new(Peer {
-                grant: Arc::new(grant),
-                ..Peer::clone(peer)
-            });
-        }
-    }
-
-    pub(super) fn claimant(&self, connect: &Connect) -> Option<Arc<dyn Dialect>> {
-        let dialects = self.dialects.read();
-        dialects
-            .iter()
-            .find(|dialect| dialect.claims(connect))
-            .cloned()
-    }
-}
 
 /// Tells one connection of a client id from its others.
 pub(super) fn connection_key(id: &Id) -> ConnectionKey {
@@ -152,13 +86,15 @@ pub(super) fn publish(
             answer(core, context, client_id, replies.clone());
         }
         PublishVerdict::ConsumeSecret => routing::keep_secret(core, sender, packet),
-        PublishVerdict::Refuse { code, reason } => {
+        PublishVerdict::Refuse { code, reason } | PublishVerdict::Disconnect { code, reason } => {
             refused_publish(core, &peer, packet, *code, reason);
         }
         PublishVerdict::Withhold { reason } => {
             let code = PublishAckReason::UnspecifiedError.into();
             refused_publish(core, &peer, packet, code, reason);
-            withhold(core, &session.id, packet);
+            if let Some(packet_id) = packet.packet_id {
+                admission::withhold(core, &session.id, |visit| visit.withhold(packet_id.get()));
+            }
         }
         PublishVerdict::Close { reason } => {
             let code = PublishAckReason::NotAuthorized.into();
@@ -181,13 +117,6 @@ pub(super) fn publish(
             .insert(client_id.clone(), verdict);
     }
     Some(changed)
-}
-
-/// Keeps the engine's acknowledgement of a packet from its client.
-fn withhold(core: &Core, id: &Id, packet: &Publish) {
-    if let Some((packet_id, visit)) = packet.packet_id.zip(admission::visit(core, id)) {
-        visit.withhold(packet_id.get());
-    }
 }
 
 fn refused_publish(core: &Core, peer: &Peer, packet: &Publish, code: u8, reason: &str) {
@@ -243,6 +172,7 @@ pub(super) async fn permission(
         Some(PublishVerdict::Close { reason }) => {
             return refuse(PublishAckReason::NotAuthorized.into(), reason, true);
         }
+        Some(PublishVerdict::Disconnect { code, reason }) => return refuse(code, reason, true),
     }
     if let Some(peer) = core.doors.peer(client_id) {
         let outlets = core.outlets.read().clone();
@@ -287,15 +217,15 @@ pub(super) async fn subscribe(
 ) -> Option<SubscribeReturn> {
     let peer = core.doors.peer(&session.id.client_id)?;
     let bare = tenant::bare(&subscribe.topic_filter);
-    let filter = match subscribe.opts.shared_group() {
+    let group = subscribe.opts.shared_group();
+    let filter = match group {
         Some(group) => format!("$share/{group}/{bare}"),
         None => bare.to_string(),
     };
     let asked = convert::qos(subscribe.opts.qos());
-    let shared = subscribe.opts.shared_group().is_some();
     let unavailable = &peer.grant.limits.unavailable;
     let verdict = match core.doors.dialect(&peer) {
-        _ if shared && unavailable.contains(&Feature::SharedSubscription) => {
+        _ if group.is_some() && unavailable.contains(&Feature::SharedSubscription) => {
             SubscribeVerdict::Refuse {
                 code: SubscribeAckReason::SharedSubscriptionNotSupported.into(),
                 reason: "shared subscriptions are not available".into(),
@@ -304,12 +234,11 @@ pub(super) async fn subscribe(
         Some(dialect) => dialect.subscribe(&peer, &filter, asked),
         None => open_subscribe(core, &bare, asked),
     };
+    let not_authorized = SubscribeAckReason::NotAuthorized.into();
     let (code, reason, close) = match verdict {
-        SubscribeVerdict::Allow(_) if let Err(error) = TopicFilter::parse(&*bare) => (
-            SubscribeAckReason::TopicFilterInvalid.into(),
-            format!("the topic filter is none: {error}"),
-            false,
-        ),
+        SubscribeVerdict::Allow(_) if let Err(reason) = validity::filter(group, &bare) => {
+            (SubscribeAckReason::TopicFilterInvalid.into(), reason, false)
+        }
         SubscribeVerdict::Allow(_) if has_its_filters(core, &peer, subscribe) => (
             SubscribeAckReason::QuotaExceeded.into(),
             "the client is subscribed to as many filters as it may be".to_owned(),
@@ -321,8 +250,10 @@ pub(super) async fn subscribe(
             return Some(SubscribeReturn::new_success(granted, None));
         }
         SubscribeVerdict::Refuse { code, reason } => (code, reason, false),
-        SubscribeVerdict::Close { reason } => {
-            (SubscribeAckReason::NotAuthorized.into(), reason, true)
+        SubscribeVerdict::Close { reason } => (not_authorized, reason, true),
+        SubscribeVerdict::Withhold { close, reason } => {
+            admission::withhold(core, &session.id, Visit::withhold_subacks);
+            (not_authorized, reason, close)
         }
     };
     core.refused(Refused {

@@ -83,6 +83,12 @@ pub(super) fn parent_of_filter<'f>(
     Ok(parent)
 }
 
+/// The parent topic of a P2P topic: permission on it is what counts (documented).
+pub(super) fn p2p_parent(filter: &str) -> Option<&str> {
+    let (parent, rest) = filter.split_once('/')?;
+    (rest.split('/').next() == Some("p2p")).then_some(parent)
+}
+
 /// Whether every topic name that `narrow` matches is matched by `wide`. Either may be a name or
 /// a filter.
 pub(super) fn covers(wide: &str, narrow: &str) -> bool {

@@ -28,6 +28,9 @@ pub(super) const ROLES: [&str; 5] = [
     DATA_CONTRIBUTOR,
 ];
 
+/// The client group that is built in.
+pub(super) const EVERYBODY: &str = "$all";
+
 /// Whether a role has an effect here.
 pub(super) fn is_known_role(role: &str) -> bool {
     ROLES.contains(&role)
@@ -62,7 +65,7 @@ pub(super) fn identity_may(
     let permitted = roles.iter().any(|given| match given {
         RoleAssignment::Everywhere(role) => role == wanted,
         RoleAssignment::OnTopicSpace { role, topic_space } => {
-            role == wanted && spaces.iter().any(|space| space.short_name() == topic_space)
+            role == wanted && spaces.iter().any(|space| space.is_called(topic_space))
         }
     });
     if permitted {
@@ -112,8 +115,7 @@ pub(super) fn client_may(
         binding.permission == permission
             && is_member(namespace, &binding.client_group_name, identity)
             && namespace.topic_spaces.iter().any(|space| {
-                space.short_name() == binding.topic_space_name
-                    && space_covers(space, identity, topic)
+                space.is_called(&binding.topic_space_name) && space_covers(space, identity, topic)
             })
     });
     if permitted {
@@ -131,9 +133,9 @@ fn no_space(permission: Permission, topic: &str) -> String {
 }
 
 fn is_member(namespace: &Namespace, group: &str, identity: Identity<'_>) -> bool {
-    group == "$all"
+    group.eq_ignore_ascii_case(EVERYBODY)
         || namespace.client_groups.iter().any(|known| {
-            known.short_name() == group
+            known.is_called(group)
                 && Query::parse(&known.properties.query).is_ok_and(|query| query.holds(identity))
         })
 }
@@ -157,13 +159,9 @@ pub(super) fn find_client<'a>(
     authentication_name: &str,
 ) -> Option<&'a Resource<super::resources::ClientProperties>> {
     namespace.clients.iter().find(|client| {
-        let name = &client.properties.authentication_name;
-        let name = if name.is_empty() {
-            client.short_name()
-        } else {
-            name
-        };
-        name.eq_ignore_ascii_case(authentication_name)
+        client
+            .authentication_name()
+            .eq_ignore_ascii_case(authentication_name)
     })
 }
 

@@ -58,20 +58,20 @@ impl Names {
 
     /// The names of one kind: `Subject`, `Dns`, `Uri`, `Ip` or `Email`.
     fn of_kind(&self, kind: &str) -> &[String] {
-        match kind {
-            "Subject" => &self.subject,
-            "Dns" => &self.dns,
-            "Uri" => &self.uri,
-            "Ip" => &self.ip,
-            "Email" => &self.email,
+        match kind.to_ascii_lowercase().as_str() {
+            "subject" => &self.subject,
+            "dns" => &self.dns,
+            "uri" => &self.uri,
+            "ip" => &self.ip,
+            "email" => &self.email,
             _ => &[],
         }
     }
 
-    /// The name that one of `alternativeAuthenticationNameSources` gives.
-    pub(super) fn by_source(&self, source: &str) -> Option<&str> {
-        let kind = source.strip_prefix("ClientCertificate")?;
-        self.of_kind(kind).first().map(String::as_str)
+    /// The names that one of `alternativeAuthenticationNameSources` gives.
+    pub(super) fn by_source(&self, source: &str) -> &[String] {
+        let start = "ClientCertificate".len();
+        source.get(start..).map_or(&[], |kind| self.of_kind(kind))
     }
 }
 
@@ -97,11 +97,7 @@ pub(super) fn check(
     let names = Names::read(leaf).ok_or("the client's certificate cannot be read")?;
     check_validity(leaf, now)?;
     let rules = &client.client_certificate_authentication;
-    let scheme = match rules.validation_scheme.as_str() {
-        "" => "SubjectMatchesAuthenticationName",
-        scheme => scheme,
-    };
-    if scheme == "ThumbprintMatch" {
+    let Some(kind) = rules.names() else {
         let found = thumbprints(leaf);
         let plain = |text: &str| text.replace([':', ' '], "").to_ascii_lowercase();
         let allowed = rules
@@ -116,20 +112,28 @@ pub(super) fn check(
                 found[0]
             ))
         };
-    }
-    let kind = scheme
-        .strip_suffix("MatchesAuthenticationName")
-        .ok_or_else(|| format!("the validation scheme {scheme:?} is not known"))?;
+    };
     let given = names.of_kind(kind);
-    if !given
-        .iter()
-        .any(|name| name.eq_ignore_ascii_case(authentication_name))
-    {
+    if !given.iter().any(|name| is_same(name, authentication_name)) {
         return Err(format!(
             "the certificate's {kind} names are {given:?}, expected is {authentication_name:?}"
         ));
     }
     check_chain(chain, namespace, now)
+}
+
+/// Names have no case, and an IPv6 address several spellings.
+fn is_same(name: &str, authentication_name: &str) -> bool {
+    let address = |text: &str| text.parse::<std::net::IpAddr>().ok();
+    name.eq_ignore_ascii_case(authentication_name)
+        || address(name).is_some_and(|one| address(authentication_name) == Some(one))
+}
+
+/// Whether a text has certificates in PEM, and nothing else that looks like one.
+pub(super) fn is_pem(text: &str) -> bool {
+    let mut certificates = CertificateDer::pem_slice_iter(text.as_bytes()).peekable();
+    certificates.peek().is_some()
+        && certificates.all(|one| one.is_ok_and(|der| X509Certificate::from_der(&der).is_ok()))
 }
 
 /// The times between which a certificate is good.

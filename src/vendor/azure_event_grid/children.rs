@@ -94,8 +94,22 @@ pub(super) fn of<'a>(
     })
 }
 
+/// A property that is null is as if it were not there.
+pub(super) fn without_nulls(value: Value) -> Value {
+    match value {
+        Value::Object(members) => members
+            .into_iter()
+            .filter(|(_, member)| !member.is_null())
+            .map(|(name, member)| (name, without_nulls(member)))
+            .collect(),
+        Value::Array(items) => items.into_iter().map(without_nulls).collect(),
+        other => other,
+    }
+}
+
 fn read<T: DeserializeOwned>(properties: Value) -> Result<T, String> {
-    serde_json::from_value(properties).map_err(|error| format!("its properties: {error}"))
+    serde_json::from_value(without_nulls(properties))
+        .map_err(|error| format!("its properties: {error}"))
 }
 
 impl<P: Serialize + DeserializeOwned> Children for Vec<Resource<P>> {

@@ -43,8 +43,6 @@ const PUBLISHER_PATIENCE: Duration = Duration::from_secs(5);
 const CONCURRENT: usize = 16;
 /// How long an endpoint may take.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How often the emulator's clock is looked at while something waits.
-const LOOK: Duration = Duration::from_millis(50);
 
 /// Everything that waits to be sent.
 #[derive(Debug)]
@@ -199,13 +197,20 @@ impl Deliveries {
             {
                 under_way.push(self.attempt(delivery, clock));
             }
-            let waits = under_way.len() < CONCURRENT && !self.waiting.lock().events.is_empty();
+            let takes_more = under_way.len() < CONCURRENT;
             tokio::select! {
                 Some(()) = under_way.next() => {}
                 () = self.news.notified() => {}
-                () = tokio::time::sleep(LOOK), if waits => {}
+                () = clock.reached_or_moved(self.next_due()), if takes_more => {}
             }
         }
+    }
+
+    /// When the first of what waits is due; never, if nothing does.
+    fn next_due(&self) -> Timestamp {
+        let waiting = self.waiting.lock();
+        let first = waiting.events.first_key_value();
+        first.map_or(Timestamp::MAX, |((due, _), _)| *due)
     }
 
     fn take_due(&self, now: Timestamp) -> Option<Delivery> {

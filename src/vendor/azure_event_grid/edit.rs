@@ -7,7 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::children::{self, Kind};
+use super::children::{self, Kind, without_nulls};
 use super::deployment::Declared;
 use super::error::Error;
 use super::life_cycle::ClientChange;
@@ -88,9 +88,9 @@ impl Edit {
         let Some((kind, name)) = place.child else {
             if let Some(configuration) = properties.get("topicSpacesConfiguration") {
                 self.next.topic_spaces_configuration =
-                    serde_json::from_value(configuration.clone()).map_err(|error| {
-                        Error::InvalidBody(format!("topicSpacesConfiguration: {error}"))
-                    })?;
+                    serde_json::from_value(without_nulls(configuration.clone())).map_err(
+                        |error| Error::InvalidBody(format!("topicSpacesConfiguration: {error}")),
+                    )?;
             }
             return Ok(());
         };

@@ -153,7 +153,7 @@ pub struct Row {
     pub aadsts: u32,
     /// How sure status and code are.
     pub standing: Standing,
-    /// Where they are from (keys of the fact sheet's source list).
+    /// Where they are from (the vendor's page or specification, by its short name).
     pub source: &'static str,
 }
 

@@ -19,6 +19,22 @@ pub(super) const USER_PROPERTIES: usize = 32 * 1024;
 pub(super) const AUTHENTICATION_DATA: usize = 8 * 1024;
 /// Filters of one SUBSCRIBE.
 pub(super) const FILTERS: usize = 10;
+/// Filters that one session may be subscribed to.
+pub(super) const SUBSCRIPTIONS: usize = 50;
+/// CA certificates, client groups or topic spaces of a namespace, each.
+pub(super) const CHILDREN: usize = 10;
+/// Templates of a topic space.
+pub(super) const TEMPLATES: usize = 10;
+/// Permission bindings of a namespace.
+pub(super) const BINDINGS: usize = 100;
+/// An authentication name, in characters (mqtt-clients page).
+pub(super) const AUTHENTICATION_NAME: usize = 128;
+/// All attributes of a client, in bytes (mqtt-clients page).
+pub(super) const ATTRIBUTES: usize = 4 * 1024;
+/// Thumbprints of a client: the primary and the secondary one.
+pub(super) const THUMBPRINTS: usize = 2;
+/// Hours that a session may last (mqtt-support page).
+pub(super) const SESSION_EXPIRY_HOURS: u32 = 8;
 /// Topic aliases from the client (mqtt-support page).
 pub(super) const TOPIC_ALIASES: u16 = 10;
 /// The longest keep-alive in seconds (mqtt-support page).
@@ -50,6 +66,7 @@ pub(super) fn of_client(namespace: &Namespace, apply: bool) -> Limits {
         max_packet_size: apply.then(|| u32::try_from(MESSAGE).unwrap_or(u32::MAX)),
         topic_alias_maximum: Some(TOPIC_ALIASES),
         filters_per_subscribe: apply.then_some(FILTERS),
+        filters_per_client: apply.then_some(SUBSCRIPTIONS),
         max_session_expiry: Some(
             configuration
                 .maximum_session_expiry_in_hours

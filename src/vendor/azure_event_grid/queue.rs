@@ -244,9 +244,16 @@ impl Queue {
         std::mem::take(&mut self.dead)
     }
 
-    /// Whether time alone can make an event available: one is locked or delayed.
-    pub(super) fn is_pending(&self) -> bool {
-        !self.slots.is_empty()
+    /// When time alone next makes an event available that is locked or delayed now.
+    pub(super) fn next_available(&self, now: Timestamp) -> Option<Timestamp> {
+        self.slots
+            .values()
+            .map(|slot| {
+                let locked = slot.lock.as_ref().map(|lock| lock.until);
+                locked.unwrap_or(slot.available)
+            })
+            .filter(|at| *at > now)
+            .min()
     }
 
     /// Ends locks and lives that have run out.

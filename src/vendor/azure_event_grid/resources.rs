@@ -3,14 +3,13 @@
 //! object are passed over; the emulator's own keys stand beside them in snake case.
 
 mod authentication;
+mod rules;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::query::Query;
 use super::settings::SettingsError;
-use super::template::Template;
 use super::topic::Topic;
 use crate::secret::Secret;
 
@@ -28,10 +27,25 @@ pub struct Resource<P> {
     pub properties: P,
 }
 
+impl Resource<ClientProperties> {
+    /// The name that the client authenticates by, in its own spelling.
+    pub fn authentication_name(&self) -> &str {
+        match self.properties.authentication_name.as_str() {
+            "" => self.short_name(),
+            name => name,
+        }
+    }
+}
+
 impl<P> Resource<P> {
     /// The last part of the name.
     pub fn short_name(&self) -> &str {
         self.name.rsplit('/').next().unwrap_or(&self.name)
+    }
+
+    /// Whether this is its name; names of resources have no case.
+    pub fn is_called(&self, name: &str) -> bool {
+        self.short_name().eq_ignore_ascii_case(name)
     }
 }
 
@@ -55,16 +69,21 @@ pub struct Namespace {
     /// Namespace topics.
     pub topics: Vec<Topic>,
     /// Authorities that clients' certificates may come from; without any, every one.
+    #[serde(alias = "caCertificates")]
     pub ca_certificates: Vec<Resource<CaCertificateProperties>>,
     /// MQTT clients.
     pub clients: Vec<Resource<ClientProperties>>,
     /// Client groups; `$all` is built in.
+    #[serde(alias = "clientGroups")]
     pub client_groups: Vec<Resource<ClientGroupProperties>>,
     /// Topic spaces. Without any, every topic is allowed.
+    #[serde(alias = "topicSpaces")]
     pub topic_spaces: Vec<Resource<TopicSpaceProperties>>,
     /// Which group may do what in which topic space.
+    #[serde(alias = "permissionBindings")]
     pub permission_bindings: Vec<Resource<PermissionBindingProperties>>,
     /// The MQTT broker's own configuration.
+    #[serde(alias = "topicSpacesConfiguration")]
     pub topic_spaces_configuration: TopicSpacesConfiguration,
 }
 
@@ -113,28 +132,14 @@ impl Namespace {
 
     pub(super) fn check(&self) -> Result<(), SettingsError> {
         let key = |rest: &str| format!("azure.namespaces.{}.{rest}", self.name);
-        for group in &self.client_groups {
-            Query::parse(&group.properties.query)
-                .map_err(|why| SettingsError::new(key("client_groups"), why))?;
-        }
-        for space in &self.topic_spaces {
-            for template in &space.properties.topic_templates {
-                Template::parse(template)
-                    .map_err(|why| SettingsError::new(key("topic_spaces"), why))?;
-            }
-        }
-        for binding in &self.permission_bindings {
-            let wanted = &binding.properties.topic_space_name;
-            if !self
-                .topic_spaces
-                .iter()
-                .any(|space| space.short_name() == wanted)
-            {
-                return Err(SettingsError::new(
-                    key("permission_bindings"),
-                    format!("there is no topic space {wanted:?}"),
-                ));
-            }
+        for (list, checked) in [
+            ("clients", self.check_clients()),
+            ("client_groups", self.check_groups()),
+            ("topic_spaces", self.check_spaces()),
+            ("permission_bindings", self.check_bindings()),
+            ("ca_certificates", self.check_authorities()),
+        ] {
+            checked.map_err(|why| SettingsError::new(key(list), why))?;
         }
         for subscription in self.topics.iter().flat_map(|topic| &topic.subscriptions) {
             let place = key(&format!("topics.{}", subscription.name));
@@ -143,8 +148,8 @@ impl Namespace {
                 .map_err(|why| SettingsError::new(place, why))?;
         }
         self.topic_spaces_configuration
-            .routing_enrichments
-            .check()
+            .check_sessions()
+            .and_then(|()| self.topic_spaces_configuration.routing_enrichments.check())
             .and_then(|()| {
                 self.topic_spaces_configuration
                     .client_authentication
@@ -156,7 +161,10 @@ impl Namespace {
 
 /// A client attribute: a string, an integer or an array of strings.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "an attribute is a string, an integer or an array of strings"
+)]
 pub enum Attribute {
     /// An integer.
     Integer(i64),
@@ -226,8 +234,10 @@ pub struct TopicSpaceProperties {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Permission {
     /// To publish.
+    #[serde(alias = "publisher")]
     Publisher,
     /// To subscribe.
+    #[serde(alias = "subscriber")]
     Subscriber,
 }
 
@@ -257,6 +267,10 @@ impl Default for PermissionBindingProperties {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct TopicSpacesConfiguration {
+    /// The MQTT host name, where it is another than the emulator would make of name and location.
+    pub hostname: Option<String>,
+    /// Further host names of the namespace.
+    pub custom_domains: Vec<CustomDomain>,
     /// The resource id of the routing topic.
     pub route_topic_resource_id: Option<String>,
     /// What routed events carry in addition.
@@ -272,11 +286,31 @@ pub struct TopicSpacesConfiguration {
 impl Default for TopicSpacesConfiguration {
     fn default() -> Self {
         Self {
+            hostname: None,
+            custom_domains: Vec::new(),
             route_topic_resource_id: None,
             routing_enrichments: super::routing::Enrichments::default(),
             client_authentication: ClientAuthentication::default(),
             maximum_session_expiry_in_hours: 1,
             maximum_client_sessions_per_authentication_name: 1,
         }
+    }
+}
+
+/// One of `customDomains`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct CustomDomain {
+    /// The host name.
+    pub fully_qualified_domain_name: String,
+}
+
+impl TopicSpacesConfiguration {
+    /// The host names that the template itself gives.
+    pub(super) fn hosts(&self) -> impl Iterator<Item = &str> {
+        let own = self.hostname.iter().map(String::as_str);
+        let custom = self.custom_domains.iter();
+        own.chain(custom.map(|one| one.fully_qualified_domain_name.as_str()))
+            .filter(|host| !host.is_empty())
     }
 }

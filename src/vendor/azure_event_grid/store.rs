@@ -213,13 +213,18 @@ impl NamespaceState {
         settled
     }
 
-    /// Whether locked or delayed events may become available by time alone.
-    pub(super) fn is_pending(&self, topic: &str, subscription: &str) -> bool {
+    /// When time alone next makes a locked or delayed event available.
+    pub(super) fn next_available(
+        &self,
+        topic: &str,
+        subscription: &str,
+        now: Timestamp,
+    ) -> Option<Timestamp> {
         self.topics
             .lock()
             .get(topic)
             .and_then(|topic| topic.subscriptions.get(subscription))
-            .is_some_and(Queue::is_pending)
+            .and_then(|queue| queue.next_available(now))
     }
 
     /// Tells when something was published or settled.

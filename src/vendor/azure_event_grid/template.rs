@@ -48,6 +48,9 @@ impl Template {
             };
             let inner = &rest[start + 2..start + length];
             let (name, suffix) = inner.split_once('|').unwrap_or((inner, ""));
+            if suffix.contains(['+', '#', '$', '{']) {
+                return broken("the literal text of a variable has a wildcard or variable in it");
+            }
             let source = match name.strip_prefix("client.") {
                 Some("authenticationName") => Source::AuthenticationName,
                 Some(other) => match other.strip_prefix("attributes.") {
@@ -117,7 +120,8 @@ impl Source {
     }
 }
 
-fn is_key(key: &str) -> bool {
+/// Whether an attribute can have this key.
+pub(super) fn is_key(key: &str) -> bool {
     !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 

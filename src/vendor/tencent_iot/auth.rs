@@ -133,6 +133,9 @@ pub(super) fn string_to_sign(
 pub(super) fn hosts(request: &Request, aliases: &[String]) -> Vec<String> {
     let mut hosts = Vec::new();
     if let Some(host) = request.head.host() {
+        if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            hosts.push(host.to_owned());
+        }
         hosts.push(host.to_ascii_lowercase());
         if let Some((bare, _)) = host.rsplit_once(':') {
             hosts.push(bare.to_ascii_lowercase());

@@ -108,7 +108,7 @@ pub enum Error {
     #[error("dynamic registration of this product is off")]
     RegistrationOff,
     /// As many devices have registered as `RegisterLimit` allows.
-    #[error("{0} devices exist, which is the product's limit")]
+    #[error("{0} devices have registered, which is the product's RegisterLimit")]
     DeviceExceedLimit(usize),
     /// A parameter that the cloud API needs is absent.
     #[error("the parameter {0} is missing")]

@@ -65,6 +65,17 @@ impl Fields {
         Ok(())
     }
 
+    /// The fields of an object among these, or none.
+    pub(super) fn object(&self, name: &str) -> Self {
+        let inner = self.get(name).and_then(Value::as_object);
+        Self::new(inner.cloned().unwrap_or_default(), self.asked)
+    }
+
+    /// All of them.
+    pub(super) fn into_map(self) -> Map<String, Value> {
+        self.fields
+    }
+
     /// A field that may be absent or null.
     pub(super) fn get(&self, name: &str) -> Option<&Value> {
         self.fields.get(name).filter(|value| !value.is_null())

@@ -172,8 +172,11 @@ pub(super) fn body(walk: &Walk<'_>) -> Result<Map<String, Value>, Error> {
         Ok(Value::Object(fields)) => Ok(fields),
         Ok(_) => Err(Error::Json("it is another JSON value".to_owned())),
         Err(error) => {
-            let text = String::from_utf8_lossy(bytes);
-            let hint = if text.contains("\"Payload\"") && text.ends_with('}') {
+            // What follows a quote that ends a text too early.
+            let early = ["expected `,` or `}`", "expected `:`"];
+            let unescaped = String::from_utf8_lossy(bytes).contains("\"Payload\"")
+                && early.iter().any(|sign| error.to_string().starts_with(sign));
+            let hint = if unescaped {
                 "; the Python device SDK does not escape quotes in Payload"
             } else {
                 ""

@@ -167,6 +167,18 @@ impl IotHub {
         self.store.device_of(&peer.client_id)
     }
 
+    /// In whose names an accepted client speaks: its own device's, and those of the sub-devices
+    /// that it has online.
+    fn speakers(&self, peer: &Peer) -> Vec<DeviceId> {
+        let Some((product, device)) = self.device(peer) else {
+            return Vec::new();
+        };
+        let own = DeviceId::new(&product.id, &device.name);
+        let mut speakers = self.store.online_sub_devices(&own);
+        speakers.insert(0, own);
+        speakers
+    }
+
     fn touch(&self, peer: &Peer, change: impl FnOnce(&mut Device, Timestamp)) {
         let now = self.clock.now();
         if let Some((product, device)) = self.device(peer) {
@@ -294,13 +306,15 @@ impl Dialect for IotHub {
                 ),
             };
         }
-        let answer = self.device(peer).and_then(|(product, device)| {
-            let platform = Platform {
-                store: &self.store,
-                now: self.clock.now(),
-                window_s: self.settings.timestamp_window_s,
-            };
-            platform.answer(&product.id, &device.name, publish.topic, publish.payload)
+        let platform = Platform {
+            store: &self.store,
+            now: self.clock.now(),
+            window_s: self.settings.timestamp_window_s,
+        };
+        let speakers = self.speakers(peer);
+        let answer = speakers.iter().find_map(|speaker| {
+            let (product, device) = (&speaker.product, &speaker.device);
+            platform.answer(product, device, publish.topic, publish.payload)
         });
         if is_for_platform(publish.topic) {
             return PublishVerdict::Consume(answer.into_iter().collect());
@@ -318,9 +332,10 @@ impl Dialect for IotHub {
         }
     }
 
-    /// QoS 1 alone is kept (persistent session page).
-    fn keeps_offline(&self, _peer: &Peer, qos: Qos) -> bool {
-        qos == Qos::AtLeastOnce
+    /// QoS 1 alone is kept (persistent session page), and no broadcast, which reaches the devices
+    /// that are online (broadcast page 1105/41832).
+    fn keeps_offline(&self, _peer: &Peer, topic: &str, qos: Qos) -> bool {
+        qos == Qos::AtLeastOnce && !topic.starts_with("$broadcast/")
     }
 
     fn connected(&self, peer: &Peer) {

@@ -96,7 +96,8 @@ fn check_registration(vendor: &TencentIot, product: &Product, device: &str) -> R
             device: device.to_owned(),
         }),
         (RegisterType::AutoCreate, None) => {
-            let count = vendor.store.devices(&product.id).len();
+            let devices = vendor.store.devices(&product.id);
+            let count = devices.iter().filter(|device| device.registered).count();
             if count >= product.register_limit {
                 return Err(Error::DeviceExceedLimit(count));
             }
@@ -144,8 +145,11 @@ pub(super) async fn register(
     let product = product_of(vendor, &call.product, &call.device)?;
     let known = vendor.store.device(&call.product, &call.device).is_some();
     if !known {
-        let device = Device::new(call.device.clone(), walk.receipt.now);
-        vendor.store.add_device(&call.product, device);
+        let new = Device::new(call.device.clone(), walk.receipt.now);
+        let registered = true;
+        vendor
+            .store
+            .add_device(&call.product, Device { registered, ..new });
     }
     let plain = match &call.request {
         Asks::Register {

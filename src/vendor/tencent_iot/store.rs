@@ -53,6 +53,8 @@ pub(super) struct Device {
     pub(super) enabled: bool,
     /// When it was created.
     pub(super) created: Timestamp,
+    /// Whether it came into being by registering itself.
+    pub(super) registered: bool,
     /// When a connection of its was last let in.
     pub(super) last_admitted: Option<Timestamp>,
     /// When it first connected over MQTT.
@@ -107,6 +109,7 @@ impl Device {
             certificate: None,
             enabled: true,
             created,
+            registered: false,
             last_admitted: None,
             first_online: None,
             last_online: None,
@@ -250,8 +253,12 @@ impl Store {
         }
     }
 
-    /// Takes a device away; false if it is not there.
+    /// Takes a device away, and frees its sub-devices; false if it is not there.
     pub(super) fn remove_device(&self, product: &str, device: &str) -> bool {
+        let gateway = DeviceId::new(product, device);
+        for sub in self.sub_devices(&gateway) {
+            self.with_device(&sub.product, &sub.device, |device| device.place = None);
+        }
         let mut shelves = self.shelves.write();
         shelves
             .get_mut(product)

@@ -41,10 +41,11 @@ impl Parameters {
             return None;
         }
         let content_type = head.headers.text("Content-Type").unwrap_or("");
-        let form = content_type
-            .split(';')
-            .next()
-            .is_some_and(|media| media.trim() == "application/x-www-form-urlencoded");
+        let form = content_type.split(';').next().is_some_and(|media| {
+            media
+                .trim()
+                .eq_ignore_ascii_case("application/x-www-form-urlencoded")
+        });
         let text = match &*head.method {
             "GET" => head.raw_query(),
             "POST" if form => std::str::from_utf8(&request.body).ok()?,

@@ -157,6 +157,7 @@ fn publish(
     let topic = TopicName::parse(topic).map_err(|error| Error::Topic(error.to_string()))?;
     check_topic_name(topic.as_str(), vendor.settings.max_topic_bytes)?;
     let parameters = query::parse(walk.request.head.raw_query())?;
+    check_client_id(&parameters, vendor.settings.max_client_id_bytes)?;
     check_payload(walk.request.body.len(), vendor.settings.max_payload_bytes)?;
     let subject = subject(walk.request, credentials, &parameters);
     note_overridden(walk, credentials, &parameters);
@@ -201,6 +202,18 @@ pub(super) fn check_topic_name(text: &str, max_bytes: usize) -> Result<(), Error
         return Err(Error::Topic(
             "topics that start with $ are the service's own".to_owned(),
         ));
+    }
+    Ok(())
+}
+
+/// As at CONNECT. The id that is made where none came is not the caller's to shorten.
+fn check_client_id(parameters: &Parameters, limit: usize) -> Result<(), Error> {
+    let length = parameters.client_id.as_ref().map_or(0, String::len);
+    if length > limit {
+        return Err(Error::Parameter {
+            name: "client_id".to_owned(),
+            problem: format!("it has {length} bytes, the limit is {limit}"),
+        });
     }
     Ok(())
 }

@@ -1,20 +1,85 @@
 //! The event topics: `$events/client_connected`, `$events/client_disconnected` and
 //! `$events/session_subscribed`, published by the service itself with QoS 0.
 //!
-//! Source: tencentcloud.com/document/product/1294/76432 (the fields of `client.disconnected`;
-//! those of the other two are assumed).
+//! Source: tencentcloud.com/document/product/1294/76432 (the fields of `client.connected` and
+//! `client.disconnected`; those of `session.subscribed` are assumed, and so are the words of
+//! `reason`, which are the broker's).
 
 use bytes::Bytes;
-use serde_json::{Map, Value, json};
+use jiff::Timestamp;
+use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::policy::Subject;
+use super::subjects::Attachment;
 use crate::broker::Broker;
 use crate::broker::message::{Origin, OriginKind, Properties, Publication, Qos, TopicName};
 use crate::exchange::{Refusal, Surface};
 
 /// The `node` of the events.
 const NODE: &str = "mqttstack";
+
+/// What has happened to a client.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Event<'a> {
+    /// It has connected.
+    ClientConnected {
+        /// 3 (MQTT 3.1), 4 (3.1.1) or 5.
+        protocol_version: u8,
+    },
+    /// Its connection has ended.
+    ClientDisconnected {
+        /// Why, in the broker's words.
+        reason: &'a str,
+    },
+    /// A filter was granted.
+    SessionSubscribed {
+        /// The filter.
+        filter: &'a str,
+        /// What was granted.
+        qos: Qos,
+    },
+}
+
+impl Event<'_> {
+    /// Its topic and what is said there.
+    fn write(self, subject: &Subject, attachment: Attachment, at: i64) -> (&'static str, Value) {
+        let (topic, name, more) = match self {
+            Self::ClientConnected { protocol_version } => (
+                "$events/client_connected",
+                "client.connected",
+                json!({
+                    "proto_ver": protocol_version,
+                    "clean_start": attachment.clean_start,
+                    "keepalive": attachment.keep_alive,
+                    "connected_at": at,
+                }),
+            ),
+            Self::ClientDisconnected { reason } => (
+                "$events/client_disconnected",
+                "client.disconnected",
+                json!({"reason": reason, "disconnected_at": at}),
+            ),
+            Self::SessionSubscribed { filter, qos } => (
+                "$events/session_subscribed",
+                "session.subscribed",
+                json!({"topic": filter, "qos": qos}),
+            ),
+        };
+        let mut fields = json!({
+            "clientid": subject.client_id,
+            "username": subject.username,
+            "event": name,
+            "node": NODE,
+            "peername": attachment.peer.map(|peer| peer.to_string()),
+            "timestamp": at,
+        });
+        if let (Value::Object(fields), Value::Object(more)) = (&mut fields, more) {
+            fields.extend(more);
+        }
+        (topic, fields)
+    }
+}
 
 /// Where events go: an instance's id and what is published in it.
 pub(super) struct Events(mpsc::UnboundedSender<(String, Publication)>);
@@ -36,30 +101,23 @@ impl Events {
         Self(sender)
     }
 
-    /// Tells an event of a client; `more` are its further fields.
+    /// Tells an event of a client.
     pub(super) fn tell(
         &self,
         instance: &str,
-        topic: &str,
-        event: &str,
         subject: &Subject,
-        more: Value,
+        attachment: Attachment,
+        event: Event<'_>,
+        now: Timestamp,
     ) {
-        let mut fields = Map::new();
-        fields.insert("clientid".to_owned(), json!(subject.client_id));
-        fields.insert("username".to_owned(), json!(subject.username));
-        fields.insert("event".to_owned(), json!(event));
-        fields.insert("node".to_owned(), json!(NODE));
-        if let Value::Object(more) = more {
-            fields.extend(more);
-        }
-        // The topics are constants of `mqtt.rs`, so they parse.
+        let (topic, fields) = event.write(subject, attachment, now.as_millisecond());
+        // The topics are constants, so they parse.
         let Ok(topic) = TopicName::parse(topic) else {
             return;
         };
         let event = Publication {
             topic,
-            payload: Bytes::from(Value::Object(fields).to_string()),
+            payload: Bytes::from(fields.to_string()),
             qos: Qos::AtMostOnce,
             retain: false,
             properties: Properties::default(),

@@ -8,13 +8,13 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use serde_json::json;
 
 use super::api::{self, PUBLISH};
-use super::events::Events;
+use super::events::{Event, Events};
 use super::jwt::{self, Presented};
 use super::policy::{Operation, Subject, decide, denial};
 use super::store::Instance;
+use super::subjects::Attachment;
 use super::{Auth, TencentTdmq, certificate};
 use crate::app::App;
 use crate::broker::dialect::{
@@ -203,10 +203,12 @@ impl MqttSide {
             .map_err(|error| refuse(QUOTA_EXCEEDED, error.to_string()))
     }
 
-    fn event(&self, peer: &Peer, topic: &str, event: &str, more: serde_json::Value) {
+    fn tell(&self, peer: &Peer, event: Event<'_>) {
         let instance = peer.grant.tenant.as_deref().unwrap_or_default();
-        self.events
-            .tell(instance, topic, event, &self.subject(peer), more);
+        let subject = self.subject(peer);
+        let attachment = self.vendor.subjects.attachment(&peer.client_id);
+        let at = self.clock.now();
+        self.events.tell(instance, &subject, attachment, event, at);
     }
 }
 
@@ -296,7 +298,8 @@ impl Dialect for MqttSide {
             .as_ref()
             .and_then(|identity| identity.common_name.clone());
         let identity = subject.username.clone().or(common_name);
-        self.vendor.subjects.connected(&instance.id, subject);
+        let subjects = &self.vendor.subjects;
+        subjects.connected(&instance.id, subject, Attachment::of(connect));
         let filters = self.vendor.settings.instance.filters_per_client;
         Ok(Grant {
             surface: Some(Surface::TencentTdmq),
@@ -364,35 +367,20 @@ impl Dialect for MqttSide {
     }
 
     fn connected(&self, peer: &Peer) {
-        let at = self.clock.now().as_millisecond();
-        let more = json!({"proto_ver": peer.protocol_version, "connected_at": at});
-        self.event(peer, "$events/client_connected", "client.connected", more);
+        let protocol_version = peer.protocol_version;
+        self.tell(peer, Event::ClientConnected { protocol_version });
     }
 
     fn disconnected(&self, peer: &Peer, reason: &str) {
-        self.vendor.subjects.disconnected(&peer.client_id);
-        let at = self.clock.now().as_millisecond();
-        let more = json!({"reason": reason, "disconnected_at": at});
-        let event = "client.disconnected";
-        self.event(peer, "$events/client_disconnected", event, more);
+        let subjects = &self.vendor.subjects;
+        subjects.disconnected(&peer.client_id, self.clock.now());
+        self.tell(peer, Event::ClientDisconnected { reason });
     }
 
     fn subscribed(&self, peer: &Peer, filter: &str, qos: Qos) {
-        let at = self.clock.now().as_millisecond();
-        let more = json!({"topic": filter, "qos": qos, "timestamp": at});
-        let event = "session.subscribed";
-        self.event(peer, "$events/session_subscribed", event, more);
+        self.tell(peer, Event::SessionSubscribed { filter, qos });
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_share_group_is_no_part_of_the_filter_that_policies_see() {
-        assert_eq!(without_share("$share/g/home/+"), "home/+");
-        assert_eq!(without_share("$share/g//a"), "/a");
-        assert_eq!(without_share("home/$share/g"), "home/$share/g");
-    }
-}
+mod tests;

@@ -139,16 +139,26 @@ impl Pattern {
         regex.is_ok_and(|regex| regex.is_match(text))
     }
 
-    /// Whether the text is within the pattern read as an MQTT topic filter.
-    pub(super) fn matches_as_filter(&self, topic: &str) -> bool {
-        let mut filter = String::new();
-        for piece in &self.0 {
-            match piece {
-                Piece::Value(text) if text.contains(['+', '#']) => return false,
-                Piece::Written(text) | Piece::Value(text) => filter.push_str(text),
-            }
-        }
+    /// Whether a topic name or filter is within the pattern: by its stars, or read as an MQTT
+    /// topic filter. A client that calls itself `#` or `+` gains nothing by it.
+    pub(super) fn covers(&self, topic: &str) -> bool {
+        let wild = |piece: &Piece| matches!(piece, Piece::Value(text) if text.contains(['+', '#']));
+        !self.0.iter().any(wild) && (self.matches(topic) || self.covers_as_filter(topic))
+    }
+
+    fn covers_as_filter(&self, topic: &str) -> bool {
+        let filter: String = self
+            .0
+            .iter()
+            .map(|(Piece::Written(text) | Piece::Value(text))| text.as_str())
+            .collect();
+        // One level is less than all that follow: `+` does not cover a subscription to `#`.
+        let asks_for_more = filter
+            .split('/')
+            .zip(topic.split('/'))
+            .any(|(own, asked)| own == "+" && asked == "#");
         filter.contains(['+', '#'])
+            && !asks_for_more
             && TopicFilter::parse(filter).is_ok_and(|filter| filter.matches(topic))
     }
 }
@@ -223,7 +233,8 @@ mod tests {
         assert!(star.matches("home/*"));
         assert!(!star.matches("home/other"));
         let hash = Pattern::parse("home/${Username}", names).unwrap();
-        assert!(!hash.matches_as_filter("home/other"));
+        assert!(!hash.covers("home/other"));
+        assert!(!hash.covers("home/#"), "a subscription to everything");
         let names = Names {
             client_id: ".*",
             ..names
@@ -236,8 +247,19 @@ mod tests {
     #[test]
     fn a_resource_may_be_a_topic_filter() {
         let pattern = Pattern::parse("home/+/${ClientId}/#", NAMES).unwrap();
-        assert!(pattern.matches_as_filter("home/a/dev.1/b/c"));
-        assert!(!pattern.matches_as_filter("home/a/dev2/b"));
+        assert!(pattern.covers("home/a/dev.1/b/c"));
+        assert!(!pattern.covers("home/a/dev2/b"));
+    }
+
+    #[test]
+    fn a_subscription_wider_than_the_resource_is_not_within_it() {
+        let covers = |resource, filter| Pattern::parse(resource, NAMES).unwrap().covers(filter);
+        assert!(covers("home/+", "home/+") && covers("home/+", "home/a"));
+        assert!(covers("home/#", "home/#") && covers("home/#", "home/+/x"));
+        assert!(covers("home/+/#", "home/+/#") && covers("home/*", "home/#"));
+        assert!(!covers("home/+", "home/#"));
+        assert!(!covers("home/+/#", "home/#"));
+        assert!(!covers("home/+", "+/+") && !covers("home/#", "#") && !covers("+", "#"));
     }
 
     #[test]
@@ -253,7 +275,7 @@ mod tests {
             if let Some(pattern) = Pattern::parse(&pattern, NAMES) {
                 pattern.matches(&text);
                 pattern.matches_as_regex(&text);
-                pattern.matches_as_filter(&text);
+                pattern.covers(&text);
             }
         }
     }

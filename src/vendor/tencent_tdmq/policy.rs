@@ -263,7 +263,7 @@ fn resource_matches(resources: &[String], topic: &str, names: Names<'_>) -> bool
         || resources
             .iter()
             .filter_map(|pattern| Pattern::parse(pattern, names))
-            .any(|pattern| pattern.matches(topic) || pattern.matches_as_filter(topic))
+            .any(|pattern| pattern.covers(topic))
 }
 
 fn text_matches(pattern: Option<&str>, text: Option<&str>, names: Names<'_>) -> bool {

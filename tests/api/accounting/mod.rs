@@ -6,23 +6,20 @@ mod peer;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasher, Hasher};
-use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use mqttstack::broker::message::{
     Delivery, DeliveryOutcome, Message, Origin, OriginKind, Properties, Publication, Qos,
-    TopicFilter, TopicName, Transport,
+    TopicFilter, TopicName,
 };
 use mqttstack::broker::{Broker, Settings};
-use mqttstack::clock::Clock;
-use mqttstack::ids::Ids;
-use mqttstack::journal::{Journal, Settings as JournalSettings};
 use rand::prelude::IndexedMutRandom;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 
 use self::peer::{Arrival, Peer};
+use crate::bench::{Bench, bench};
 use crate::mqtt::PATIENCE;
 
 const TOPICS: [&str; 4] = ["a/b", "a/c", "x/y", "a"];
@@ -39,32 +36,6 @@ const FILTERS: [&str; 10] = [
     "$share/h/x/y",
 ];
 
-struct Bench {
-    broker: Broker,
-    journal: Journal,
-    address: SocketAddr,
-}
-
-async fn bench() -> Bench {
-    let clock = Clock::real();
-    let journal = Journal::new(&JournalSettings::default());
-    let sink = journal.clone();
-    let broker = Broker::start(
-        Settings::default(),
-        clock,
-        Ids::new(Some(1)),
-        Arc::new(move |message| sink.record(message)),
-    )
-    .await;
-    let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let address = broker.listen(Transport::Tcp, anywhere).unwrap();
-    Bench {
-        broker,
-        journal,
-        address,
-    }
-}
-
 fn payload_of(message: &Message) -> String {
     String::from_utf8(message.payload.to_vec()).unwrap()
 }
@@ -77,10 +48,6 @@ impl Bench {
                 Peer::new(self.address, format!("c{n}"), version)
             })
             .collect()
-    }
-
-    async fn publish(&self, topic: &str, qos: u8, payload: &str) {
-        publish(&self.broker, topic, qos, payload).await;
     }
 
     /// Each message by its payload; a payload is sent once.
@@ -299,7 +266,7 @@ impl Drop for Named {
 async fn one_after_another(seed: u64) {
     let _named = Named(seed);
     let mut random = StdRng::seed_from_u64(seed);
-    let bench = bench().await;
+    let bench = bench(Settings::default()).await;
     let mut peers = bench.peers(5);
     let mut model = Model::default();
     for step in 0..80 {
@@ -318,7 +285,7 @@ async fn one_after_another(seed: u64) {
         }
         match action {
             0 | 1 => {
-                bench.publish(topic, qos, &payload).await;
+                publish(&bench.broker, topic, qos, &payload).await;
                 model.check(&bench.messages()[&payload]);
             }
             3..=5 => {
@@ -397,7 +364,7 @@ async fn wander(mut peer: Peer, seed: u64) -> (Peer, Vec<String>) {
 
 async fn all_at_once(seed: u64) {
     let _named = Named(seed);
-    let bench = bench().await;
+    let bench = bench(Settings::default()).await;
     let peers = bench.peers(6);
     let count = peers.len() as u64;
     let tasks: Vec<_> = peers
@@ -410,9 +377,7 @@ async fn all_at_once(seed: u64) {
     let mut accepted = vec![];
     for step in 0..60 {
         let payload = format!("http-{step}");
-        bench
-            .publish(TOPICS[step % TOPICS.len()], 1, &payload)
-            .await;
+        publish(&bench.broker, TOPICS[step % TOPICS.len()], 1, &payload).await;
         accepted.push(payload);
     }
     let mut peers = vec![];

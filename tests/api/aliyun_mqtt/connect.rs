@@ -293,6 +293,57 @@ async fn custom_identities_have_the_permissions_that_they_were_given_and_no_othe
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_user_name_that_is_nobodys_lets_no_client_of_the_product_in() {
+    let bench = bench(Settings::default()).await;
+    let identity = [("Username", "alice"), ("IdentityType", "USER")];
+    let secret = [("Secret", "wonder"), ("SignMode", "ORIGIN")];
+    let whole = [identity, secret].concat();
+    bench.ok("AddCustomAuthIdentity", &whole).await;
+    bench.visit(CLIENT, "alice", "wonder").await;
+    let reason = r#"known identities are {"alice"}"#;
+    for username in ["alic", "testid", "Signatur|testid|post-cn-test0001"] {
+        bench.refused(CLIENT, username, "wonder", reason).await;
+    }
+    let username = "signature/testid|x|post-cn-test0001";
+    bench.refused("dev1", username, "wonder", reason).await;
+    bench.ok("DeleteCustomAuthIdentity", &identity).await;
+    let reason = "nor an identity of custom authentication";
+    bench.refused(CLIENT, "alice", "wonder", reason).await;
+    bench
+        .visit(CLIENT, "tenant:aliyun/post-cn-test0001", "")
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn permission_on_the_parent_topic_is_enough_for_p2p() {
+    let bench = bench(Settings::default()).await;
+    let identity = [
+        ("Username", "alice"),
+        ("IdentityType", "USER"),
+        ("Secret", "wonder"),
+        ("SignMode", "ORIGIN"),
+    ];
+    bench.ok("AddCustomAuthIdentity", &identity).await;
+    let rule = |effect| {
+        [
+            ("Identity", "alice"),
+            ("IdentityType", "USER"),
+            ("Topic", "TopicA"),
+            ("PermitAction", "PUB"),
+            ("Effect", effect),
+        ]
+    };
+    bench.ok("AddCustomAuthPermission", &rule("ALLOW")).await;
+    let mut device = bench.connect(CLIENT, "alice", "wonder").await.unwrap();
+    let mine = format!("TopicA/p2p/{CLIENT}");
+    device.publish(&mine, 1, false, "mine").await;
+    assert_eq!(device.receive().await.topic, mine);
+    bench.ok("UpdateCustomAuthPermission", &rule("DENY")).await;
+    assert!(!device.try_publish(&mine, 1, false, "no").await);
+    assert!(bench.last_reason().contains("denies it"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn each_refusal_has_its_connack_code_in_both_protocol_versions() {
     let bench = bench(strict()).await;
     bench

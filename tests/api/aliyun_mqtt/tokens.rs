@@ -50,7 +50,13 @@ async fn a_token_allows_nothing_beyond_its_topics_and_its_type() {
         .with_token("GID_test@@@dev2", &password)
         .await
         .unwrap();
-    assert_eq!(device.subscribe("TopicA/#", 1).await, [0x80]);
+    assert_eq!(device.try_subscribe("TopicA/#", 1).await, None);
+    bench.offline("GID_test@@@dev2").await;
+    let mut device = bench
+        .with_token("GID_test@@@dev3", &password)
+        .await
+        .unwrap();
+    device.ask("TopicA/#", 1).await;
     assert_eq!(device.receive().await.payload, r#"{"code":4,"type":"R"}"#);
     device.ended().await;
     assert!(
@@ -224,6 +230,24 @@ async fn a_token_of_another_account_lets_nobody_in() {
     let login = ("Token|otherid|post-cn-test0001", login.1);
     let (_wire, connack) = bench.knock(4, CLIENT, login).await;
     assert_eq!(connack.code, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_an_sts_key_applied_for_is_good_with_the_accounts_own_key() {
+    let bench = bench(Settings::default()).await;
+    let expires = bench.emulator.clock().now().as_millisecond() + 86_400_000;
+    let expires = expires.to_string();
+    let apply = [
+        ("Resources", "TopicA"),
+        ("Actions", "W"),
+        ("ExpireTime", &*expires),
+        ("SecurityToken", "CAIS+sts/token=="),
+    ];
+    let key = ("STS.testid", "testsecret");
+    let answer = bench.signed(key, "ApplyToken", &apply).await;
+    let password = format!("W|{}", answer["Token"].as_str().unwrap());
+    let device = bench.with_token(CLIENT, &password).await;
+    assert!(device.is_some(), "{}", bench.last_reason());
 }
 
 #[tokio::test(flavor = "multi_thread")]

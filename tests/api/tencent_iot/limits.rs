@@ -207,6 +207,27 @@ async fn the_newest_150_messages_of_qos_1_wait_for_a_device_and_come_half_a_seco
 }
 
 #[tokio::test]
+async fn a_broadcast_waits_for_nobody() {
+    let emulator = started(|_| ()).await;
+    let address = emulator.mqtt_addr().unwrap();
+    let topic = "$broadcast/rxd/ABCDE12345/dev01";
+    let mut wire = device(address, KEPT).await;
+    assert_eq!(wire.subscribe(topic, 1).await, 1);
+    // Takes the session over, and goes.
+    away(&emulator).await;
+    let broadcast = async |payload: &str| {
+        let message = json!({"ProductId": "ABCDE12345", "Payload": payload, "Qos": 1});
+        let answer = cloud(&emulator, "PublishBroadcastMessage", message).await;
+        assert!(answer["Error"].is_null(), "{answer}");
+    };
+    broadcast("while it is away").await;
+    let mut wire = device(address, KEPT).await;
+    broadcast("while it is there").await;
+    let heard = (topic.to_owned(), "while it is there".to_owned());
+    assert_eq!(wire.received().await, heard);
+}
+
+#[tokio::test]
 async fn after_24_hours_nothing_waits_any_more() {
     let emulator = started(|config| config.tencent_iot.offline_replay_ms = 0).await;
     away(&emulator).await;

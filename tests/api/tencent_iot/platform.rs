@@ -138,6 +138,7 @@ async fn a_gateway_speaks_for_the_sub_device_that_it_has_online() {
         gateway.received().await,
         (data.into(), "of the sub-device".into())
     );
+    platform_and_application_reach(&emulator, &mut gateway).await;
     let request = json!({"type": "offline", "payload": {"devices": [names]}});
     assert_eq!(
         ask(&mut gateway, &topic, request).await["payload"]["devices"][0]["result"],
@@ -145,4 +146,52 @@ async fn a_gateway_speaks_for_the_sub_device_that_it_has_online() {
     );
     gateway.publish(data, "no longer", 1).await;
     assert!(gateway.ping().await.is_empty());
+}
+
+/// The sub-device that a gateway has online has a shadow, and answers to an RRPC.
+async fn platform_and_application_reach(emulator: &mqttstack::Emulator, gateway: &mut Wire) {
+    let sub = "ABCDE12345/sub1";
+    for filter in [
+        format!("$shadow/operation/result/{sub}"),
+        format!("$rrpc/rxd/{sub}/+"),
+    ] {
+        assert_eq!(gateway.subscribe(&filter, 1).await, 1, "{filter}");
+    }
+    let topic = format!("$shadow/operation/{sub}");
+    let answer = ask(gateway, &topic, json!({"type": "get"})).await;
+    assert_eq!(answer["result"], 0);
+    let message = json!({"ProductId": "ABCDE12345", "DeviceName": "sub1", "Payload": "ask"});
+    let call = cloud(emulator, "PublishRRPCMessage", message);
+    let reply = async {
+        let (topic, _) = gateway.received().await;
+        let up = topic.replacen("rxd", "txd", 1);
+        gateway.publish(&up, "told", 0).await;
+    };
+    let (answer, ()) = tokio::join!(call, reply);
+    assert_eq!(answer["PayloadBase64"], "dG9sZA==", "{answer}");
+}
+
+#[tokio::test]
+async fn a_gateway_that_is_deleted_leaves_its_sub_devices_free() {
+    let emulator = started(|_| ()).await;
+    let psk = "c3ViIGRldmljZSBrZXk=";
+    let named = |name: &str| json!({"ProductId": "ABCDE12345", "DeviceName": name});
+    let mut new = named("sub1");
+    new["DefinedPsk"] = json!(psk);
+    cloud(&emulator, "CreateDevice", new).await;
+    let mut gateway = listening(&emulator, &format!("$gateway/operation/result/{OWN}")).await;
+    let topic = format!("$gateway/operation/{OWN}");
+    // Signed as in the test above.
+    let sub = json!({"product_id": "ABCDE12345", "device_name": "sub1", "random": 7,
+        "timestamp": 1_700_000_000, "signmethod": "hmacsha1", "authtype": "psk",
+        "signature": "T3SV+bdit+kZchBYalDCJNLVTm8="});
+    for kind in ["bind", "online"] {
+        let request = json!({"type": kind, "payload": {"devices": [sub]}});
+        ask(&mut gateway, &topic, request).await;
+    }
+    let seen = cloud(&emulator, "DescribeDevice", named("sub1")).await;
+    assert_eq!(seen["Online"], 1);
+    cloud(&emulator, "DeleteDevice", named("dev01")).await;
+    let seen = cloud(&emulator, "DescribeDevice", named("sub1")).await;
+    assert_eq!(seen["Online"], 3);
 }

@@ -30,6 +30,11 @@ pub(super) struct Key {
 }
 
 impl Key {
+    /// Whether it is one of STS, which comes with a token.
+    pub(super) fn is_temporary(&self) -> bool {
+        self.security_token.is_some()
+    }
+
     /// The secret's bytes; `None` for a key that has only a public key.
     pub(super) fn secret(&self) -> Option<&[u8]> {
         self.secret

@@ -90,9 +90,10 @@ impl Authenticator {
         self.keys.secrets()
     }
 
-    /// Whether there is such an access key.
-    pub(super) fn knows(&self, id: &str) -> bool {
-        self.keys.find(id, &mut Draft::default()).is_ok()
+    /// Whether this is the access key of an account: known, and not a temporary one of STS.
+    pub(super) fn is_accounts_own(&self, id: &str) -> bool {
+        let key = self.keys.find(id, &mut Draft::default());
+        key.is_ok_and(|key| !key.is_temporary())
     }
 
     /// Proves who calls, or refuses as the gateway does.

@@ -26,6 +26,9 @@ pub(super) enum Kind {
     DeviceCredential,
 }
 
+/// How the user name of an open client begins that chooses a tenant.
+const TENANT_USER: &str = "tenant:";
+
 const KINDS: [(&str, Kind); 3] = [
     ("Signature", Kind::Signature),
     ("Token", Kind::Token),
@@ -111,6 +114,11 @@ pub(super) fn tokens(password: &str) -> Result<Vec<Held>, String> {
     Ok(held)
 }
 
+/// Whether a user name has the three parts of a mode's.
+fn has_three_parts(username: &str) -> bool {
+    username.split('|').count() == 3
+}
+
 fn mode_of(username: &str) -> Option<(&str, &str)> {
     let (mode, rest) = username.split_once('|')?;
     let known = KINDS
@@ -120,19 +128,26 @@ fn mode_of(username: &str) -> Option<(&str, &str)> {
 }
 
 impl ApsaraMqtt {
-    /// By a user name that begins with a mode, by the server name of an instance, or by a client
-    /// id of the product's form with a known custom identity.
+    /// By a user name that begins with a mode or has the parts of one, by the server name of an
+    /// instance, or by a client id of the product's form with any user name: one that is neither
+    /// a mode's nor a custom identity's is refused, where an open client would be let in.
     pub(super) fn claims_connect(&self, connect: &Connect) -> bool {
         let username = connect.username.as_deref().unwrap_or_default();
         mode_of(username).is_some()
             || self.brings_tokens_later(connect)
             || instance_of_server_name(connect).is_some()
-            || (connect.client_id.contains(SEPARATOR)
-                && self
-                    .store
-                    .custom
-                    .identity(None, username, &connect.client_id)
-                    .is_some())
+            || self.means_product(connect, username)
+    }
+
+    fn means_product(&self, connect: &Connect, username: &str) -> bool {
+        let custom = &self.store.custom;
+        let client_id = &*connect.client_id;
+        if self.settings.auth == AuthMode::Off {
+            let known = || custom.identity(None, username, client_id).is_some();
+            return client_id.contains(SEPARATOR) && known();
+        }
+        let has_user = !username.is_empty() && !username.starts_with(TENANT_USER);
+        has_user && (client_id.contains(SEPARATOR) || has_three_parts(username))
     }
 
     /// Whether it may be one of the older clients, which connect without credentials (seen in
@@ -179,7 +194,7 @@ impl ApsaraMqtt {
                     proof,
                 })
                 .ok_or_else(|| {
-                    let known = custom.usernames(instance.unwrap_or_default());
+                    let known = custom.usernames(instance);
                     Fault::UserName.because(format!(
                         "user name {username:?} is neither Mode|AccessKeyId|InstanceId nor an \
                          identity of custom authentication; known identities are {known:?}"

@@ -1,7 +1,7 @@
 //! The MQTT side: who may connect (`credentials.rs`, its mistakes named by `diagnosis.rs`, what
 //! they are answered with in `refusal.rs`), and what a connected client may publish and subscribe
 //! to (with tokens: `token.rs`). Tokens end while clients are connected; `watch.rs` tells them so.
-//! Permission failures close the connection, as the vendor documents.
+//! Permission failures close the connection without an acknowledgement, as the vendor documents.
 
 mod credentials;
 mod diagnosis;
@@ -42,9 +42,6 @@ const MAX_KEEP_ALIVE: u16 = 480;
 
 /// MQTT 5: Implementation specific error.
 const UNSUPPORTED: u8 = 0x83;
-
-/// MQTT 5: Not authorized.
-const NOT_AUTHORIZED: u8 = 0x87;
 
 /// What the product does without (documented: MQTT 5.0 overview).
 const UNAVAILABLE: &[Feature] = &[Feature::Retain, Feature::SharedSubscription];
@@ -248,7 +245,10 @@ impl Dialect for ApsaraMqtt {
 
     fn subscribe(&self, peer: &Peer, filter: &str, qos: Qos) -> SubscribeVerdict {
         if let Err(reason) = topic::parent_of_filter(filter, &self.settings) {
-            return SubscribeVerdict::Close { reason };
+            return SubscribeVerdict::Withhold {
+                close: true,
+                reason,
+            };
         }
         match self.check_access(peer, Access::Subscribe, filter) {
             Ok(()) => SubscribeVerdict::Allow(qos),
@@ -257,7 +257,7 @@ impl Dialect for ApsaraMqtt {
     }
 
     /// Offline messages are those of QoS 1 only (documented).
-    fn keeps_offline(&self, _peer: &Peer, qos: Qos) -> bool {
+    fn keeps_offline(&self, _peer: &Peer, _topic: &str, qos: Qos) -> bool {
         qos == Qos::AtLeastOnce
     }
 

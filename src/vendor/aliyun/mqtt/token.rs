@@ -11,6 +11,7 @@ use crate::secret::Secret;
 use crate::vendor::aliyun::store::custom::Access;
 use crate::vendor::aliyun::store::session::{Held, Holder, Mode, Session};
 use crate::vendor::aliyun::store::token::{Fault, Rights};
+use crate::vendor::aliyun::topic::p2p_parent;
 
 /// Where a client that is connected with tokens brings new ones.
 pub(super) const UPLOAD_TOKEN: &str = "$SYS/uploadToken";
@@ -40,14 +41,6 @@ impl From<String> for Denial {
             notice: None,
         }
     }
-}
-
-fn parent(filter: &str) -> &str {
-    filter.split('/').next().unwrap_or_default()
-}
-
-fn is_p2p(filter: &str) -> bool {
-    filter.split('/').nth(1) == Some("p2p")
 }
 
 impl ApsaraMqtt {
@@ -80,7 +73,9 @@ impl ApsaraMqtt {
             match tokens.check(held.text.expose(), instance, held.rights, now) {
                 Ok(token) if token.covers(filter) => return Ok(()),
                 // P2P: the permission on the parent topic is what counts (documented).
-                Ok(token) if is_p2p(filter) && token.covers(parent(filter)) => return Ok(()),
+                Ok(token) if p2p_parent(filter).is_some_and(|parent| token.covers(parent)) => {
+                    return Ok(());
+                }
                 Ok(token) => {
                     let names: Vec<_> = token.resources.iter().map(TopicFilter::as_str).collect();
                     denial = Denial {
@@ -153,9 +148,10 @@ impl ApsaraMqtt {
     }
 
     /// Whether a token may be presented by a client of this access key. Who called with a bearer
-    /// token has none to compare.
+    /// token has none to compare, and an STS key is a temporary one of an account that nothing
+    /// here names.
     pub(super) fn check_account(&self, owner: &str, key_id: &str) -> Result<(), Fault> {
-        if owner == key_id || !self.authenticator.knows(owner) {
+        if owner == key_id || !self.authenticator.is_accounts_own(owner) {
             return Ok(());
         }
         Err(Fault::Account {
@@ -197,15 +193,13 @@ impl ApsaraMqtt {
     /// The same of a subscription.
     pub(super) fn deny_subscribe(&self, peer: &Peer, denial: Denial) -> SubscribeVerdict {
         let Denial { reason, notice } = denial;
-        match notice {
-            Some(notice) if self.order(peer, &reason, notice) => SubscribeVerdict::Refuse {
-                code: super::NOT_AUTHORIZED,
-                reason,
-            },
-            _ => {
-                self.store.sessions.deny(&peer.client_id);
-                SubscribeVerdict::Close { reason }
-            }
+        let told = notice.is_some_and(|notice| self.order(peer, &reason, notice));
+        if !told {
+            self.store.sessions.deny(&peer.client_id);
+        }
+        SubscribeVerdict::Withhold {
+            close: !told,
+            reason,
         }
     }
 

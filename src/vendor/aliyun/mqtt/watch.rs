@@ -1,12 +1,12 @@
 //! Tokens run out and are revoked while clients are connected with them: a client is told about
 //! five minutes before (`$SYS/tokenExpireNotice`), and when it is so (`$SYS/tokenInvalidNotice`),
 //! and then its connection is closed. [`Watch::tick`] looks once; the task that [`start`] starts
-//! looks every second, since nobody tells when the emulator's clock is moved.
+//! looks every second, and at once when the emulator's clock is moved.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -27,7 +27,7 @@ const NOTICE: SignedDuration = SignedDuration::from_mins(5);
 const EXPIRE_NOTICE: &str = "$SYS/tokenExpireNotice";
 const INVALID_NOTICE: &str = "$SYS/tokenInvalidNotice";
 
-/// How often the clock is looked at, in real time.
+/// How often it is looked whether one has run out, in real time.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// A client that is to be told that its token is not good, and to be disconnected.
@@ -62,6 +62,7 @@ pub(in crate::vendor::aliyun) fn start(
         loop {
             tokio::select! {
                 _ = interval.tick() => watch.tick().await,
+                () = watch.clock.reached_or_moved(Timestamp::MAX) => watch.tick().await,
                 order = orders.recv() => match order {
                     Some(order) => watch.invalid(&order).await,
                     None => return,

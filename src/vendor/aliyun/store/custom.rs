@@ -160,7 +160,8 @@ impl CustomAuth {
     }
 
     /// Whether a client may; the error says why not. A denial is stronger than a permission, and
-    /// what nobody permitted is denied (assumed).
+    /// what nobody permitted is denied (assumed). Of a P2P topic a permission on the parent topic
+    /// is enough (documented).
     pub(in crate::vendor::aliyun) fn permits(
         &self,
         instance: &str,
@@ -169,12 +170,16 @@ impl CustomAuth {
         access: Access,
         filter: &str,
     ) -> Result<(), String> {
+        let parent = topic::p2p_parent(filter);
         let rules = self.permissions.select(|key| {
             let identity = match key.kind {
                 IdentityType::User => username,
                 IdentityType::Client => client_id,
             };
-            key.instance == instance && key.identity == identity && topic::meet(&key.topic, filter)
+            let meets = |filter| topic::meet(&key.topic, filter);
+            key.instance == instance
+                && key.identity == identity
+                && (meets(filter) || parent.is_some_and(meets))
         });
         let about = |permission: &Permission| match access {
             Access::Publish => permission.publish,
@@ -185,7 +190,8 @@ impl CustomAuth {
             return Err(format!("a permission on {:?} denies it", key.topic));
         }
         let allowed = |(key, rule): &(PermissionKey, Permission)| {
-            rule.allow && topic::covers(&key.topic, filter)
+            let covers = |filter| topic::covers(&key.topic, filter);
+            rule.allow && (covers(filter) || parent.is_some_and(covers))
         };
         if rules.iter().any(allowed) {
             return Ok(());
@@ -196,9 +202,10 @@ impl CustomAuth {
         ))
     }
 
-    /// The user names that identities of an instance have.
-    pub(in crate::vendor::aliyun) fn usernames(&self, instance: &str) -> BTreeSet<String> {
-        let known = self.identities.select(|key| key.instance == instance);
+    /// The user names that identities have, those of one instance where it is known.
+    pub(in crate::vendor::aliyun) fn usernames(&self, instance: Option<&str>) -> BTreeSet<String> {
+        let of = |key: &IdentityKey| instance.is_none_or(|id| id == key.instance);
+        let known = self.identities.select(of);
         known.into_iter().map(|(key, _)| key.username).collect()
     }
 

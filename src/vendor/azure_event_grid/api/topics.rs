@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::Action;
@@ -21,8 +22,6 @@ use crate::vendor::azure_event_grid::store::{Missing, NamespaceState};
 const VERSIONS: [&str; 3] = ["2023-11-01", "2024-06-01", "2023-10-01-preview"];
 /// Delays that `release` takes, in seconds.
 const DELAYS: [u32; 5] = [0, 10, 60, 600, 3600];
-/// How often a waiting receiver looks at the emulator's clock while events are locked.
-const LOOK: Duration = Duration::from_millis(50);
 
 /// An allowed request about a namespace topic.
 #[derive(Debug)]
@@ -207,18 +206,16 @@ async fn receive(
         tokio::pin!(news);
         // Registered before looking, so that nothing slips in between.
         news.as_mut().enable();
-        let received = namespace.receive(topic, subscription, max, app.clock.now(), &app.ids)?;
+        let now = app.clock.now();
+        let received = namespace.receive(topic, subscription, max, now, &app.ids)?;
         if !received.is_empty() || tokio::time::Instant::now() >= deadline {
             return Ok(received);
         }
-        let look = if namespace.is_pending(topic, subscription) {
-            deadline.min(tokio::time::Instant::now() + LOOK)
-        } else {
-            deadline
-        };
+        let next = namespace.next_available(topic, subscription, now);
         tokio::select! {
             () = news => {}
-            () = tokio::time::sleep_until(look) => {}
+            () = app.clock.reached_or_moved(next.unwrap_or(Timestamp::MAX)) => {}
+            () = tokio::time::sleep_until(deadline) => {}
         }
     }
 }

@@ -125,10 +125,7 @@ impl AzureDialect {
                 })
             });
         }
-        let original = match properties.authentication_name.as_str() {
-            "" => client.short_name(),
-            name => name,
-        };
+        let original = client.authentication_name();
         let who = Who::Client {
             authentication_name: original.to_owned(),
             attributes: properties.attributes.clone(),
@@ -164,7 +161,7 @@ impl AzureDialect {
             return Err("the claim 'nbf' is missing".to_owned());
         }
         check_times(&token, self.sessions.clock.now()).map_err(|error| error.to_string())?;
-        check_audience(&token, &namespace.mqtt_host())?;
+        check_audience(&token, namespace)?;
         let subject = token.text("sub").filter(|sub| !sub.is_empty());
         let who = Who::Client {
             authentication_name: subject.ok_or("the claim 'sub' is missing")?.to_owned(),
@@ -196,17 +193,28 @@ fn check_signature(token: &Token, rules: &CustomJwtAuthentication) -> Result<(),
     })
 }
 
-fn check_audience(token: &Token, host: &str) -> Result<(), String> {
+/// Whether the token is for one of the namespace's host names, which may stand in an address
+/// (assumed).
+fn check_audience(token: &Token, namespace: &Namespace) -> Result<(), String> {
+    let own = namespace.mqtt_host();
+    let configuration = &namespace.topic_spaces_configuration;
+    let hosts = configuration.hosts().chain([own.as_str()]);
+    let hosts: Vec<_> = hosts.collect();
     let audiences = match token.claims.get("aud") {
         Some(serde_json::Value::String(one)) => vec![one.as_str()],
         Some(serde_json::Value::Array(all)) => all.iter().filter_map(|one| one.as_str()).collect(),
         _ => Vec::new(),
     };
-    if audiences.iter().any(|one| one.contains(host)) {
+    let named = |audience: &str| {
+        let start = audience.find("://").map_or(0, |at| at + 3);
+        let host = audience[start..].split(['/', ':']).next().unwrap_or("");
+        hosts.iter().any(|known| known.eq_ignore_ascii_case(host))
+    };
+    if audiences.iter().any(|one| named(one)) {
         return Ok(());
     }
     Err(format!(
-        "the audience is {audiences:?}, expected is {host:?}"
+        "the audience is {audiences:?}, expected is {own:?}"
     ))
 }
 
@@ -279,7 +287,14 @@ fn authentication_name(connect: &Connect, namespace: &Namespace) -> Option<Strin
         .client_authentication
         .alternative_authentication_name_sources
         .iter()
-        .find_map(|source| names.by_source(source).map(str::to_owned))
+        .map(|source| names.by_source(source))
+        .find(|names| !names.is_empty())
+        .and_then(|names| {
+            // Of several names the one that a client has.
+            let known = names.iter();
+            let mut known = known.filter(|name| access::find_client(namespace, name).is_some());
+            known.next().or(names.first()).cloned()
+        })
 }
 
 /// Claims of type int32, string and string array are attributes; others are passed over.

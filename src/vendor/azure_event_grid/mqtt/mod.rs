@@ -101,11 +101,17 @@ impl Who {
             Self::Client {
                 authentication_name,
                 attributes,
-                ..
+                registered,
             } => {
+                // A client resource may have been changed since it connected.
+                let known = registered
+                    .then(|| access::find_client(namespace, authentication_name))
+                    .flatten();
                 let identity = Identity {
                     authentication_name,
-                    attributes: Some(attributes),
+                    attributes: Some(
+                        known.map_or(attributes, |known| &known.properties.attributes),
+                    ),
                 };
                 access::client_may(namespace, identity, permission, topic)
             }
@@ -194,7 +200,7 @@ impl AzureDialect {
     }
 
     /// A PUBLISH that is not taken. MQTT 5 is told; the connection of 3.x ends, and so does that
-    /// of MQTT 5 where there is no acknowledgement to tell it of a missing permission.
+    /// of MQTT 5 where there is no acknowledgement to tell it.
     fn refuse(
         &self,
         peer: &Peer,
@@ -203,16 +209,16 @@ impl AzureDialect {
         reason: String,
     ) -> PublishVerdict {
         let authorized = code != NOT_AUTHORIZED;
-        let told = publish.qos == Qos::AtLeastOnce || authorized;
-        if publish.will || peer.protocol_version >= 5 && told {
+        if publish.will || peer.protocol_version >= 5 && publish.qos == Qos::AtLeastOnce {
             return PublishVerdict::Refuse { code, reason };
         }
         let ended = if authorized {
             "ClientError"
         } else {
-            "ClientAuthorizationError"
+            sessions::UNAUTHORIZED
         };
-        self.close(peer, ended, reason)
+        self.sessions.ending(&peer.client_id, ended);
+        PublishVerdict::Disconnect { code, reason }
     }
 }
 
@@ -316,7 +322,7 @@ impl Dialect for AzureDialect {
     }
 
     /// Messages of QoS 0 are not queued (mqtt-support page: QoS 1 ones are).
-    fn keeps_offline(&self, _peer: &Peer, qos: Qos) -> bool {
+    fn keeps_offline(&self, _peer: &Peer, _topic: &str, qos: Qos) -> bool {
         qos != Qos::AtMostOnce
     }
 

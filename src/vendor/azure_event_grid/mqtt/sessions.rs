@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
 use super::super::life_cycle::{self, SessionChange};
+use super::super::resources::Namespace;
 use super::super::store::NamespaceState;
 use super::Who;
 use super::watch::{Backlog, Order};
@@ -26,6 +27,9 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 /// way may be ending just now.
 const TRIES: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// `disconnectionReason` of a client whose permission is missing.
+pub(super) const UNAUTHORIZED: &str = "ClientAuthorizationError";
 
 /// Until when a client's credentials are good.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +58,8 @@ pub(super) struct Session {
     pub expires: Option<Expiry>,
     /// What waits for it while nobody is connected.
     pub backlog: Backlog,
+    /// The resources that permit its subscriptions.
+    pub checked: Arc<Namespace>,
     connected: bool,
     /// Between an accepted CONNECT and its session.
     connecting: bool,
@@ -68,6 +74,7 @@ impl Session {
     /// A session that nobody is connected to yet.
     pub(super) fn new(namespace: Arc<NamespaceState>, who: Who, expires: Option<Expiry>) -> Self {
         Self {
+            checked: namespace.resources(),
             namespace,
             who,
             expires,
@@ -83,6 +90,19 @@ impl Session {
     /// Whether a client is connected and nobody has told it to go yet.
     pub(super) const fn in_use(&self) -> bool {
         self.connected && self.ending.is_none()
+    }
+
+    /// The namespace's resources, if its subscriptions have not been looked at since they were
+    /// changed; while it connects or is told to go, nobody looks.
+    pub(super) fn unchecked(&self) -> Option<Arc<Namespace>> {
+        let now = self.namespace.resources();
+        let settled = self.in_use() || self.offline();
+        (settled && !Arc::ptr_eq(&now, &self.checked)).then_some(now)
+    }
+
+    /// Whether it was told to go for a missing permission.
+    pub(super) fn is_unauthorized(&self) -> bool {
+        self.ending == Some(UNAUTHORIZED)
     }
 
     /// Whether nobody is connected or connects.
@@ -194,6 +214,7 @@ impl Sessions {
         if let Some(known) = known {
             entered.connected = known.connected;
             entered.sequence = known.sequence;
+            entered.checked = known.checked.clone();
         }
         entered.backlog = Backlog::from(self.journal.messages().last());
         all.insert(name.to_owned(), entered);

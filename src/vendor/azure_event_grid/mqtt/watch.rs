@@ -4,7 +4,7 @@
 //! emulator's clock is moved. It holds the broker, so nothing that the broker holds may hold it;
 //! `sessions.rs` sends it orders.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +15,8 @@ use tokio::time::MissedTickBehavior;
 
 use super::super::access;
 use super::super::limits;
-use super::sessions::{Session, Sessions};
+use super::super::resources::Permission;
+use super::sessions::{Session, Sessions, UNAUTHORIZED};
 use super::{NOT_AUTHORIZED, Who};
 use crate::app::App;
 use crate::broker::Broker;
@@ -112,6 +113,7 @@ impl Watch {
             tokio::select! {
                 _ = interval.tick() => {
                     self.end_expired().await;
+                    self.end_unauthorized().await;
                     for name in self.sessions.names_offline() {
                         self.end_if_overflowed(&name).await;
                     }
@@ -155,6 +157,52 @@ impl Watch {
             self.sessions
                 .journal_end(&name, who.authentication_name(), NOT_AUTHORIZED, &why);
             self.broker.close(&name, &why).await;
+        }
+    }
+
+    /// Ends the sessions with a subscription that the namespace's resources, changed meanwhile, do
+    /// not permit any more (METRICS: sessions are dropped for an `AuthorizationError`).
+    async fn end_unauthorized(&self) {
+        let changed = self.sessions.each(|name, session| {
+            let resources = session.unchecked()?;
+            Some((name.to_owned(), (session.clone(), resources)))
+        });
+        if changed.is_empty() {
+            return;
+        }
+        let mut changed: HashMap<_, _> = changed.into_iter().collect();
+        for subscription in self.broker.subscriptions().await {
+            let name = &subscription.client_id;
+            let refused = changed.get(name).and_then(|(session, resources)| {
+                let filter = &subscription.topic_filter;
+                let may = session.who.may(resources, Permission::Subscriber, filter);
+                may.err()
+            });
+            if let Some(why) = refused
+                && let Some((session, _)) = changed.remove(name)
+            {
+                self.end_session(name, &session, &why).await;
+            }
+        }
+        for (name, (_, resources)) in changed {
+            self.sessions
+                .change(&name, |session| session.checked = resources);
+        }
+    }
+
+    /// Ends a session without permission: first its connection, and once that is gone the rest.
+    async fn end_session(&self, name: &str, session: &Session, why: &str) {
+        if !session.is_unauthorized() {
+            let identity = session.who.authentication_name();
+            self.sessions
+                .journal_end(name, identity, NOT_AUTHORIZED, why);
+        }
+        if session.offline() {
+            self.broker.kick(name).await;
+            self.sessions.forget(name);
+        } else {
+            self.sessions.ending(name, UNAUTHORIZED);
+            self.broker.close(name, why).await;
         }
     }
 

@@ -27,6 +27,7 @@ fn a_locked_event_comes_back_when_its_lock_runs_out() {
     let first = queue.receive(5, at(0), &ids).pop().unwrap();
     assert_eq!(first.delivery_count, 1);
     assert!(queue.receive(5, at(59), &ids).is_empty());
+    assert_eq!(queue.next_available(at(59)), Some(at(60)));
     let second = queue.receive(5, at(60), &ids).pop().unwrap();
     assert_eq!(second.delivery_count, 2);
     assert_eq!(
@@ -37,7 +38,7 @@ fn a_locked_event_comes_back_when_its_lock_runs_out() {
         queue.settle(&second.lock_token, Settlement::Acknowledge, at(61)),
         Ok(())
     );
-    assert!(!queue.is_pending());
+    assert_eq!(queue.next_available(at(61)), None);
 }
 
 #[test]
@@ -48,6 +49,7 @@ fn a_released_event_waits_for_its_delay() {
         .settle(&event.lock_token, Settlement::Release(10), at(1))
         .unwrap();
     assert!(queue.receive(1, at(10), &ids).is_empty());
+    assert_eq!(queue.next_available(at(10)), Some(at(11)));
     assert_eq!(queue.receive(1, at(11), &ids).len(), 1);
 }
 

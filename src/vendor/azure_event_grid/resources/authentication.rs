@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::super::jwt;
+use super::rules::NAMES;
 
 /// Certificates that an issuer may have at a time (JWTSETUP: for rotation).
 const ISSUER_CERTIFICATES: usize = 2;
@@ -96,11 +97,11 @@ impl ClientAuthentication {
     /// Checks what types alone do not say; the error says what is wrong.
     pub(super) fn check(&self) -> Result<(), String> {
         let sources = &self.alternative_authentication_name_sources;
-        let known = ["Subject", "Dns", "Uri", "Ip", "Email"];
-        let unknown = sources.iter().find(|source| {
-            let kind = source.strip_prefix("ClientCertificate");
-            !kind.is_some_and(|kind| known.contains(&kind))
-        });
+        let is_known = |source: &str| {
+            let mut known = NAMES.iter().map(|kind| format!("ClientCertificate{kind}"));
+            known.any(|one| one.eq_ignore_ascii_case(source))
+        };
+        let unknown = sources.iter().find(|source| !is_known(source));
         if let Some(source) = unknown {
             return Err(format!(
                 "the alternative authentication name source {source:?} is not ClientCertificateSubject, ...Dns, ...Uri, ...Ip or ...Email"

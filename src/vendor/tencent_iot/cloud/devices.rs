@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::products::product;
-use super::{Answered, Call, fields};
+use super::{Answered, Call, Version, fields};
 use crate::broker::message::Client;
 use crate::pipeline::Walk;
 use crate::secret::Secret;
@@ -97,7 +97,7 @@ pub(super) fn named(vendor: &TencentIot, call: &Call) -> Result<(Product, Device
 pub(super) async fn describe(vendor: &TencentIot, call: &Call, walk: &Walk<'_>) -> Answered {
     let (product, device) = named(vendor, call)?;
     let clients = walk.app.broker.clients().await;
-    Ok(described(&product, &device, &clients))
+    Ok(described(call, &product, &device, &clients))
 }
 
 /// `DescribeDevices`: a page of 10 to 250.
@@ -111,9 +111,15 @@ pub(super) async fn list(vendor: &TencentIot, call: &Call, walk: &Walk<'_>) -> A
         .ok_or_else(|| wrong_value("Limit", "is not 10 to 250"))?;
     let name = call.fields.optional_text("DeviceName")?.unwrap_or("");
     let enabled = call.fields.optional_number("EnableState")?;
+    let firmware = match call.fields.optional_text("FirmwareVersion")? {
+        Some("None-FirmwareVersion") => Some(""),
+        Some("") | None => None,
+        version => version,
+    };
     let mut devices = vendor.store.devices(&product.id);
     devices.retain(|device| {
         device.name.contains(name)
+            && firmware.is_none_or(|version| version == device.firmware)
             && enabled.is_none_or(|enabled| enabled == i64::from(device.enabled))
     });
     let clients = walk.app.broker.clients().await;
@@ -121,7 +127,7 @@ pub(super) async fn list(vendor: &TencentIot, call: &Call, walk: &Walk<'_>) -> A
         .iter()
         .skip(offset)
         .take(limit)
-        .map(|device| described(&product, device, &clients).into())
+        .map(|device| described(call, &product, device, &clients).into())
         .collect();
     Ok(fields([
         ("TotalCount", json!(devices.len())),
@@ -129,23 +135,29 @@ pub(super) async fn list(vendor: &TencentIot, call: &Call, walk: &Walk<'_>) -> A
     ]))
 }
 
-/// What is known of a device. `Online`: 1 yes, 0 no, 3 never yet.
-fn described(product: &Product, device: &Device, clients: &[Client]) -> Map<String, Value> {
+/// What is known of a device. `Online`: 1 yes, 0 no, in the 2021 version 3 never yet.
+fn described(
+    call: &Call,
+    product: &Product,
+    device: &Device,
+    clients: &[Client],
+) -> Map<String, Value> {
     let client_id = format!("{}{}", product.id, device.name);
     let client = clients.iter().find(|client| client.client_id == client_id);
     let through_gateway = device.place.as_ref().is_some_and(|place| place.online);
     let connected = through_gateway || client.is_some_and(|client| client.connected);
+    let is_2021 = call.version == Version::V2021;
     let online = match (connected, device.first_online) {
         (true, _) => 1,
-        (false, Some(_)) => 0,
-        (false, None) => 3,
+        (false, None) if is_2021 => 3,
+        (false, _) => 0,
     };
     let seconds = |time: Option<Timestamp>| json!(time.map_or(0, Timestamp::as_second));
     let peer = client
         .and_then(|client| client.peer)
         .map(|peer| peer.ip().to_string());
     let psk = device.psk.as_ref().map_or("", |psk| psk.expose());
-    fields([
+    let mut known = fields([
         ("DeviceName", json!(device.name)),
         ("Online", json!(online)),
         ("LoginTime", seconds(device.last_online)),
@@ -173,7 +185,14 @@ fn described(product: &Product, device: &Device, clients: &[Client]) -> Map<Stri
         ("Labels", json!([])),
         ("ClientIP", json!(peer.unwrap_or_default())),
         ("FirmwareUpdateTime", json!(0)),
-    ])
+    ]);
+    if is_2021 {
+        known.extend(fields([
+            ("CreateUserId", json!(0)),
+            ("NBIoTDeviceID", json!("")),
+        ]));
+    }
+    known
 }
 
 /// `DeleteDevice`: its connection ends too.

@@ -32,9 +32,8 @@ pub(super) async fn publish(vendor: &TencentIot, call: &Call, walk: &mut Walk<'_
             limit: MAX_PAYLOAD,
         });
     }
-    let client_id = format!("{}{}", product.id, device.name);
     if vendor.settings.fail_undelivered {
-        check_reachable(walk, &client_id, name).await?;
+        check_reachable(walk, &line_of(&product, &device), name).await?;
     }
     send(walk, &product.id, name, payload, qos).await?;
     Ok(Map::new())
@@ -73,10 +72,10 @@ pub(super) async fn rrpc(vendor: &TencentIot, call: &Call, walk: &mut Walk<'_>) 
             limit: MAX_PAYLOAD,
         });
     }
-    let client_id = format!("{}{}", product.id, device.name);
-    if !is_connected(walk, &client_id).await {
+    if !is_connected(walk, &line_of(&product, &device)).await {
         return Err(Error::DeviceOffline);
     }
+    let client_id = format!("{}{}", product.id, device.name);
     let message = message_id(walk);
     let reply = vendor.store.expect_reply(&client_id, message);
     let topic = format!("$rrpc/rxd/{}/{}/{message}", product.id, device.name);
@@ -129,6 +128,16 @@ fn check_topic(topic: &str, product: &str, device: &str) -> Result<(), Error> {
         "what follows the device is not 1 to 128 letters, digits, colons, underscores and hyphens"
             .to_owned(),
     ))
+}
+
+/// The client id of the connection that a device is reached over: its own, or that of the
+/// gateway that has it online.
+fn line_of(product: &Product, device: &Device) -> String {
+    let place = device.place.as_ref().filter(|place| place.online);
+    place.map_or_else(
+        || format!("{}{}", product.id, device.name),
+        |place| format!("{}{}", place.gateway.product, place.gateway.device),
+    )
 }
 
 async fn is_connected(walk: &Walk<'_>, client_id: &str) -> bool {

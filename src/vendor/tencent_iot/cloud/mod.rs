@@ -60,6 +60,8 @@ struct Entry {
     fields: &'static [Parameter],
     /// Those that the 2018 version alone has.
     fields_of_2018: &'static [Parameter],
+    /// Those that the 2021 version alone has.
+    fields_of_2021: &'static [Parameter],
 }
 
 /// A parameter and its type.
@@ -73,6 +75,7 @@ const fn entry(action: Action, name: &'static str, fields: &'static [Parameter])
         spelled_id: false,
         fields,
         fields_of_2018: &[],
+        fields_of_2021: &[],
     }
 }
 
@@ -99,10 +102,13 @@ const ACTIONS: [Entry; 16] = [
     entry(Action::PublishRrpcMessage, "PublishRRPCMessage", &[DEVICE, PAYLOAD]),
     entry(Action::CreateProduct, "CreateProduct", &[("ProductName", Kind::Text), ("ProductProperties", Kind::Object), SKEY]),
     entry(Action::DeleteProduct, "DeleteProduct", &[SKEY]),
-    entry(Action::CreateDevice, "CreateDevice", &[
-        DEVICE, ("Attribute", Kind::Object), ("DefinedPsk", Kind::Text), ("Isp", Kind::Integer), ("Imei", Kind::Text),
-        ("LoraDevEui", Kind::Text), ("LoraMoteType", Kind::Integer), SKEY, ("LoraAppKey", Kind::Text), ("TlsCrt", Kind::Text),
-    ]),
+    Entry {
+        fields_of_2021: &[("TlsCrt", Kind::Text)],
+        ..entry(Action::CreateDevice, "CreateDevice", &[
+            DEVICE, ("Attribute", Kind::Object), ("DefinedPsk", Kind::Text), ("Isp", Kind::Integer), ("Imei", Kind::Text),
+            ("LoraDevEui", Kind::Text), ("LoraMoteType", Kind::Integer), SKEY, ("LoraAppKey", Kind::Text),
+        ])
+    },
     spelled(entry(Action::DescribeDevice, "DescribeDevice", &[DEVICE])),
     entry(Action::DescribeDevices, "DescribeDevices", &[
         ("Offset", Kind::Integer), ("Limit", Kind::Integer), ("FirmwareVersion", Kind::Text), DEVICE, ("EnableState", Kind::Integer),
@@ -181,9 +187,10 @@ pub(super) fn admit(vendor: &TencentIot, walk: &mut Walk<'_>) -> Result<Call, Er
     if entry.action != Action::CreateProduct {
         known.push((product_field, Kind::Text));
     }
-    if version == Version::V2018 {
-        known.extend(entry.fields_of_2018);
-    }
+    known.extend(match version {
+        Version::V2018 => entry.fields_of_2018,
+        Version::V2021 => entry.fields_of_2021,
+    });
     fields.conform(&known)?;
     Ok(Call {
         action: entry.action,

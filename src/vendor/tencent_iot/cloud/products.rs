@@ -2,12 +2,12 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Answered, Call, fields};
+use super::{Answered, Call, Version, fields};
 use crate::pipeline::Walk;
 use crate::secret::Secret;
 use crate::vendor::tencent_iot::TencentIot;
 use crate::vendor::tencent_iot::error::Error;
-use crate::vendor::tencent_iot::fields::{Asked, Fields, check_name, wrong_value};
+use crate::vendor::tencent_iot::fields::{Fields, Kind, check_name, wrong_value};
 use crate::vendor::tencent_iot::keys::pick;
 use crate::vendor::tencent_iot::settings::{Encryption, RegisterType, TopicClass};
 use crate::vendor::tencent_iot::store::Product;
@@ -18,6 +18,32 @@ const MAX_CLASSES: usize = 100;
 const CAPITALS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
 const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 
+/// `ProductProperties` of both versions.
+const PROPERTIES: [(&str, Kind); 13] = [
+    ("ProductDescription", Kind::Text),
+    ("EncryptionType", Kind::Text),
+    ("Region", Kind::Text),
+    ("ProductType", Kind::Integer),
+    ("Format", Kind::Text),
+    ("Platform", Kind::Text),
+    ("Appeui", Kind::Text),
+    ("ModelId", Kind::Text),
+    ("ModelName", Kind::Text),
+    ("ProductKey", Kind::Text),
+    ("RegisterType", Kind::Integer),
+    ("ProductSecret", Kind::Text),
+    ("RegisterLimit", Kind::Integer),
+];
+/// Those that the 2021 version alone has.
+const PROPERTIES_OF_2021: [(&str, Kind); 6] = [
+    ("OriginProductId", Kind::Text),
+    ("PrivateCAName", Kind::Text),
+    ("OriginUserId", Kind::Integer),
+    ("DeviceLimit", Kind::Integer),
+    ("ForbiddenStatus", Kind::Integer),
+    ("AppEUI", Kind::Text),
+];
+
 /// `CreateProduct`: a certificate product where `EncryptionType` does not say "2".
 pub(super) fn create(vendor: &TencentIot, call: &Call, walk: &Walk<'_>) -> Answered {
     let name = call.fields.filled("ProductName")?;
@@ -25,11 +51,12 @@ pub(super) fn create(vendor: &TencentIot, call: &Call, walk: &Walk<'_>) -> Answe
     if vendor.store.has_product_named(name) {
         return Err(Error::ProductAlreadyExist(name.to_owned()));
     }
-    let given = match call.fields.get("ProductProperties") {
-        Some(Value::Object(properties)) => properties.clone(),
-        _ => Map::new(),
-    };
-    let properties = Fields::new(given.clone(), Asked::Cloud);
+    let properties = call.fields.object("ProductProperties");
+    let mut known = PROPERTIES.to_vec();
+    if call.version == Version::V2021 {
+        known.extend(PROPERTIES_OF_2021);
+    }
+    properties.conform(&known)?;
     let encryption = match properties.optional_text("EncryptionType")? {
         None | Some("1") => Encryption::Certificate,
         Some("2") => Encryption::Psk,
@@ -41,16 +68,17 @@ pub(super) fn create(vendor: &TencentIot, call: &Call, walk: &Walk<'_>) -> Answe
         }
     };
     let register_type = register_type(&properties)?.unwrap_or_default();
+    let register_limit = register_limit(&properties)?.unwrap_or(1_000);
     let product = Product {
         id: pick::<10>(&walk.app.ids, CAPITALS),
         name: name.to_owned(),
         secret: Secret::new(pick::<24>(&walk.app.ids, LETTERS)),
         encryption,
         register_type,
-        register_limit: register_limit(&properties)?.unwrap_or(1_000),
+        register_limit,
         enabled: true,
         topics: Vec::new(),
-        properties: given,
+        properties: properties.into_map(),
     };
     let answer = fields([
         ("ProductName", json!(product.name)),

@@ -57,15 +57,15 @@ pub(super) fn check_password(
     user_name: &str,
     device: &Device,
 ) -> Result<(), ConnectRefusal> {
-    let (digest, algorithm) = password
-        .split_once(';')
-        .ok_or_else(|| bad("the password is not {digest};{algorithm}"))?;
-    if algorithm == "rsa-sha256" {
+    let parts = password.split_once(';');
+    if let Some((digest, "rsa-sha256")) = parts {
         return check_rsa(digest, user_name, device.public_key.as_ref());
     }
     let psk = device.psk.as_ref().ok_or_else(|| {
         bad("the device proves itself by certificate, and the connection brought none")
     })?;
+    let (digest, algorithm) =
+        parts.ok_or_else(|| bad("the password is not {digest};{algorithm}"))?;
     let key = STANDARD
         .decode(psk.expose())
         .map_err(|_| bad("the device's PSK is not base64, so no password can be made of it"))?;

@@ -7,11 +7,15 @@ use super::parameters::{Parameters, value};
 use super::{Fields, fields, nothing};
 use crate::broker::message::{Client, Subscription};
 use crate::pipeline::Walk;
+use crate::vendor::tencent_tdmq::TencentTdmq;
 use crate::vendor::tencent_tdmq::error::{Error, Resource};
 use crate::vendor::tencent_tdmq::store::Instance;
 
-/// Newest connection first, so that `MaxTimestamp` leads on to the next page (assumed).
+/// The latest first, so that `MaxTimestamp` leads on to the next page (assumed). It is compared
+/// with the time of connecting where the client is online, else with that of disconnecting
+/// (documented).
 pub(super) async fn describe_client_list(
+    vendor: &TencentTdmq,
     instance: &Instance,
     parameters: &Parameters,
     walk: &mut Walk<'_>,
@@ -24,19 +28,26 @@ pub(super) async fn describe_client_list(
     };
     let client_id = parameters.text("ClientId")?.filter(|id| !id.is_empty());
     let newest = parameters.integer("MaxTimestamp")?.filter(|it| *it > 0);
+    let gone = |client: &Client| match client.connected {
+        true => None,
+        false => vendor.subjects.gone(&client.client_id),
+    };
+    let last_seen = |client: &Client| {
+        gone(client).map_or_else(|| connect_time(client), Timestamp::as_millisecond)
+    };
     let mut clients = walk.app.broker.clients().await;
     clients.retain(|client| {
         instance.has_client(client)
             && client_id.is_none_or(|id| id == client.client_id)
             && wanted.is_none_or(|connected| connected == client.connected)
-            && newest.is_none_or(|newest| connect_time(client) <= newest)
+            && newest.is_none_or(|newest| last_seen(client) <= newest)
     });
-    clients.sort_by_key(|client| std::cmp::Reverse(connect_time(client)));
+    clients.sort_by_key(|client| std::cmp::Reverse(last_seen(client)));
     clients.truncate(usize::try_from(number).unwrap_or_default());
     let subscriptions = walk.app.broker.subscriptions().await;
     let list: Vec<Value> = clients
         .iter()
-        .map(|client| describe(client, &subscriptions))
+        .map(|client| describe(client, gone(client), &subscriptions))
         .collect();
     Ok(fields(json!({"Clients": list})))
 }
@@ -45,7 +56,7 @@ fn connect_time(client: &Client) -> i64 {
     client.connected_at.map_or(0, Timestamp::as_millisecond)
 }
 
-fn describe(client: &Client, subscriptions: &[Subscription]) -> Value {
+fn describe(client: &Client, gone: Option<Timestamp>, subscriptions: &[Subscription]) -> Value {
     let own: Vec<Value> = subscriptions
         .iter()
         .filter(|subscription| subscription.client_id == client.client_id)
@@ -58,7 +69,7 @@ fn describe(client: &Client, subscriptions: &[Subscription]) -> Value {
         })
         .collect();
     let address = client.peer.map(|peer| peer.to_string());
-    json!({
+    let mut described = json!({
         "ClientId": client.client_id,
         "ClientAddress": address.unwrap_or_default(),
         "ProtocolVersion": client.protocol_version,
@@ -68,7 +79,11 @@ fn describe(client: &Client, subscriptions: &[Subscription]) -> Value {
         "ConnectTime": connect_time(client),
         "MQTTClientSubscriptions": own,
         "CleanSession": client.clean_start,
-    })
+    });
+    if let Some(gone) = gone {
+        described["DisconnectTime"] = json!(gone.as_millisecond());
+    }
+    described
 }
 
 /// Ends the connection, and with `DeleteSession` the session too. A client that is offline and

@@ -185,7 +185,7 @@ async fn act(
         Action::DescribeInstance => Ok(instances::describe_instance(vendor, &instance)),
         Action::DescribeInstanceList => Ok(Fields::new()),
         Action::DescribeClientList => {
-            clients::describe_client_list(&instance, parameters, walk).await
+            clients::describe_client_list(vendor, &instance, parameters, walk).await
         }
         Action::KickOutClient => clients::kick_out_client(&instance, parameters, walk).await,
         Action::DescribeMessageList => messages::describe_message_list(parameters, walk),
