@@ -145,6 +145,7 @@ async fn a_message_that_only_resembles_a_cloud_event_is_wrapped_like_any_other()
         json!({"specversion": "1.0"}),
         json!({"specversion": "1.0", "id": "", "source": "/own", "type": "own.type"}),
         json!({"specversion": "0.3", "id": "own", "source": "/own", "type": "own.type"}),
+        json!({"specversion": "1.0", "id": "own", "source": "/own", "type": "own.type", "time": "today"}),
         json!([]),
     ] {
         let ask = publish("t")

@@ -6,6 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::api::events::check_types;
 use super::resources::{Attribute, Namespace};
 use super::template::Identity;
 use crate::broker::message::Message;
@@ -217,7 +218,7 @@ fn binary(message: &Message) -> Option<Map<String, Value>> {
     Some(event)
 }
 
-/// Whether the attributes that every `CloudEvent` has are there; what lacks them is a message
+/// Whether the attributes that every `CloudEvent` has are there and of their types; else it is a message
 /// like any other.
 fn is_cloud_event(event: &Map<String, Value>) -> bool {
     let text = |name: &str| event.get(name).and_then(Value::as_str).unwrap_or("");
@@ -225,6 +226,7 @@ fn is_cloud_event(event: &Map<String, Value>) -> bool {
         && ["id", "source", "type"]
             .iter()
             .all(|name| !text(name).is_empty())
+        && check_types(event).is_ok()
 }
 
 /// A message whose payload is a whole `CloudEvent` (MQTT binding, structured mode).

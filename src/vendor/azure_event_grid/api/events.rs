@@ -109,6 +109,35 @@ fn binary(request: &Request, kind: &str, essence: &str) -> Result<Value, Error> 
     Ok(Value::Object(event))
 }
 
+/// The types of the attributes (`CloudEvents` 1.0, JSON format sections 2.2 and 3.1): what breaks
+/// them would break the receiver's SDK instead. A null is an attribute that is not there.
+pub(in crate::vendor::azure_event_grid) fn check_types(
+    members: &Map<String, Value>,
+) -> Result<(), String> {
+    for (name, value) in members.iter().filter(|(_, value)| !value.is_null()) {
+        let fault = match (name.as_str(), value) {
+            ("data", _) => None,
+            ("time", Value::String(text)) => text
+                .parse::<jiff::Timestamp>()
+                .is_err()
+                .then_some("which is no RFC 3339 timestamp"),
+            ("data_base64", Value::String(text)) => STANDARD
+                .decode(text)
+                .is_err()
+                .then_some("which is not base64"),
+            ("subject" | "datacontenttype" | "dataschema" | "time" | "data_base64", value) => {
+                (!value.is_string()).then_some("which is not a string")
+            }
+            (_, Value::Object(_) | Value::Array(_)) => Some("which is an object or array"),
+            _ => None,
+        };
+        if let Some(fault) = fault {
+            return Err(format!("has the attribute {name:?}, {fault}"));
+        }
+    }
+    Ok(())
+}
+
 /// The attributes that every `CloudEvent` needs (`CloudEvents` 1.0).
 fn check_event(event: &Value) -> Result<(), String> {
     let Value::Object(members) = event else {
@@ -126,6 +155,7 @@ fn check_event(event: &Value) -> Result<(), String> {
     if members.contains_key("data") && members.contains_key("data_base64") {
         return Err("has both data and data_base64".to_owned());
     }
+    check_types(members)?;
     let fits = |name: &str| {
         name.len() <= 20
             && name
