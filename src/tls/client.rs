@@ -1,5 +1,8 @@
-//! Which client certificates a TLS handshake takes: every one, provided that the client holds
-//! its key. Whether it may do anything with it is the vendor's to say.
+//! Which client certificates a TLS handshake takes, provided that the client holds the key: every
+//! one, or with `client_ca` those of its authorities. Whether the client may do anything with it is
+//! the vendor's to say.
+
+use std::sync::Arc;
 
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{
@@ -13,6 +16,7 @@ use rustls::{
 };
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
+use x509_parser::time::ASN1Time;
 use x509_parser::x509::X509Version;
 
 /// Takes every client certificate, and a client without one.
@@ -101,5 +105,103 @@ impl ClientCertVerifier for AnyClient {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.supported_schemes()
+    }
+}
+
+/// Takes the client certificates that configured authorities issued, and a client without one.
+#[derive(Debug)]
+pub(super) struct KnownClient {
+    /// The judge of certificates of version 3.
+    chains: Arc<dyn ClientCertVerifier>,
+    authorities: Vec<CertificateDer<'static>>,
+    signatures: AnyClient,
+}
+
+impl KnownClient {
+    pub(super) fn new(
+        chains: Arc<dyn ClientCertVerifier>,
+        authorities: Vec<CertificateDer<'static>>,
+        provider: &CryptoProvider,
+    ) -> Self {
+        Self {
+            chains,
+            authorities,
+            signatures: AnyClient::new(provider),
+        }
+    }
+
+    /// One of version 1 counts if a configured authority itself issued it.
+    fn judge_version_1(
+        &self,
+        leaf: &X509Certificate<'_>,
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, CertificateError> {
+        let now = i64::try_from(now.as_secs()).map_err(|_| CertificateError::BadEncoding)?;
+        let now = ASN1Time::from_timestamp(now).map_err(|_| CertificateError::BadEncoding)?;
+        if now < leaf.validity().not_before {
+            return Err(CertificateError::NotValidYet);
+        }
+        if now > leaf.validity().not_after {
+            return Err(CertificateError::Expired);
+        }
+        let issued = self.authorities.iter().any(|authority| {
+            X509Certificate::from_der(authority).is_ok_and(|(_, authority)| {
+                authority.subject() == leaf.issuer()
+                    && leaf.verify_signature(Some(authority.public_key())).is_ok()
+            })
+        });
+        if issued {
+            Ok(ClientCertVerified::assertion())
+        } else {
+            Err(CertificateError::UnknownIssuer)
+        }
+    }
+}
+
+impl ClientCertVerifier for KnownClient {
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.chains.root_hint_subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        match version_1(end_entity) {
+            Some(leaf) => Ok(self.judge_version_1(&leaf, now)?),
+            None => self
+                .chains
+                .verify_client_cert(end_entity, intermediates, now),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.signatures
+            .verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.signatures
+            .verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.signatures.supported_verify_schemes()
     }
 }

@@ -13,6 +13,7 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::sign::CertifiedKey;
 
+use super::client::KnownClient;
 use super::{Error, Settings};
 
 /// The certificate chain and key of the settings; `None` where there are none.
@@ -58,19 +59,24 @@ pub(super) fn clients(
     if settings.client_ca.is_empty() {
         return Ok(None);
     }
-    let mut roots = RootCertStore::empty();
+    let (mut roots, mut authorities) = (RootCertStore::empty(), Vec::new());
     for path in &settings.client_ca {
         for certificate in certificates("client_ca", path)? {
+            authorities.push(certificate.clone());
             roots
                 .add(certificate)
                 .map_err(|error| wrong("client_ca", &format!("{}: {error}", path.display())))?;
         }
     }
-    let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), Arc::clone(provider))
+    let chains = WebPkiClientVerifier::builder_with_provider(roots.into(), Arc::clone(provider))
         .allow_unauthenticated()
         .build()
         .map_err(|error| wrong("client_ca", &error.to_string()))?;
-    Ok(Some(verifier))
+    Ok(Some(Arc::new(KnownClient::new(
+        chains,
+        authorities,
+        provider,
+    ))))
 }
 
 fn certificates(name: &'static str, path: &PathBuf) -> Result<Vec<CertificateDer<'static>>, Error> {

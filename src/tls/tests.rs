@@ -1,5 +1,10 @@
 //! Tests of the local authority: its leaves, its folder, its refusals.
 
+use std::time::Duration;
+
+use rustls::CertificateError;
+use rustls::pki_types::UnixTime;
+
 use super::*;
 
 fn open(dir: Option<&Path>) -> Result<Authority, Error> {
@@ -150,4 +155,75 @@ fn the_cache_of_certificates_stays_bounded_and_serials_differ() {
     assert!(Arc::ptr_eq(&again, &same));
     let other = leaves.by_name("other.test").unwrap();
     assert_ne!(again.cert[0], other.cert[0]);
+}
+
+// `openssl x509 -req` without extensions: version 1, good from November 2026 to April 2054.
+const VERSION_1: &str = "-----BEGIN CERTIFICATE-----
+MIIBHzCBxgIULymOZ2eT6TLfrgOtrR/h3IFoJf0wCgYIKoZIzj0EAwIwFDESMBAG
+A1UEAwwJZGV2aWNlIENBMCAXDTI2MTEyMjA1MjkwM1oYDzIwNTQwNDA5MDUyOTAz
+WjAPMQ0wCwYDVQQDDARWSU4xMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAExL+d
+Pn2/5w3KRnAjfCFgKOEvMKAZFBpBd4aWw8EpaOnGYdUHdQAaPl/jqz82N+kBsb/F
+EvFKp0PiDs35XXO4czAKBggqhkjOPQQDAgNIADBFAiEA25UZwmolgwMWx+zXk+B+
++MlhwUnidINpu289P9mqa8kCIBsPsiC64TtzSB/nIC6CYU2xq3qTqZ6WVXvz7fZ1
+j+fn
+-----END CERTIFICATE-----
+";
+const ITS_AUTHORITY: &str = "-----BEGIN CERTIFICATE-----
+MIIBfzCCASWgAwIBAgIUOHRYp56y64KOO3d9/bva0bYvcBYwCgYIKoZIzj0EAwIw
+FDESMBAGA1UEAwwJZGV2aWNlIENBMCAXDTI2MTEyMjA1MjkwM1oYDzIwODEwODI1
+MDUyOTAzWjAUMRIwEAYDVQQDDAlkZXZpY2UgQ0EwWTATBgcqhkjOPQIBBggqhkjO
+PQMBBwNCAARDJqWW3w0ngDqrAFiDFCBGvIN4aKKqqkqo8i37sNF7mpqc+4pr8fz5
+QSH26NSklpTo+XyKZ7K81UnB2wjzynmMo1MwUTAdBgNVHQ4EFgQU9u023H8vhW7f
+dNOcZJSo7xoc5ukwHwYDVR0jBBgwFoAU9u023H8vhW7fdNOcZJSo7xoc5ukwDwYD
+VR0TAQH/BAUwAwEB/zAKBggqhkjOPQQDAgNIADBFAiA+ncYr/DrHePdv44+IF16f
+g29u7GheNFwLW9ovxIyjMAIhAMtREqPSIPr0G3CWAqTpD4dlLT4TEw8wwc4CdaXg
+0R4P
+-----END CERTIFICATE-----
+";
+const NAMESAKE_AUTHORITY: &str = "-----BEGIN CERTIFICATE-----
+MIIBfjCCASWgAwIBAgIUV6Gl7M5T4oxKPVmjwVgux5w/WW0wCgYIKoZIzj0EAwIw
+FDESMBAGA1UEAwwJZGV2aWNlIENBMCAXDTI2MTEyMjA1MjkwM1oYDzIwODEwODI1
+MDUyOTAzWjAUMRIwEAYDVQQDDAlkZXZpY2UgQ0EwWTATBgcqhkjOPQIBBggqhkjO
+PQMBBwNCAAQJUKbUgcgHVIv4ndxB3DbBIk14rRqevaxyXLHFqiyFEjiUTyPCrCvW
+nwsvt3kdrU4mrW8E9U/LzEXhr+ADTs2jo1MwUTAdBgNVHQ4EFgQUUTHOZ4ADThsM
+k1IJILFUVZM4F+8wHwYDVR0jBBgwFoAUUTHOZ4ADThsMk1IJILFUVZM4F+8wDwYD
+VR0TAQH/BAUwAwEB/zAKBggqhkjOPQQDAgNHADBEAiAAzUscScZU20QUjpQCXUcD
+761Diy2hqDOZBqksicQ+JQIgQ9qzUFM9mNGpIr1GJwVmCMAflv9eSnE/Jx7UQllV
+u48=
+-----END CERTIFICATE-----
+";
+
+#[test]
+fn a_version_1_client_certificate_counts_if_a_configured_authority_issued_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let leaf = CertificateDer::from_pem_slice(VERSION_1.as_bytes()).unwrap();
+    let judged = |authority: &str, seconds: u64| {
+        let path = dir.path().join("ca.pem");
+        fs::write(&path, authority).unwrap();
+        let settings = Settings {
+            client_ca: vec![path],
+            ..Settings::default()
+        };
+        let verifier = files::clients(&settings, &Arc::new(ring::default_provider()));
+        let now = UnixTime::since_unix_epoch(Duration::from_secs(seconds));
+        let verdict = verifier
+            .unwrap()
+            .unwrap()
+            .verify_client_cert(&leaf, &[], now);
+        verdict.map(|_| ())
+    };
+    let refused = |why| Err(rustls::Error::InvalidCertificate(why));
+    assert_eq!(judged(ITS_AUTHORITY, 1_800_000_000), Ok(()));
+    assert_eq!(
+        judged(NAMESAKE_AUTHORITY, 1_800_000_000),
+        refused(CertificateError::UnknownIssuer)
+    );
+    assert_eq!(
+        judged(ITS_AUTHORITY, 2_700_000_000),
+        refused(CertificateError::Expired)
+    );
+    assert_eq!(
+        judged(ITS_AUTHORITY, 1_700_000_000),
+        refused(CertificateError::NotValidYet)
+    );
 }
