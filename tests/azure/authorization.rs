@@ -181,12 +181,13 @@ async fn client_assertions_are_checked_where_a_key_is_configured() {
         "object_id": OBJECT_ID, "client_id": "app", "assertion_key": assertions["public_key"],
     }]}))
     .await;
-    for (name, status) in [
-        ("good", 200),
-        ("good_pss", 200),
-        ("wrong_key", 401),
-        ("expired", 401),
+    for (name, refusal) in [
+        ("good", None),
+        ("good_pss", None),
+        ("wrong_key", Some(700_027)),
+        ("expired", Some(700_024)),
     ] {
+        let status = refusal.map_or(200, |_| 401);
         let body = format!(
             "grant_type=client_credentials&client_id=app&scope=r%2F.default&client_assertion={}",
             assertions[name].as_str().unwrap()
@@ -194,8 +195,8 @@ async fn client_assertions_are_checked_where_a_key_is_configured() {
         let answer = bench
             .json(status, Ask::post("/t/oauth2/v2.0/token").body(body))
             .await;
-        if status == 401 {
-            assert_eq!(answer["error_codes"], json!([700_027]), "{name}");
+        if let Some(code) = refusal {
+            assert_eq!(answer["error_codes"], json!([code]), "{name}");
         }
     }
 }
