@@ -2,9 +2,8 @@
 //! rustls configurations of the HTTPS and MQTT listeners.
 //!
 //! Any server name gets a certificate, so that a client which resolves a vendor's real host name
-//! to this program needs no more than trust in [`Authority::ca_pem`]. Client certificates are
-//! asked for and taken as they are (`tls/client.rs`): whether one is good is for the vendor to say.
-//! Configured files can take the place of both (`tls/files.rs`).
+//! to this program needs no more than trust in [`Authority::ca_pem`]. Client certificates are left
+//! to the vendors to judge (`tls/client.rs`). Configured files replace both (`tls/files.rs`).
 
 mod client;
 mod files;
