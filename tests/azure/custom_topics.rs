@@ -117,6 +117,17 @@ async fn what_the_service_says_is_its_own_fault_is_tried_again() {
     }
 }
 
+/// Everything that has arrived once a day has gone by and two more events have come.
+async fn a_day_later(bench: &Bench, server: &MockServer) -> Vec<String> {
+    let clock = &bench.app.clock;
+    clock.advance(SignedDuration::from_hours(24)).unwrap();
+    for (count, marker) in [(2, "one"), (3, "two")] {
+        bench.ask(publish(marker).body("x")).await;
+        arrived(server, count).await;
+    }
+    subjects(&arrived(server, 3).await)
+}
+
 #[tokio::test]
 async fn what_the_service_refuses_is_dropped() {
     for status in [400, 401, 403, 404, 413] {
@@ -124,17 +135,8 @@ async fn what_the_service_refuses_is_dropped() {
         let bench = routed_to(&server).await;
         bench.ask(publish("refused").body("x")).await;
         arrived(&server, 1).await;
-        bench
-            .app
-            .clock
-            .advance(SignedDuration::from_hours(24))
-            .unwrap();
-        for (count, marker) in [(2, "one"), (3, "two")] {
-            bench.ask(publish(marker).body("x")).await;
-            arrived(&server, count).await;
-        }
-        let requests = arrived(&server, 3).await;
-        assert_eq!(subjects(&requests), ["refused", "one", "two"], "{status}");
+        let later = a_day_later(&bench, &server).await;
+        assert_eq!(later, ["refused", "one", "two"], "{status}");
     }
 }
 
@@ -145,17 +147,8 @@ async fn a_reset_forgets_what_waits() {
     bench.ask(publish("forgotten").body("x")).await;
     arrived(&server, 1).await;
     bench.azure.reset();
-    bench
-        .app
-        .clock
-        .advance(SignedDuration::from_hours(24))
-        .unwrap();
-    for (count, marker) in [(2, "one"), (3, "two")] {
-        bench.ask(publish(marker).body("x")).await;
-        arrived(&server, count).await;
-    }
-    let requests = arrived(&server, 3).await;
-    assert_eq!(subjects(&requests), ["forgotten", "one", "two"]);
+    let later = a_day_later(&bench, &server).await;
+    assert_eq!(later, ["forgotten", "one", "two"]);
 }
 
 /// An emulator whose journal keeps one entry.
