@@ -154,7 +154,12 @@ async fn connecting_subscribing_and_leaving_are_told_on_the_event_topics() {
 }
 
 /// A TLS connection with a client certificate.
-async fn secure(at: SocketAddr, authority: &Authority, leaf: &TestLeaf) -> TlsStream<TcpStream> {
+async fn secure(
+    at: SocketAddr,
+    host: &'static str,
+    authority: &Authority,
+    leaf: &TestLeaf,
+) -> TlsStream<TcpStream> {
     let mut roots = RootCertStore::empty();
     let ca = CertificateDer::from_pem_slice(authority.ca_pem().as_bytes()).unwrap();
     roots.add(ca).unwrap();
@@ -168,7 +173,7 @@ async fn secure(at: SocketAddr, authority: &Authority, leaf: &TestLeaf) -> TlsSt
         .with_client_auth_cert(chain, key)
         .unwrap();
     let stream = TcpStream::connect(at).await.unwrap();
-    let name = ServerName::try_from("localhost").unwrap();
+    let name = ServerName::try_from(host).unwrap();
     let connector = TlsConnector::from(Arc::new(config));
     connector.connect(name, stream).await.unwrap()
 }
@@ -191,14 +196,30 @@ async fn a_device_certificate_gets_in_alone_and_its_subject_decides() {
         .listen_tls(Transport::Tls, anywhere(), authority.mqtt())
         .unwrap();
     let leaf = ca.leaf(&[(DnType::CommonName, "VIN1")]);
-    let stream = secure(at, &authority, &leaf).await;
+    let stream = secure(at, "localhost", &authority, &leaf).await;
     let (mut device, code) = Bare::over(stream, &Opening::of(4), &["car"]).await;
     assert_eq!(code, 0);
     assert_eq!(device.subscribe("home/VIN1").await, 1);
     assert_eq!(device.subscribe("home/VIN2").await, 0x80);
     let foreign = TestCa::named("other CA").leaf(&[(DnType::CommonName, "VIN1")]);
-    let stream = secure(at, &authority, &foreign).await;
+    let stream = secure(at, "localhost", &authority, &foreign).await;
     assert_eq!(Bare::over(stream, &Opening::of(4), &["thief"]).await.1, 4);
+}
+
+#[tokio::test]
+async fn without_a_configured_authority_a_certificate_lets_nobody_in_and_the_journal_says_why() {
+    let bench = Bench::frozen().await;
+    let authority = Authority::open(&mqttstack::tls::Settings::default(), None).unwrap();
+    let broker = &bench.app.broker;
+    let at = broker
+        .listen_tls(Transport::Tls, anywhere(), authority.mqtt())
+        .unwrap();
+    let leaf = TestCa::new().leaf(&[(DnType::CommonName, "VIN1")]);
+    let host = "mqtt-test0001-gz-public.mqtt.tencenttdmq.com";
+    let stream = secure(at, host, &authority, &leaf).await;
+    assert_eq!(Bare::over(stream, &Opening::of(4), &["car"]).await.1, 4);
+    let reason = bench.refusal();
+    assert!(reason.contains("certificate does not count"), "{reason}");
 }
 
 #[tokio::test]

@@ -60,13 +60,15 @@ pub(super) fn authenticate(
     Ok(Credentials { user, certificate })
 }
 
+/// Why a client certificate says nothing.
+pub(super) const UNTRUSTED: &str = "the client certificate does not count because no certificate \
+    authority is configured (tencent_tdmq.ca_certificates)";
+
 fn missing(presented: Presented<'_>) -> String {
-    let mut text = "there is neither an Authorization field nor a usable client certificate";
-    if !presented.certificates.is_empty() {
-        text = "there is no Authorization field, and the client certificate does not count \
-                because no certificate authority is configured (tencent_tdmq.ca_certificates)";
+    if presented.certificates.is_empty() {
+        return "there is neither an Authorization field nor a usable client certificate".into();
     }
-    text.to_owned()
+    format!("there is no Authorization field, and {UNTRUSTED}")
 }
 
 fn basic_user(field: &[u8], users: &[User]) -> Result<String, Error> {

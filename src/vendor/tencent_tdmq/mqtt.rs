@@ -10,6 +10,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::api::{self, PUBLISH};
+use super::auth::UNTRUSTED;
 use super::events::{Event, Events};
 use super::jwt::{self, Presented};
 use super::policy::{Operation, Subject, decide, denial};
@@ -172,6 +173,9 @@ impl MqttSide {
                 Ok(subject)
             }
             None if subject.certificate.is_some() && presented.username.is_none() => Ok(subject),
+            None if presented.username.is_none() && !connect.tls.certificates.is_empty() => {
+                Err(format!("there is no user name, and {UNTRUSTED}"))
+            }
             None => check_password(instance, presented).map(|()| subject),
         }
     }
