@@ -18,6 +18,7 @@ use super::platform::{Platform, is_for_platform};
 use super::settings::Settings;
 use super::store::{Device, DeviceId, Product, Store};
 use super::topic::{self, Wish};
+use crate::broker::Ending;
 use crate::broker::dialect::{
     Connect, ConnectCode, ConnectRefusal, Dialect, Grant, Limits, Peer, Publish, PublishVerdict,
     Replay, SubscribeVerdict,
@@ -345,7 +346,10 @@ impl Dialect for IotHub {
         });
     }
 
-    fn disconnected(&self, peer: &Peer, _reason: &str) {
+    fn disconnected(&self, peer: &Peer, ending: &Ending) {
+        if *ending == Ending::TakenOver {
+            return;
+        }
         self.touch(peer, |device, now| device.last_offline = Some(now));
         if let Some((product, device)) = self.device(peer) {
             self.store

@@ -12,8 +12,8 @@ use tokio::sync::mpsc;
 
 use super::policy::Subject;
 use super::subjects::Attachment;
-use crate::broker::Broker;
 use crate::broker::message::{Origin, OriginKind, Properties, Publication, Qos, TopicName};
+use crate::broker::{Broker, Ending};
 use crate::exchange::{Refusal, Surface};
 
 /// The reason for which `KickOutClient` closes a connection.
@@ -31,8 +31,8 @@ pub(super) enum Event<'a> {
     },
     /// Its connection has ended.
     ClientDisconnected {
-        /// Why, in the broker's words.
-        reason: &'a str,
+        /// Why.
+        ending: &'a Ending,
     },
     /// A filter was granted.
     SessionSubscribed {
@@ -57,10 +57,10 @@ impl Event<'_> {
                     "connected_at": at,
                 }),
             ),
-            Self::ClientDisconnected { reason } => (
+            Self::ClientDisconnected { ending } => (
                 "$events/client_disconnected",
                 "client.disconnected",
-                json!({"reason": word_for(reason), "disconnected_at": at}),
+                json!({"reason": reason(ending), "disconnected_at": at}),
             ),
             Self::SessionSubscribed { filter, qos } => (
                 "$events/session_subscribed",
@@ -83,24 +83,22 @@ impl Event<'_> {
     }
 }
 
-/// What the engine's reasons begin with, and the event's word for them (assumed).
-const REASONS: [(&str, &str); 5] = [
-    ("Disconnect", "normal"),
-    ("RemoteClose", "tcp_closed"),
-    ("KeepaliveTimeout", "keepalive_timeout"),
-    ("ByAdminKick", "kicked"),
-    ("Kicked", "takenover"),
-];
-
-/// One word where the engine's reason is a usual one, else the engine's own words.
-fn word_for(reason: &str) -> &str {
-    if reason.contains(KICKED_OUT) {
-        return "kicked";
-    }
-    REASONS
-        .iter()
-        .find(|(beginning, _)| reason.starts_with(beginning))
-        .map_or(reason, |(_, word)| word)
+/// The event's word for the end of a connection, or the reason in words where it has none
+/// (assumed).
+fn reason(ending: &Ending) -> String {
+    let word = match ending {
+        Ending::Disconnected { .. } => "normal",
+        Ending::ConnectionLost | Ending::Stalled => "tcp_closed",
+        Ending::KeepAliveTimeout => "keepalive_timeout",
+        Ending::Kicked => "kicked",
+        Ending::Closed { reason } if reason == KICKED_OUT => "kicked",
+        Ending::TakenOver => "takenover",
+        Ending::Closed { .. }
+        | Ending::Refused { .. }
+        | Ending::QueueOverflow
+        | Ending::Stopped => return ending.to_string(),
+    };
+    word.to_owned()
 }
 
 /// Where events go: an instance's id and what is published in it.
@@ -161,16 +159,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_usual_end_is_told_in_one_word_and_any_other_in_the_engines() {
-        assert_eq!(
-            word_for("Disconnect(V3),the client sent DISCONNECT"),
-            "normal"
-        );
-        assert_eq!(word_for("RemoteClose"), "tcp_closed");
-        assert_eq!(
-            word_for("Publish failed, kicked out by KickOutClient"),
-            "kicked"
-        );
-        assert_eq!(word_for("the moon fell"), "the moon fell");
+    fn a_usual_end_is_told_in_one_word_and_any_other_in_its_own() {
+        let closed = |reason: &str| Ending::Closed {
+            reason: reason.to_owned(),
+        };
+        assert_eq!(reason(&Ending::Disconnected { code: 0 }), "normal");
+        assert_eq!(reason(&Ending::ConnectionLost), "tcp_closed");
+        assert_eq!(reason(&closed(KICKED_OUT)), "kicked");
+        assert_eq!(reason(&closed("the moon fell")), "the moon fell");
     }
 }

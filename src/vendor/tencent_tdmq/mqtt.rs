@@ -18,6 +18,7 @@ use super::store::Instance;
 use super::subjects::Attachment;
 use super::{Auth, TencentTdmq, certificate};
 use crate::app::App;
+use crate::broker::Ending;
 use crate::broker::dialect::{
     Connect, ConnectCode, ConnectRefusal, Dialect, Grant, Limits, Peer, Publish, PublishVerdict,
     SubscribeVerdict,
@@ -375,10 +376,13 @@ impl Dialect for MqttSide {
         self.tell(peer, Event::ClientConnected { protocol_version });
     }
 
-    fn disconnected(&self, peer: &Peer, reason: &str) {
+    fn disconnected(&self, peer: &Peer, ending: &Ending) {
+        if *ending == Ending::TakenOver {
+            return;
+        }
         let subjects = &self.vendor.subjects;
         subjects.disconnected(&peer.client_id, self.clock.now());
-        self.tell(peer, Event::ClientDisconnected { reason });
+        self.tell(peer, Event::ClientDisconnected { ending });
     }
 
     fn subscribed(&self, peer: &Peer, filter: &str, qos: Qos) {

@@ -25,6 +25,7 @@ use super::store::custom::Access;
 use super::store::session::{Event, Mode, Session};
 use super::store::{Store, Unknown, instance_problem};
 use super::topic::{self, Topic};
+use crate::broker::Ending;
 use crate::broker::dialect::{
     Connect, ConnectRefusal, Dialect, Feature, Grant, Limits, Peer, Publish, PublishVerdict,
     Replay, SubscribeVerdict,
@@ -150,28 +151,25 @@ impl ApsaraMqtt {
     }
 }
 
-/// `CloseConnection`'s reason for the end of a connection, which [`words`] knows again.
+/// The reason for which `CloseConnection` closes a connection.
 pub(super) const CLOSED_BY_CALL: &str = "CloseConnection";
 
-/// The vendor's words for the end of a connection, by the beginning of the engine's. It documents
-/// none for a connection that is closed by a call: "closed by server" is assumed.
-const WORDS: [(&str, &str, &str); 7] = [
-    ("Disconnect", "disconnect", "disconnected by client"),
-    ("RemoteClose", "close", "closed by client"),
-    ("KeepaliveTimeout", "close", "no heart"),
-    ("ReadWrite", "close", "Socket IOException"),
-    (CLOSED_BY_CALL, "close", "closed by server"),
-    ("ByAdminKick", "close", "closed by server"),
-    ("Kicked", "close", "closed by server"),
-];
-
-/// Action and information of a trace for a reason of the engine's. Every other reason is what is
-/// wrong with a packet.
-fn words(reason: &str) -> (&'static str, &'static str) {
-    let known = WORDS.iter().find(|(start, ..)| reason.starts_with(start));
-    known.map_or(("close", "invalid param"), |(_, action, info)| {
-        (action, info)
-    })
+/// Action and information of a trace for the end of a connection (documented, but for "closed by
+/// server" of a connection that is closed by a call: assumed). What is not among the documented
+/// ones is something wrong with a packet.
+fn words(ending: &Ending) -> (&'static str, &'static str) {
+    match ending {
+        Ending::Disconnected { .. } => ("disconnect", "disconnected by client"),
+        Ending::ConnectionLost => ("close", "closed by client"),
+        Ending::KeepAliveTimeout => ("close", "no heart"),
+        Ending::Stalled => ("close", "Socket IOException"),
+        Ending::TakenOver => ("close", "clientId conflict"),
+        Ending::Kicked | Ending::Stopped => ("close", "closed by server"),
+        Ending::Closed { reason } if reason == CLOSED_BY_CALL => ("close", "closed by server"),
+        Ending::Closed { .. } | Ending::Refused { .. } | Ending::QueueOverflow => {
+            ("close", "invalid param")
+        }
+    }
 }
 
 #[async_trait]
@@ -261,11 +259,14 @@ impl Dialect for ApsaraMqtt {
         qos == Qos::AtLeastOnce
     }
 
-    fn disconnected(&self, peer: &Peer, reason: &str) {
+    fn disconnected(&self, peer: &Peer, ending: &Ending) {
+        if *ending == Ending::TakenOver {
+            return;
+        }
         if let Some(session) = self.store.sessions.end(&peer.client_id) {
             let (action, info) = match session.ending {
                 Some(info) => ("close", info),
-                None => words(reason),
+                None => words(ending),
             };
             self.event(&peer.client_id, &session, action, info);
         }

@@ -24,6 +24,7 @@ use super::settings::{Auth, RoleAssignment};
 use super::store::Store;
 use super::template::Identity;
 use crate::app::App;
+use crate::broker::Ending;
 use crate::broker::dialect::{
     Connect, ConnectCode, ConnectRefusal, Dialect, Grant, Peer, Publish, PublishVerdict,
     SubscribeVerdict,
@@ -33,8 +34,6 @@ use crate::exchange::Surface;
 
 /// The reason code of a missing permission, and of credentials that are not good any more.
 const NOT_AUTHORIZED: u8 = 0x87;
-/// What the engine calls the end of a silent client's connection.
-const KEEP_ALIVE_TIMEOUT: &str = "KeepaliveTimeout";
 /// What the vendor's resource log says of it, and its reason code.
 const TIMED_OUT: (u8, &str) = (0x8D, "Timed out per negotiated Keep Alive");
 
@@ -326,12 +325,15 @@ impl Dialect for AzureDialect {
         qos != Qos::AtMostOnce
     }
 
-    fn disconnected(&self, peer: &Peer, reason: &str) {
-        if reason == KEEP_ALIVE_TIMEOUT {
+    fn disconnected(&self, peer: &Peer, ending: &Ending) {
+        if *ending == Ending::TakenOver {
+            return;
+        }
+        if *ending == Ending::KeepAliveTimeout {
             let (code, said) = TIMED_OUT;
             self.sessions
                 .journal_end(&peer.client_id, &peer.grant.identity, code, said);
         }
-        self.sessions.disconnected(peer, reason);
+        self.sessions.disconnected(peer, ending);
     }
 }

@@ -16,6 +16,7 @@ use super::super::store::NamespaceState;
 use super::Who;
 use super::watch::{Backlog, Order};
 use crate::app::App;
+use crate::broker::Ending;
 use crate::broker::dialect::{ConnectCode, ConnectRefusal, Peer};
 use crate::clock::Clock;
 use crate::ids::Ids;
@@ -263,8 +264,8 @@ impl Sessions {
         self.tell(peer, &session, None);
     }
 
-    /// A client's connection has ended; `reason` is the engine's word.
-    pub(super) fn disconnected(&self, peer: &Peer, reason: &str) {
+    /// A client's connection has ended.
+    pub(super) fn disconnected(&self, peer: &Peer, ending: &Ending) {
         let seen = self.journal.messages().last();
         let session = self.change(&peer.client_id, |session| {
             session.connected = false;
@@ -272,7 +273,7 @@ impl Sessions {
             session.clone()
         });
         if let Some(session) = session {
-            let ended = session.ending.unwrap_or_else(|| life_cycle::reason(reason));
+            let ended = session.ending.unwrap_or_else(|| life_cycle::reason(ending));
             self.tell(peer, &session, Some(ended));
         }
     }
