@@ -7,7 +7,7 @@ use mqttstack_base::message::Qos;
 use super::Settings;
 use super::dialect::{Feature, Limits};
 use super::encode::Told;
-use super::packet::{Packet, Publish, Subscribe, Violation, code};
+use super::packet::{self, Packet, Publish, Subscribe, Violation, code};
 
 /// What one client may send.
 #[derive(Debug, Clone, Copy)]
@@ -85,15 +85,20 @@ impl Bounds {
                 let filters = subscribe.filters.iter().map(|asked| &*asked.filter);
                 violation.about(filters.collect::<Vec<_>>().join(" "))
             }),
-            Packet::Acknowledgement { kind, code, .. }
-                if *kind == super::packet::PUBACK
-                    && self.refused_delivery_ends
-                    && *code >= 0x80 =>
-            {
-                Err(Violation::new(
-                    code::IMPLEMENTATION_SPECIFIC,
-                    format!("the client refused a delivery with the reason code {code:#04x}"),
-                ))
+            Packet::Acknowledgement {
+                kind,
+                code,
+                user_property,
+                ..
+            } => {
+                self.user_property(packet::name(*kind), *user_property)?;
+                if *kind == packet::PUBACK && self.refused_delivery_ends && *code >= 0x80 {
+                    return Err(Violation::new(
+                        code::IMPLEMENTATION_SPECIFIC,
+                        format!("the client refused a delivery with the reason code {code:#04x}"),
+                    ));
+                }
+                Ok(())
             }
             Packet::Unsubscribe { user_property, .. } => {
                 self.user_property("UNSUBSCRIBE", *user_property)

@@ -5,6 +5,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
+use std::hash::{Hash, Hasher};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -72,11 +73,26 @@ struct Writing {
     dup: bool,
 }
 
+/// The packet id of a PUBLISH, and a digest of its message.
+#[derive(Debug, Clone, Copy)]
+struct PacketId(u16, u64);
+
+/// Tells one message of QoS 2 from another; 0 for the others, which nobody asks.
+fn digest(publish: &Publish) -> u64 {
+    if publish.qos != Qos::ExactlyOnce {
+        return 0;
+    }
+    let mut hasher = std::hash::DefaultHasher::new();
+    publish.topic.hash(&mut hasher);
+    publish.payload.hash(&mut hasher);
+    hasher.finish()
+}
+
 /// A PUBLISH that waits for room at its subscribers.
 struct Waiting {
     draft: Draft,
     targets: Vec<Target>,
-    packet_id: u16,
+    packet_id: PacketId,
     result: Result<(), Refusal>,
 }
 
@@ -130,8 +146,9 @@ struct Connection<S> {
     subacks_withheld: bool,
     /// Set once the client has closed its side.
     closed: bool,
-    /// Set once the broker stops: until when what waits is still written.
-    leaving: Option<Instant>,
+    /// Set once the broker or a vendor ends the connection: why, and until when what waits is
+    /// still written.
+    leaving: Option<(Ending, Instant)>,
     keep_alive: Option<Duration>,
     heard: Instant,
     /// Since when the client has taken nothing.
@@ -440,8 +457,10 @@ where
                 return Ending::ConnectionLost;
             }
             let paced = self.fill();
-            if self.leaving.is_some() && !self.wire.has_output() && paced.is_none() {
-                return Ending::Stopped;
+            if let Some((ending, _)) = &self.leaving
+                && !self.wire.has_output()
+            {
+                return ending.clone();
             }
             let wake = match self.wait(paced).await {
                 Ok(wake) => wake,
@@ -466,8 +485,9 @@ where
                     self.session.lock().about.keep_alive = seconds;
                 }
                 match self.owner.take_ending() {
-                    Some(Ending::Stopped) => {
-                        self.leaving = Some(Instant::now() + FAREWELL);
+                    // What waits is written first.
+                    Some(ending @ (Ending::Stopped | Ending::Closed { .. })) => {
+                        self.leaving = Some((ending, Instant::now() + FAREWELL));
                         self.timer = None;
                     }
                     Some(ending) => return Err(ending),
@@ -484,8 +504,10 @@ where
             }
             Wake::Timer => {
                 let now = Instant::now();
-                if self.leaving.is_some_and(|until| until <= now) {
-                    return Err(Ending::Stopped);
+                if let Some((ending, until)) = &self.leaving
+                    && *until <= now
+                {
+                    return Err(ending.clone());
                 }
                 if self.blocked.is_some_and(|since| since + WRITE <= now) {
                     return Err(Ending::Stalled);
@@ -588,6 +610,7 @@ where
                 kind,
                 packet_id,
                 code,
+                ..
             } => {
                 self.acknowledged(kind, packet_id, code);
                 Ok(())
@@ -630,7 +653,7 @@ where
     /// PUBACK, PUBREC, PUBREL or PUBCOMP.
     fn acknowledged(&mut self, kind: u8, packet_id: u16, reason_code: u8) {
         if kind == packet::PUBREL {
-            let known = self.session.lock().received.remove(&packet_id);
+            let known = self.session.lock().received.remove(&packet_id).is_some();
             if known || !self.five {
                 encode::acknowledge(&mut self.wire.out, packet::PUBCOMP, packet_id);
             } else {
@@ -710,10 +733,13 @@ where
 
     fn publish(&mut self, mut publish: Publish) -> Result<(), Ending> {
         self.resolve_alias(&mut publish)?;
+        let digest = digest(&publish);
         if publish.qos == Qos::ExactlyOnce
-            && self.session.lock().received.contains(&publish.packet_id)
+            && let Some(&taken) = self.session.lock().received.get(&publish.packet_id)
+            && (publish.dup || taken == digest)
         {
-            // Sent again: it has been taken, and its PUBREL is awaited.
+            // Sent again: it has been taken, and its PUBREL is awaited. Another message under the
+            // same id comes from a client that has forgotten the first.
             encode::acknowledge(&mut self.wire.out, packet::PUBREC, publish.packet_id);
             return Ok(());
         }
@@ -766,14 +792,14 @@ where
             Some(dialect) => dialect.publish(&self.peer, &question),
             None => self.core.open_publish(&question),
         };
-        self.judged(verdict, draft, packet_id)
+        self.judged(verdict, draft, PacketId(packet_id, digest))
     }
 
     fn judged(
         &mut self,
         verdict: PublishVerdict,
         mut draft: Draft,
-        packet_id: u16,
+        packet_id: PacketId,
     ) -> Result<(), Ending> {
         match verdict {
             PublishVerdict::Allow => self.pass_on(draft, packet_id, None),
@@ -823,7 +849,7 @@ where
     }
 
     /// Sends a message on to its subscribers, or to one client; waits if they have no room.
-    fn pass_on(&mut self, draft: Draft, packet_id: u16, only: Option<&str>) {
+    fn pass_on(&mut self, draft: Draft, packet_id: PacketId, only: Option<&str>) {
         let targets = match only {
             None => self
                 .core
@@ -890,21 +916,21 @@ where
     }
 
     /// Acknowledges a PUBLISH that has been taken.
-    fn take(&mut self, qos: Qos, packet_id: u16) {
+    fn take(&mut self, qos: Qos, PacketId(packet_id, digest): PacketId) {
         match qos {
             Qos::AtMostOnce => {}
             Qos::AtLeastOnce => {
                 encode::acknowledge(&mut self.wire.out, packet::PUBACK, packet_id);
             }
             Qos::ExactlyOnce => {
-                self.session.lock().received.insert(packet_id);
+                self.session.lock().received.insert(packet_id, digest);
                 encode::acknowledge(&mut self.wire.out, packet::PUBREC, packet_id);
             }
         }
     }
 
     /// Acknowledges a PUBLISH that has been refused: with the reason code in MQTT 5.
-    fn turn_down(&mut self, qos: Qos, packet_id: u16, code: u8, reason: &str) {
+    fn turn_down(&mut self, qos: Qos, packet_id: PacketId, code: u8, reason: &str) {
         if !self.five {
             return self.take(qos, packet_id);
         }
@@ -914,7 +940,7 @@ where
             Qos::ExactlyOnce => packet::PUBREC,
         };
         let reason = self.words.then_some(reason);
-        encode::acknowledge_with(&mut self.wire.out, kind, packet_id, code, reason);
+        encode::acknowledge_with(&mut self.wire.out, kind, packet_id.0, code, reason);
     }
 
     /// Sends the vendor's own answers to this client.
@@ -981,12 +1007,7 @@ where
     ) -> Result<Qos, (u8, Option<Ending>)> {
         let (share, bare) = router::parts(&asked.filter);
         let not_authorized = code::NOT_AUTHORIZED;
-        let verdict = if let Err(reason) = readable(&asked.filter) {
-            SubscribeVerdict::Refuse {
-                code: code::TOPIC_FILTER_INVALID,
-                reason,
-            }
-        } else if share.is_some() && self.bounds.lacks_shared() {
+        let verdict = if share.is_some() && self.bounds.lacks_shared() {
             SubscribeVerdict::Refuse {
                 code: code::SHARED_NOT_SUPPORTED,
                 reason: "shared subscriptions are not available".into(),
@@ -998,6 +1019,9 @@ where
             }
         };
         let (code, reason, ending) = match verdict {
+            SubscribeVerdict::Allow(_) if let Err(reason) = readable(&asked.filter) => {
+                (code::TOPIC_FILTER_INVALID, reason, None)
+            }
             SubscribeVerdict::Allow(_) if self.has_its_filters(&asked.filter) => (
                 code::QUOTA_EXCEEDED,
                 "the client is subscribed to as many filters as it may be".to_owned(),
@@ -1250,15 +1274,14 @@ where
             let Some(sent) = self.writing.pop_front() else {
                 break;
             };
-            count += 1;
+            // The broker's own figures are no messages.
+            count += usize::from(!sent.delivery.message().id.is_empty());
             let now = *now.get_or_insert_with(|| self.core.clock.now());
             sent.delivery.tell(DeliveryOutcome::Sent, None, now);
         }
-        if count > 0 {
-            self.core
-                .totals
-                .messages_out
-                .fetch_add(count as u64, Ordering::Relaxed);
+        if now.is_some() {
+            let sent = &self.core.totals.messages_out;
+            sent.fetch_add(count as u64, Ordering::Relaxed);
             self.session.took(count);
         }
         if self.writing.is_empty() && self.writing.capacity() > 64 {
@@ -1270,7 +1293,8 @@ where
     fn deadline(&self) -> Option<Instant> {
         let silent = self.keep_alive.map(|grace| self.heard + grace);
         let blocked = self.blocked.map(|since| since + WRITE);
-        [silent, blocked, self.leaving].into_iter().flatten().min()
+        let leaving = self.leaving.as_ref().map(|(_, until)| *until);
+        [silent, blocked, leaving].into_iter().flatten().min()
     }
 
     async fn wait(&mut self, paced: Option<Timestamp>) -> io::Result<Wake> {
@@ -1307,7 +1331,9 @@ where
         if self.owner.poll_woken(cx) {
             return Poll::Ready(Ok(Wake::Woken));
         }
-        let reads = !self.closed && !self.puts_off() && self.wire.backlog() < HIGH_WATER;
+        let closing = matches!(self.leaving, Some((Ending::Closed { .. }, _)));
+        let reads =
+            !self.closed && !closing && !self.puts_off() && self.wire.backlog() < HIGH_WATER;
         if reads && let Poll::Ready(read) = self.wire.poll_read(cx)? {
             let wake = if read == 0 { Wake::Closed } else { Wake::Read };
             return Poll::Ready(Ok(wake));

@@ -21,7 +21,7 @@ use mqttstack_base::message::{Message, Qos};
 use tokio::sync::broadcast;
 
 use super::events::Event;
-use super::packet::{PUBACK, PUBREC, PUBREL};
+use super::packet::{Frame, PUBACK, PUBREC, PUBREL, frame};
 
 /// A PINGRESP of any version.
 pub(crate) const PINGRESP: [u8; 2] = [0xd0, 0];
@@ -78,7 +78,9 @@ impl Told {
         if let Some(seconds) = self.session_expiry {
             push(&mut all, SessionExpiryInterval::new(seconds));
         }
-        push(&mut all, ReceiveMaximum::new(self.receive_maximum.max(1)));
+        if self.receive_maximum < u16::MAX {
+            push(&mut all, ReceiveMaximum::new(self.receive_maximum.max(1)));
+        }
         if let Some(qos) = self.max_qos.filter(|qos| *qos != Qos::ExactlyOnce) {
             push(&mut all, MaximumQos::new(qos.level()));
         }
@@ -92,7 +94,9 @@ impl Told {
         if let Some(id) = &self.assigned_client_id {
             push(&mut all, AssignedClientIdentifier::new(id));
         }
-        push(&mut all, TopicAliasMaximum::new(self.topic_alias_maximum));
+        if self.topic_alias_maximum > 0 {
+            push(&mut all, TopicAliasMaximum::new(self.topic_alias_maximum));
+        }
         if self.identifiers_unavailable {
             push(&mut all, SubscriptionIdentifierAvailable::new(0));
         }
@@ -118,8 +122,8 @@ impl Told {
 /// The CONNACK that accepts.
 pub(crate) fn connack(version: u8, session_present: bool, told: &Told) -> Vec<u8> {
     if version < 5 {
-        // MQTT 3.1 has no Session Present: the byte is reserved there.
-        return vec![0x20, 2, u8::from(session_present && version > 3), 0];
+        // MQTT 3.1 reserves the byte in which 3.1.1 has Session Present: its clients do not look.
+        return vec![0x20, 2, u8::from(session_present), 0];
     }
     let packet = v5_0::Connack::builder()
         .session_present(session_present)
@@ -242,13 +246,20 @@ pub(crate) fn unsuback(version: u8, packet_id: u16, codes: &[u8]) -> Vec<u8> {
 
 /// A DISCONNECT of MQTT 5.
 pub(crate) fn disconnect(code: u8, reason: Option<&str>) -> Vec<u8> {
-    let code =
+    let known =
         DisconnectReasonCode::try_from(code).unwrap_or(DisconnectReasonCode::UnspecifiedError);
     let packet = v5_0::Disconnect::builder()
-        .reason_code(code)
+        .reason_code(known)
         .props(reason_string(reason))
         .build();
-    written(packet, |packet| packet.to_continuous_buffer())
+    let mut bytes = written(packet, |packet| packet.to_continuous_buffer());
+    // The library does not know 0x8C in a DISCONNECT, which MQTT 5.0 section 2.4 allows.
+    if let Frame::Packet { header, .. } = frame(&bytes)
+        && let Some(place) = bytes.get_mut(header)
+    {
+        *place = code;
+    }
+    bytes
 }
 
 /// The AUTH that ends a re-authentication well.

@@ -76,7 +76,7 @@ pub struct Settings {
     /// How many PUBLISH packets of QoS 1 and 2 an MQTT 5 client may have under way, its Receive
     /// Maximum (default 65,535). MQTT 3.x has no such limit.
     pub receive_maximum: u16,
-    /// How many deliveries of QoS 1 and 2 may be under way to one client (default 1,000); an MQTT 5
+    /// How many deliveries of QoS 1 and 2 may be under way to one client (default 16); an MQTT 5
     /// client can ask for fewer.
     pub max_inflight: u16,
     /// How many topic aliases are used in each direction (default 32).
@@ -130,7 +130,7 @@ impl Default for Settings {
             max_keep_alive: u16::MAX,
             max_packet_size: 1 << 20,
             receive_maximum: u16::MAX,
-            max_inflight: 1_000,
+            max_inflight: 16,
             topic_alias_maximum: 32,
             deny_subscribe: Vec::new(),
             deny_publish: Vec::new(),

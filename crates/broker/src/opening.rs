@@ -179,7 +179,7 @@ fn unsupported(name: &[u8], level: u8) -> Unreadable {
 fn check_flags(flags: u8) -> Result<(), Violation> {
     let refuse = |reason| Err(Violation::new(code::MALFORMED, reason));
     if flags & RESERVED != 0 {
-        return refuse("the CONNECT has its reserved flag set");
+        return refuse("the CONNECT is malformed: its reserved flag is set");
     }
     if flags & WILL == 0 && flags & WILL_OPTIONS != 0 {
         return refuse("the CONNECT has Will QoS or Will Retain without a will");

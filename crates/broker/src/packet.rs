@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use mqtt_protocol_core::mqtt::packet::{
-    Property, Qos as WireQos, SubEntry, VariableByteInteger, v3_1_1, v5_0,
+    Properties as Properties5, PropertiesParse, Property, Qos as WireQos, SubEntry,
+    VariableByteInteger, v3_1_1, v5_0,
 };
 use mqtt_protocol_core::mqtt::result_code::MqttError;
 use mqttstack_base::message::{Properties, Qos};
@@ -150,6 +151,7 @@ pub(crate) struct Publish {
     /// 0 with QoS 0.
     pub(crate) packet_id: u16,
     pub(crate) qos: Qos,
+    pub(crate) dup: bool,
     pub(crate) retain: bool,
     pub(crate) payload: Bytes,
     pub(crate) properties: Properties,
@@ -183,6 +185,7 @@ pub(crate) enum Packet {
         kind: u8,
         packet_id: u16,
         code: u8,
+        user_property: bool,
     },
     Subscribe(Subscribe),
     Unsubscribe {
@@ -364,8 +367,13 @@ fn read_publish(first: u8, body: &[u8], five: bool) -> Result<Publish, Violation
     }
     let shared: Arc<[u8]> = body.into();
     let publish = if five {
-        let (publish, _) =
-            v5_0::Publish::parse(first & 0x0f, shared).map_err(|error| wrong("PUBLISH", error))?;
+        let (publish, _) = v5_0::Publish::parse(first & 0x0f, shared).map_err(|error| {
+            if has_alias_zero(first, body) {
+                let reason = "the topic alias is 0";
+                return Violation::new(code::TOPIC_ALIAS_INVALID, reason);
+            }
+            wrong("PUBLISH", error)
+        })?;
         five_publish(&publish, body)?
     } else {
         let (publish, _) = v3_1_1::Publish::parse(first & 0x0f, shared)
@@ -375,6 +383,7 @@ fn read_publish(first: u8, body: &[u8], five: bool) -> Result<Publish, Violation
             alias: None,
             packet_id: publish.packet_id().unwrap_or_default(),
             qos: qos(publish.qos()),
+            dup: publish.dup(),
             retain: publish.retain(),
             payload: Bytes::copy_from_slice(publish.payload().as_slice()),
             properties: Properties::default(),
@@ -404,6 +413,31 @@ fn read_publish(first: u8, body: &[u8], five: bool) -> Result<Publish, Violation
     Ok(publish)
 }
 
+/// Whether a PUBLISH that the library refuses has the topic alias 0, which has a reason code of
+/// its own (MQTT 5.0 section 3.3.2.3.4).
+fn has_alias_zero(first: u8, body: &[u8]) -> bool {
+    const TOPIC_ALIAS: u8 = 0x23;
+    let topic = body
+        .first_chunk()
+        .map_or(0, |&size| u16::from_be_bytes(size));
+    let id = if first & 0b110 == 0 { 0 } else { 2 };
+    let rest = body.get(2 + usize::from(topic) + id..).unwrap_or_default();
+    let Some((length, used)) = variable(rest) else {
+        return false;
+    };
+    let mut rest = rest.get(used..used + length).unwrap_or_default();
+    while let Some((&id, value)) = rest.split_first() {
+        if id == TOPIC_ALIAS {
+            return value.starts_with(&[0, 0]);
+        }
+        let Ok((_, used)) = Property::parse(rest) else {
+            return false;
+        };
+        rest = rest.get(used..).unwrap_or_default();
+    }
+    false
+}
+
 fn five_publish(publish: &v5_0::Publish, body: &[u8]) -> Result<Publish, Violation> {
     let id = if publish.packet_id().is_some() { 2 } else { 0 };
     // The library takes a PUBLISH that ends before its Property Length.
@@ -430,18 +464,11 @@ fn five_publish(publish: &v5_0::Publish, body: &[u8]) -> Result<Publish, Violati
         alias,
         packet_id: publish.packet_id().unwrap_or_default(),
         qos: qos(publish.qos()),
+        dup: publish.dup(),
         retain: publish.retain(),
         payload: Bytes::copy_from_slice(publish.payload().as_slice()),
         properties,
     })
-}
-
-fn user_properties(all: &[Property]) -> Vec<(String, String)> {
-    let pairs = all.iter().filter_map(|property| match property {
-        Property::UserProperty(own) => Some((own.key().to_owned(), own.val().to_owned())),
-        _ => None,
-    });
-    pairs.collect()
 }
 
 fn has_user_property(all: &[Property]) -> bool {
@@ -486,54 +513,52 @@ fn subscribe(body: &[u8], five: bool) -> Result<Subscribe, Violation> {
     })
 }
 
+/// The library's own reading refuses a whole SUBSCRIBE for one share name; its parts do not.
 fn read_subscribe(body: &[u8], five: bool) -> Result<Subscribe, Violation> {
-    let empty = "the SUBSCRIBE has no filter";
-    let no_filter = |error| match error {
-        MqttError::ProtocolError if filters_of(body, five).is_empty() => {
-            Violation::new(code::PROTOCOL_ERROR, empty)
-        }
-        error => wrong("SUBSCRIBE", error),
+    let wrong = |error| wrong("SUBSCRIBE", error);
+    let Some((&id, mut rest)) = body.split_first_chunk() else {
+        return malformed("the SUBSCRIBE is malformed");
     };
-    let whole = body.len();
-    let (packet_id, entries, identifier, user_properties) = if five {
-        let (packet, used) = v5_0::Subscribe::parse(body).map_err(no_filter)?;
-        if used != whole {
-            return malformed("the SUBSCRIBE has bytes behind its end");
-        }
-        texts(&packet.props)?;
-        let identifier = packet.props.iter().find_map(|property| match property {
-            Property::SubscriptionIdentifier(own) => Some(own.val()),
-            _ => None,
-        });
-        let users = user_properties(&packet.props);
-        (
-            packet.packet_id(),
-            packet.entries().clone(),
-            identifier,
-            users,
-        )
-    } else {
-        let (packet, used) = v3_1_1::Subscribe::parse(body).map_err(no_filter)?;
-        if used != whole {
-            return malformed("the SUBSCRIBE has bytes behind its end");
-        }
-        (
-            packet.packet_id(),
-            packet.entries().clone(),
-            None,
-            Vec::new(),
-        )
-    };
+    let packet_id = u16::from_be_bytes(id);
     if packet_id == 0 {
         return protocol_error("the SUBSCRIBE has the packet id 0");
+    }
+    let mut identifier = None;
+    let mut user_properties = Vec::new();
+    if five {
+        let (properties, used) = Properties5::parse(rest).map_err(wrong)?;
+        rest = &rest[used..];
+        texts(&properties)?;
+        for property in &properties {
+            match property {
+                Property::SubscriptionIdentifier(own) if identifier.is_none() => {
+                    identifier = Some(own.val());
+                }
+                Property::UserProperty(own) => {
+                    user_properties.push((own.key().to_owned(), own.val().to_owned()));
+                }
+                _ => return Err(wrong(MqttError::ProtocolError)),
+            }
+        }
     }
     if identifier == Some(0) {
         return protocol_error("the subscription identifier is 0");
     }
-    let filters = entries.iter().map(|entry| asked(entry, five));
+    let mut filters = Vec::new();
+    while !rest.is_empty() {
+        let (entry, used) = SubEntry::parse(rest).map_err(|error| match error {
+            MqttError::ProtocolError => wrong(MqttError::MalformedPacket),
+            error => wrong(error),
+        })?;
+        rest = &rest[used..];
+        filters.push(asked(&entry, five)?);
+    }
+    if filters.is_empty() {
+        return protocol_error("the SUBSCRIBE has no filter");
+    }
     Ok(Subscribe {
         packet_id,
-        filters: filters.collect::<Result<_, _>>()?,
+        filters,
         identifier,
         user_properties,
     })
@@ -589,33 +614,35 @@ fn unsubscribe(body: &[u8], five: bool) -> Result<Packet, Violation> {
 /// PUBACK, PUBREC, PUBREL and PUBCOMP: an id, and in MQTT 5 maybe a reason code and properties.
 fn acknowledgement(kind: u8, body: &[u8], five: bool) -> Result<Packet, Violation> {
     let name = name(kind);
-    let code = match (five, body.len()) {
+    let (code, properties) = match (five, body.len()) {
         // By far the most: nothing but the id, which the two versions spell alike.
-        (_, 2) => 0,
+        (_, 2) => (0, None),
         (false, _) => return malformed(format!("the {name} is malformed")),
         (true, _) => match kind {
             PUBACK => {
                 let packet = parsed(name, body, v5_0::Puback::parse)?;
-                texts(packet.props.as_deref().unwrap_or_default())?;
-                packet.reason_code().map_or(0, |code| code as u8)
+                let code = packet.reason_code().map_or(0, |code| code as u8);
+                (code, packet.props)
             }
             PUBREC => {
                 let packet = parsed(name, body, v5_0::Pubrec::parse)?;
-                texts(packet.props.as_deref().unwrap_or_default())?;
-                packet.reason_code().map_or(0, |code| code as u8)
+                let code = packet.reason_code().map_or(0, |code| code as u8);
+                (code, packet.props)
             }
             PUBREL => {
                 let packet = parsed(name, body, v5_0::Pubrel::parse)?;
-                texts(packet.props.as_deref().unwrap_or_default())?;
-                packet.reason_code().map_or(0, |code| code as u8)
+                let code = packet.reason_code().map_or(0, |code| code as u8);
+                (code, packet.props)
             }
             _ => {
                 let packet = parsed(name, body, v5_0::Pubcomp::parse)?;
-                texts(packet.props.as_deref().unwrap_or_default())?;
-                packet.reason_code().map_or(0, |code| code as u8)
+                let code = packet.reason_code().map_or(0, |code| code as u8);
+                (code, packet.props)
             }
         },
     };
+    let properties = properties.unwrap_or_default();
+    texts(&properties)?;
     let packet_id = body.first_chunk().map_or(0, |&id| u16::from_be_bytes(id));
     if packet_id == 0 {
         return malformed(format!("the {name} has the packet id 0"));
@@ -624,6 +651,7 @@ fn acknowledgement(kind: u8, body: &[u8], five: bool) -> Result<Packet, Violatio
         kind,
         packet_id,
         code,
+        user_property: has_user_property(&properties),
     })
 }
 
@@ -652,26 +680,42 @@ fn disconnect(body: &[u8], five: bool) -> Result<Packet, Violation> {
     })
 }
 
+/// The library refuses an AUTH without a method, of which the reason code may say more.
 fn auth(body: &[u8]) -> Result<Packet, Violation> {
-    let packet = match v5_0::Auth::parse(body) {
-        Ok((packet, used)) if used == body.len() => packet,
-        _ => return malformed("the AUTH is malformed"),
+    let wrong = |error| wrong("AUTH", error);
+    let (code, properties) = match body {
+        [] => (0, Properties5::new()),
+        [code] => (*code, Properties5::new()),
+        [code, rest @ ..] => {
+            let (properties, used) = Properties5::parse(rest).map_err(wrong)?;
+            if used != rest.len() {
+                return malformed("the AUTH has bytes behind its end");
+            }
+            (*code, properties)
+        }
     };
-    let properties = packet.props.as_deref().unwrap_or_default();
-    texts(properties)?;
+    if !matches!(code, 0x00 | 0x18 | 0x19) {
+        return malformed(format!("the AUTH has the reason code {code:#04x}"));
+    }
+    texts(&properties)?;
     let mut method = None;
     let mut data = None;
-    for property in properties {
+    for property in &properties {
         match property {
-            Property::AuthenticationMethod(own) => method = Some(own.val().to_owned()),
-            Property::AuthenticationData(own) => data = Some(Bytes::copy_from_slice(own.val())),
-            _ => {}
+            Property::AuthenticationMethod(own) if method.is_none() => {
+                method = Some(own.val().to_owned());
+            }
+            Property::AuthenticationData(own) if data.is_none() => {
+                data = Some(Bytes::copy_from_slice(own.val()));
+            }
+            Property::ReasonString(_) | Property::UserProperty(_) => {}
+            _ => return Err(wrong(MqttError::ProtocolError)),
         }
     }
     Ok(Packet::Auth {
-        code: packet.reason_code().map_or(0, |code| code as u8),
+        code,
         method,
         data,
-        user_property: has_user_property(properties),
+        user_property: has_user_property(&properties),
     })
 }

@@ -6,7 +6,7 @@
 //! One lock holds all of it. Nothing here waits, writes or asks a vendor: the connection that
 //! has the session (`connection.rs`) takes deliveries out and writes them.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -264,8 +264,8 @@ pub(crate) struct State {
     /// How many deliveries of QoS 1 and 2 may be under way at once, and how many are.
     window: u16,
     used: u16,
-    /// Packet ids of QoS 2 that were received and not released.
-    pub(crate) received: HashSet<u16>,
+    /// Packet ids of QoS 2 that were received and not released, each with a digest of its message.
+    pub(crate) received: HashMap<u16, u64>,
     pub(crate) will: Option<Box<LastWill>>,
     /// Seconds that it outlives its connection; [`NEVER`] for one that does not expire.
     pub(crate) expiry: u32,
@@ -325,7 +325,7 @@ impl Session {
                 again: VecDeque::new(),
                 window: u16::MAX,
                 used: 0,
-                received: HashSet::new(),
+                received: HashMap::new(),
                 will: None,
                 expiry: 0,
                 paces: None,
