@@ -254,6 +254,7 @@ impl Emulator {
     /// Stops: takes no more, lets requests in flight end for about a second, closes the broker.
     pub async fn stop(mut self) {
         self.ready_file = None;
+        self.app.journal.reading().stop();
         self.server.stop().await;
         self.app.broker.stop().await;
     }
@@ -261,6 +262,7 @@ impl Emulator {
 
 impl Drop for Emulator {
     fn drop(&mut self) {
+        self.app.journal.reading().stop();
         // The server stops with its own drop; the broker has to be told, which takes awaiting.
         // After `stop` there is nothing left to do and telling it again does no harm.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {

@@ -184,6 +184,20 @@ pub(super) fn subscribe(packet: &[u8], five: bool) -> Option<Subscribe<'_>> {
     })
 }
 
+/// The filters of an UNSUBSCRIBE.
+pub(super) fn unsubscribe(packet: &[u8], five: bool) -> Option<Vec<&[u8]>> {
+    let mut rest = body(packet)?;
+    skip(&mut rest, 2)?;
+    if five {
+        properties(&mut rest)?;
+    }
+    let mut filters = Vec::new();
+    while rest.has_remaining() {
+        filters.push(take_text(&mut rest)?);
+    }
+    Some(filters)
+}
+
 const SUBSCRIPTION_IDENTIFIER: u8 = 0x0b;
 pub(super) const USER_PROPERTY: u8 = 0x26;
 

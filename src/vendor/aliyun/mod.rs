@@ -173,6 +173,12 @@ impl Aliyun {
                 .note(format!("{} is offered over HTTPS only", action.name));
             return Err(Error::SslRequired);
         }
+        if !action.plain_http && walk.request.scheme == Scheme::Http {
+            walk.draft.hint(format!(
+                "the vendor offers {} over HTTPS only; aliyun.allow_http = false refuses HTTP here",
+                action.name
+            ));
+        }
         Ok(())
     }
 }

@@ -259,7 +259,7 @@ fn refusal_row(refusal: &Refusal) -> Row {
         Refusal::Malformed(Malformed::Version) => {
             row(505, "HttpVersionNotSupported", Assumed, "none")
         }
-        Refusal::Malformed(_) => row(400, "BadRequest", Assumed, "none"),
+        Refusal::Malformed(_) | Refusal::Topic(_) => row(400, "BadRequest", Assumed, "none"),
         Refusal::TooManyRequests { .. } => row(429, "TooManyRequests", Documented, "RETAIN"),
         Refusal::Overloaded { .. } | Refusal::Unavailable(_) => {
             row(503, "ServiceUnavailable", Documented, "RETAIN")

@@ -15,7 +15,7 @@ use self::credentials::{UserName, bad, check_password};
 use super::MAX_PAYLOAD;
 use super::keys::PublicKey;
 use super::platform::{Platform, is_for_platform};
-use super::settings::Settings;
+use super::settings::{Settings, auth_off};
 use super::store::{Device, DeviceId, Product, Store};
 use super::topic::{self, Wish};
 use crate::broker::dialect::{
@@ -280,6 +280,7 @@ impl Dialect for IotHub {
             tenant: Some(product.id),
             max_keep_alive: Some(MAX_KEEP_ALIVE),
             limits: self.limits(),
+            hints: auth_off(self.settings.auth).into_iter().collect(),
         })
     }
 

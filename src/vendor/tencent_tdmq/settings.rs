@@ -14,6 +14,9 @@ use super::policy::{Policy, is_address};
 use super::store::User;
 use crate::secret::Secret;
 
+/// The hint of everything that is let in unchecked.
+pub(super) const AUTH_OFF: &str = "tencent_tdmq.auth is off: the credentials were not checked";
+
 /// Whether credentials are checked.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
