@@ -122,7 +122,7 @@ fn selection<T: Kind>(parameters: &Parameters, fields: &[&str]) -> Answered<Sele
         };
         let wanted = match *field {
             "vendor" => json!(vendor(text)?),
-            "status" => json!(parameters.parsed::<u16>(field)?),
+            "status" => json!(parameters.number::<u16>(field)?),
             "topic" => {
                 TopicFilter::parse(text).map_err(|why| Problem::parameter("topic", why))?;
                 json!(text)
@@ -133,8 +133,8 @@ fn selection<T: Kind>(parameters: &Parameters, fields: &[&str]) -> Answered<Sele
     }
     Ok(Selection {
         pattern,
-        since: parameters.parsed("since")?.unwrap_or(0),
-        limit: limit(parameters.parsed("limit")?),
+        since: parameters.number("since")?.unwrap_or(0),
+        limit: limit(parameters.number("limit")?),
         incomplete: true,
     })
 }

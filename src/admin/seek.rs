@@ -74,7 +74,7 @@ const COUNTS: &str =
 impl<'de> Deserialize<'de> for Wanted {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let given = Value::deserialize(deserializer)?;
-        let refused = |what: String| D::Error::custom(format!("count: {COUNTS}, got {what}"));
+        let refused = |what: String| D::Error::custom(format!("{COUNTS}, got {what}"));
         let Value::Object(members) = &given else {
             return Err(refused(given.to_string()));
         };

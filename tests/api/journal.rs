@@ -209,7 +209,7 @@ const BAD_BODIES: &[(&str, &str, &str, &str)] = &[
         "/messages/wait",
         r#"{"matches": {}}"#,
         "bad-body",
-        "unknown field",
+        "unknown member",
     ),
     (
         "/messages/wait",

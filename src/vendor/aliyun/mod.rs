@@ -76,7 +76,14 @@ impl Aliyun {
         {
             return Err(SettingsError::new(
                 format!("aliyun.quotas.{name}"),
-                format!("there is no such action; for example {}", ACTIONS[0].name),
+                format!(
+                    "no such action; there are {}",
+                    ACTIONS
+                        .iter()
+                        .map(|action| action.name)
+                        .collect::<Vec<_>>()
+                        .join(", ")
+                ),
             ));
         }
         Ok(Self {

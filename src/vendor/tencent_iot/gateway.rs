@@ -35,7 +35,7 @@ pub(super) enum Operation {
 }
 
 impl Operation {
-    const ALL: [Self; 4] = [
+    pub(super) const ALL: [Self; 4] = [
         Self::Publish,
         Self::Register,
         Self::ReportLog,
@@ -52,7 +52,7 @@ impl Operation {
     }
 
     /// The name in the journal and in `[tencent_iot.quotas]`: the path without its first slash.
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         &self.path()[1..]
     }
 }

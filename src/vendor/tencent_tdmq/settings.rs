@@ -148,7 +148,10 @@ impl Settings {
             let known = RATES.contains(&name.as_str())
                 || Action::ALL.iter().any(|action| action.name() == name);
             if !known {
-                return wrong("quotas", format!("there is no operation {name:?}"));
+                let mut known: Vec<_> = RATES.to_vec();
+                known.extend(Action::ALL.iter().map(|action| action.name()));
+                let problem = format!("no such operation {name:?}; there are {}", known.join(", "));
+                return wrong("quotas", problem);
             }
         }
         let mut users = BTreeSet::new();

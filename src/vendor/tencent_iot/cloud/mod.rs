@@ -47,6 +47,11 @@ enum Action {
     UpdateDeviceShadow,
 }
 
+/// The names of all actions.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    ACTIONS.iter().map(|entry| entry.name)
+}
+
 /// One row of the table of actions.
 #[derive(Clone, Copy)]
 struct Entry {
