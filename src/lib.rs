@@ -7,7 +7,7 @@
 //! 3  vendor/*                                       never one another
 //! 2  pipeline app
 //! 1  journal quota broker tls                       never one another
-//! 0  clock ids secret exchange broker::message
+//! 0  clock ids secret exchange wording broker::message
 //! ```
 //!
 //! **A request** is one straight walk: `server` accepts (`tls` ends the handshake), `http1::serve`
@@ -42,6 +42,7 @@ pub mod reset;
 pub mod server;
 pub mod tls;
 pub mod vendor;
+mod wording;
 
 pub use mqttstack_base::{clock, exchange, ids, secret};
 pub use mqttstack_broker as broker;

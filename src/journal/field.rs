@@ -17,6 +17,10 @@ pub enum Getter<T> {
     One(fn(&T) -> Value),
     /// One topic name: a matcher may be a topic filter.
     Topic(fn(&T) -> Value),
+    /// Any number of texts; one that passes is enough.
+    Many(fn(&T) -> Vec<String>),
+    /// The ids that an entry goes by, its own first: a matcher may spell them otherwise.
+    Ids(fn(&T) -> Vec<String>),
     /// The values that go by a name of the sender's choice (a header field, a user property).
     Named(fn(&T, &str) -> Vec<Value>),
 }
@@ -48,11 +52,11 @@ fn value<T: Serialize>(value: T) -> Value {
 
 impl Shown for Message {
     const FIELDS: &'static [(&'static str, Getter<Self>)] = &[
-        ("id", Getter::One(|m| value(&m.id))),
+        ("id", Getter::Ids(|m| vec![m.id.clone()])),
         ("topic", Getter::Topic(|m| value(&m.topic))),
         ("qos", Getter::One(|m| value(m.qos))),
         ("retain", Getter::One(|m| value(m.retain))),
-        ("payload", Getter::One(|m| bytes(&m.payload))),
+        ("payload", Getter::One(Message::shown_payload)),
         ("size", Getter::One(|m| value(m.payload.len()))),
         ("vendor", Getter::One(|m| value(m.origin.vendor))),
         ("client_id", Getter::One(|m| value(&m.origin.client_id))),
@@ -102,9 +106,23 @@ impl Shown for Message {
     ];
 }
 
+impl Message {
+    /// The payload as text or base64. What goes to a vendor's own service (topics that begin with
+    /// `$`) may carry tokens and signatures, which are cut; all else is the user's.
+    pub fn shown_payload(&self) -> Value {
+        if !self.topic.starts_with('$') {
+            return bytes(&self.payload);
+        }
+        std::str::from_utf8(&self.payload).map_or_else(
+            |_| bytes(&self.payload),
+            |text| Value::from(masking::body(None, text)),
+        )
+    }
+}
+
 impl Shown for Entry {
     const FIELDS: &'static [(&'static str, Getter<Self>)] = &[
-        ("id", Getter::One(|e| value(&e.id))),
+        ("id", Getter::Ids(Entry::ids)),
         ("vendor", Getter::One(|e| value(e.surface))),
         (
             "operation",
@@ -116,20 +134,15 @@ impl Shown for Entry {
             Getter::One(|e| value(masking::target(&e.head.target))),
         ),
         ("body", Getter::One(Entry::shown_body)),
-        (
-            "caller",
-            Getter::One(|e| draft(e, |o| value(&o.draft.caller))),
-        ),
+        ("caller", Getter::One(|e| value(e.shown_caller()))),
         ("status", Getter::One(|e| draft(e, |o| value(o.status)))),
         (
             "error_code",
             Getter::One(|e| draft(e, |o| value(&o.draft.error_code))),
         ),
         ("reason", Getter::One(|e| draft(e, |o| value(o.reason())))),
-        (
-            "response.body",
-            Getter::One(|e| draft(e, Outcome::shown_body)),
-        ),
+        ("hints", Getter::Many(Entry::hints)),
+        ("response.body", Getter::One(Entry::shown_answer)),
         (
             "response.headers.*",
             Getter::Named(|e, name| named(e.outcome().map(Outcome::shown_headers), name)),
@@ -154,6 +167,44 @@ fn named(headers: Option<Vec<(String, String)>>, name: &str) -> Vec<Value> {
 }
 
 impl Entry {
+    /// The ids that a client may know it by: the request id, those of the messages it published,
+    /// and whatever else the answer's header fields call an id.
+    pub fn ids(&self) -> Vec<String> {
+        let mut ids = vec![self.id.clone()];
+        if let Some(outcome) = self.outcome() {
+            ids.extend(outcome.draft.messages.iter().cloned());
+            // The client's own id stands in some answers' bodies.
+            let own = self.head.headers.iter();
+            ids.extend(
+                own.filter(|(name, _)| masking::ends_with(name, "-request-id"))
+                    .map(|(_, value)| String::from_utf8_lossy(value).into_owned()),
+            );
+            let fields = outcome.headers.iter();
+            ids.extend(
+                fields
+                    .filter(|(name, _)| masking::ends_with(name, "-id"))
+                    .map(|(_, value)| value.clone()),
+            );
+        }
+        ids
+    }
+
+    /// What was lenient, in words.
+    pub fn hints(&self) -> Vec<String> {
+        let outcome = self.outcome();
+        let hints = outcome.map_or(&[][..], |outcome| &outcome.draft.hints);
+        hints
+            .iter()
+            .map(|hint| masking::words(hint).into_owned())
+            .collect()
+    }
+
+    /// Who calls, without what a name may carry of a secret.
+    pub fn shown_caller(&self) -> Option<String> {
+        let caller = self.outcome()?.draft.caller.as_deref()?;
+        Some(masking::words(caller).into_owned())
+    }
+
     /// The header fields in order and spelling, secrets cut.
     pub fn shown_headers(&self) -> Vec<(String, String)> {
         let headers = self.head.headers.iter();
@@ -162,16 +213,35 @@ impl Entry {
             .collect()
     }
 
-    /// The body as text (secrets cut) or base64.
+    /// The body as text (secrets cut) or base64. What is published as it is, is the user's: of its
+    /// content type depends what it is.
     pub fn shown_body(&self) -> Value {
-        shown_body(self.head.headers.text("content-type"), &self.body)
+        let path = self.head.path();
+        let is_payload = path.starts_with("/topics/") || path.starts_with("/mqtt/");
+        let content_type = self.head.headers.text("content-type");
+        shown_body(content_type.filter(|_| is_payload), &self.body)
+    }
+
+    /// The answer's body as text (secrets cut) or base64.
+    pub fn shown_answer(&self) -> Value {
+        let Some(outcome) = self.outcome() else {
+            return Value::Null;
+        };
+        let shown = outcome.shown_body();
+        let path = self.head.path().to_ascii_lowercase();
+        let lists_keys = path.ends_with("/listkeys") || path.ends_with("/regeneratekey");
+        match shown {
+            Value::String(text) if lists_keys => Value::from(masking::keys(&text)),
+            shown => shown,
+        }
     }
 }
 
 impl Outcome {
-    /// The reason and the hints in one text.
+    /// The reasons, and the notes of an answer that is no refusal, in one text.
     pub fn reason(&self) -> Option<String> {
-        (!self.draft.reasons.is_empty()).then(|| self.draft.reasons.join("; "))
+        let reasons = &self.draft.reasons;
+        (!reasons.is_empty()).then(|| masking::words(&reasons.join("; ")).into_owned())
     }
 
     /// The answer's header fields, secrets cut.

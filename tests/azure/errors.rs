@@ -89,6 +89,7 @@ fn all() -> Vec<(&'static str, Error)> {
                 operation: "x",
                 key: text(),
                 per_second: 1,
+                frozen: false,
             }),
         ),
         (

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use sha2::{Digest, Sha256};
 
 /// A shared handle on the emulator's generator.
 #[derive(Clone)]
@@ -23,6 +24,19 @@ impl Ids {
     pub fn new(seed: Option<u64>) -> Self {
         let rng = seed.map_or_else(rand::make_rng, StdRng::seed_from_u64);
         Self(Arc::new(Mutex::new(rng)))
+    }
+
+    /// A generator for one purpose: what else is drawn, and in which order, does not change what
+    /// it gives for a seed.
+    pub fn named(seed: Option<u64>, purpose: &str) -> Self {
+        let Some(seed) = seed else {
+            return Self::new(None);
+        };
+        let digest = Sha256::new()
+            .chain_update(seed.to_le_bytes())
+            .chain_update(purpose)
+            .finalize();
+        Self(Arc::new(Mutex::new(StdRng::from_seed(digest.into()))))
     }
 
     /// `N` random bytes.
@@ -57,9 +71,33 @@ impl Ids {
     }
 }
 
+/// An id without what spellings differ in: case, hyphens, and blanks, quotes and braces around it.
+pub fn bare(id: &str) -> String {
+    let around = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '{' | '}');
+    id.trim_matches(around)
+        .chars()
+        .filter(|c| *c != '-')
+        .map(|c| c.to_ascii_lowercase())
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn spellings_of_one_id_are_one() {
+        let plain = "4c6fdd797211421786b0ef42395a1109";
+        for spelling in [
+            "4C6FDD79-7211-4217-86B0-EF42395A1109",
+            "4c6fdd79-7211-4217-86b0-ef42395a1109",
+            " {4C6FDD797211421786B0EF42395A1109}",
+            "\"4c6fdd79-7211-4217-86b0-ef42395a1109\"\n",
+        ] {
+            assert_eq!(bare(spelling), plain);
+        }
+        assert_ne!(bare("4c6fdd79"), plain);
+    }
 
     #[test]
     fn the_same_seed_gives_the_same_ids_and_another_seed_gives_others() {

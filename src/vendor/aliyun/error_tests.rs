@@ -29,6 +29,7 @@ fn name(error: &Error) -> String {
         },
         Error::Shared(
             refusal @ (Refusal::TooManyRequests { .. }
+            | Refusal::Topic(_)
             | Refusal::Overloaded { .. }
             | Refusal::Unavailable(_)
             | Refusal::Internal(_)),
@@ -110,6 +111,7 @@ fn every() -> Vec<Error> {
             operation: "SendMessage",
             key: text(),
             per_second: 1,
+            frozen: false,
         },
         Refusal::Overloaded {
             client_id: text(),

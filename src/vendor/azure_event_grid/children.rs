@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::resources::{Namespace, Resource};
 use super::topic::{EventSubscription, Topic};
+use crate::wording::{self, Language};
 
 /// The kinds of children.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +58,50 @@ impl Kind {
     }
 }
 
+/// The properties of a namespace topic in the template.
+const TOPIC_PROPERTIES: [&str; 4] = [
+    "publisherType",
+    "inputSchema",
+    "eventRetentionInDays",
+    "provisioningState",
+];
+
+/// The members of a resource in the template language, and in the answers of the resource manager.
+pub(super) const RESOURCE: [&str; 18] = [
+    "properties",
+    "name",
+    "type",
+    "id",
+    "apiVersion",
+    "location",
+    "tags",
+    "sku",
+    "kind",
+    "identity",
+    "systemData",
+    "resources",
+    "dependsOn",
+    "condition",
+    "copy",
+    "scope",
+    "comments",
+    "metadata",
+];
+
+/// That an object has none but known members.
+pub(super) fn check_members(object: &Value, known: &[&str]) -> Result<(), String> {
+    let mut names = object.as_object().into_iter().flat_map(|one| one.keys());
+    let Some(name) = names.find(|name| !known.contains(&name.as_str())) else {
+        return Ok(());
+    };
+    let near = wording::nearest(name, known.iter().copied());
+    let near = near.map_or_else(String::new, |near| format!("; did you mean {near:?}?"));
+    Err(format!(
+        "unknown member {name:?}{near}; there are {}",
+        known.join(", ")
+    ))
+}
+
 /// Some children of one kind.
 pub(super) trait Children {
     /// The names.
@@ -95,21 +140,29 @@ pub(super) fn of<'a>(
 }
 
 /// A property that is null is as if it were not there.
-pub(super) fn without_nulls(value: Value) -> Value {
-    match value {
-        Value::Object(members) => members
-            .into_iter()
-            .filter(|(_, member)| !member.is_null())
-            .map(|(name, member)| (name, without_nulls(member)))
-            .collect(),
-        Value::Array(items) => items.into_iter().map(without_nulls).collect(),
-        other => other,
+pub(super) fn without_nulls(mut value: Value) -> Value {
+    let mut places = vec![&mut value];
+    while let Some(place) = places.pop() {
+        match place {
+            Value::Object(members) => {
+                members.retain(|_, member| !member.is_null());
+                places.extend(members.values_mut());
+            }
+            Value::Array(items) => places.extend(items),
+            _ => {}
+        }
     }
+    value
 }
 
-fn read<T: DeserializeOwned>(properties: Value) -> Result<T, String> {
-    serde_json::from_value(without_nulls(properties))
-        .map_err(|error| format!("its properties: {error}"))
+pub(super) fn read<T: DeserializeOwned>(properties: Value) -> Result<T, String> {
+    serde_path_to_error::deserialize(without_nulls(properties)).map_err(|error| {
+        let why = wording::plain(&error.inner().to_string(), Language::Json);
+        match error.path().to_string().as_str() {
+            "." | "?" => format!("its properties: {why}"),
+            path => format!("its properties: {path}: {why}"),
+        }
+    })
 }
 
 impl<P: Serialize + DeserializeOwned> Children for Vec<Resource<P>> {
@@ -160,6 +213,8 @@ impl Children for Vec<Topic> {
     }
 
     fn put(&mut self, name: &str, properties: Value) -> Result<(), String> {
+        check_members(&properties, &TOPIC_PROPERTIES)
+            .map_err(|why| format!("its properties: {why}"))?;
         let schema = properties.get("inputSchema").and_then(Value::as_str);
         if schema.is_some_and(|schema| schema != "CloudEventSchemaV1_0") {
             return Err("inputSchema must be \"CloudEventSchemaV1_0\"".to_owned());

@@ -7,12 +7,18 @@ use std::cell::Cell;
 
 use serde_json::{Map, Value};
 
+use super::children::{RESOURCE, check_members};
+
 /// How deep expressions and nested resources may go.
 const DEPTH: usize = 16;
 /// How many expressions of one document are evaluated: variables may name one another.
 const BUDGET: u32 = 10_000;
 /// The longest text that an expression gives.
 const TEXT: usize = 16 * 1024;
+/// How much all values of variables and parameters may come to, each counted wherever it is put
+/// in, and how deep arrays and objects may be nested through them: one value may be named often.
+const VALUES: usize = 4 << 20;
+const LEVELS: usize = 200;
 
 /// One resource of a template.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,6 +38,8 @@ pub(super) fn resources(document: &Value, given: &Value) -> Result<Vec<Declared>
         given,
         template: document,
         evaluated: Cell::new(0),
+        values: Cell::new(0),
+        levels: Cell::new(0),
     };
     let mut found = Vec::new();
     match document {
@@ -71,6 +79,8 @@ struct Scope<'a> {
     given: &'a Value,
     template: &'a Value,
     evaluated: Cell<u32>,
+    values: Cell<usize>,
+    levels: Cell<usize>,
 }
 
 impl Scope<'_> {
@@ -86,6 +96,7 @@ impl Scope<'_> {
         }
         let text = |name: &str| resource.get(name).and_then(Value::as_str);
         let own_type = text("type").ok_or("a resource has no type")?;
+        check_members(resource, &RESOURCE).map_err(|why| format!("a {own_type}: {why}"))?;
         let own_name = text("name").ok_or_else(|| format!("a {own_type} has no name"))?;
         let own_name = self.evaluated(own_name)?;
         let mut name: Vec<String> = own_name.split('/').map(str::to_owned).collect();
@@ -111,6 +122,16 @@ impl Scope<'_> {
 
     /// A value with the expressions in it evaluated where that is possible.
     fn filled(&self, value: Value, depth: usize) -> Value {
+        if self.levels.get() >= LEVELS {
+            return value;
+        }
+        self.levels.set(self.levels.get() + 1);
+        let filled = self.filled_at(value, depth);
+        self.levels.set(self.levels.get() - 1);
+        filled
+    }
+
+    fn filled_at(&self, value: Value, depth: usize) -> Value {
         match value {
             Value::String(text) => match inner(&text) {
                 Some(expression) => self
@@ -166,7 +187,8 @@ impl Scope<'_> {
             ("parameters", [name]) => return self.parameter(name, depth),
             ("variables", [name]) => {
                 let variables = self.template.get("variables")?;
-                return Some(self.filled(variables.get(name)?.clone(), depth + 1));
+                let value = self.copied(variables.get(name)?)?;
+                return Some(self.filled(value, depth + 1));
             }
             ("concat", parts) => parts.concat(),
             ("format", [pattern, values @ ..]) => {
@@ -185,11 +207,38 @@ impl Scope<'_> {
     /// What was given for a parameter, else its default.
     fn parameter(&self, name: &str, depth: usize) -> Option<Value> {
         if let Some(value) = self.given.get(name).and_then(|given| given.get("value")) {
-            return Some(value.clone());
+            return self.copied(value);
         }
         let declared = self.template.get("parameters")?.get(name)?;
-        Some(self.filled(declared.get("defaultValue")?.clone(), depth + 1))
+        let value = self.copied(declared.get("defaultValue")?)?;
+        Some(self.filled(value, depth + 1))
     }
+
+    /// A copy of a value; `None` once too much has been copied.
+    fn copied(&self, value: &Value) -> Option<Value> {
+        let total = self.values.get() + weight(value);
+        self.values.set(total);
+        (total <= VALUES).then(|| value.clone())
+    }
+}
+
+/// About how many bytes a value takes.
+fn weight(value: &Value) -> usize {
+    let mut total = 0;
+    let mut rest = vec![value];
+    while let Some(value) = rest.pop() {
+        total += 32;
+        match value {
+            Value::String(text) => total += text.len(),
+            Value::Array(items) => rest.extend(items),
+            Value::Object(members) => {
+                total += members.keys().map(String::len).sum::<usize>();
+                rest.extend(members.values());
+            }
+            _ => {}
+        }
+    }
+    total
 }
 
 /// What stands in `[...]`; `[[` begins a text.

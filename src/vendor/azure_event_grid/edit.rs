@@ -7,7 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::children::{self, Kind, without_nulls};
+use super::children::{self, Kind};
 use super::deployment::Declared;
 use super::error::Error;
 use super::life_cycle::ClientChange;
@@ -17,6 +17,18 @@ use crate::ids::Ids;
 
 /// The type of a namespace.
 pub(super) const NAMESPACE: &str = "Microsoft.EventGrid/namespaces";
+
+/// The properties of a namespace in the template.
+const NAMESPACE_PROPERTIES: [&str; 8] = [
+    "topicSpacesConfiguration",
+    "topicsConfiguration",
+    "provisioningState",
+    "isZoneRedundant",
+    "publicNetworkAccess",
+    "inboundIpRules",
+    "minimumTlsVersionAllowed",
+    "privateEndpointConnections",
+];
 
 /// Where a declared resource belongs.
 pub(super) struct Place<'a> {
@@ -86,11 +98,13 @@ impl Edit {
     /// Puts one resource.
     pub(super) fn put(&mut self, place: &Place<'_>, properties: Value) -> Result<(), Error> {
         let Some((kind, name)) = place.child else {
+            children::check_members(&properties, &NAMESPACE_PROPERTIES)
+                .map_err(|why| Error::InvalidBody(format!("its properties: {why}")))?;
             if let Some(configuration) = properties.get("topicSpacesConfiguration") {
-                self.next.topic_spaces_configuration =
-                    serde_json::from_value(without_nulls(configuration.clone())).map_err(
-                        |error| Error::InvalidBody(format!("topicSpacesConfiguration: {error}")),
-                    )?;
+                self.next.topic_spaces_configuration = children::read(configuration.clone())
+                    .map_err(|why| {
+                        Error::InvalidBody(format!("topicSpacesConfiguration: {why}"))
+                    })?;
             }
             return Ok(());
         };

@@ -4,7 +4,7 @@
 
 use serde_json::{Value, json};
 
-use crate::exchange::{Answer, Malformed, Receipt, Refusal, Request};
+use crate::exchange::{Answer, Malformed, Receipt, Refusal, Request, stands_still};
 
 /// How sure a fact is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -236,7 +236,11 @@ fn shared_text(refusal: &Refusal) -> String {
             operation,
             key,
             per_second,
-        } => format!("The rate of {per_second} {operation} per second is exceeded by {key}."),
+            frozen,
+        } => format!(
+            "The rate of {per_second} {operation} per second is exceeded by {key}{}.",
+            stands_still(*frozen)
+        ),
         other => other.to_string(),
     }
 }
@@ -259,7 +263,7 @@ fn refusal_row(refusal: &Refusal) -> Row {
         Refusal::Malformed(Malformed::Version) => {
             row(505, "HttpVersionNotSupported", Assumed, "none")
         }
-        Refusal::Malformed(_) => row(400, "BadRequest", Assumed, "none"),
+        Refusal::Malformed(_) | Refusal::Topic(_) => row(400, "BadRequest", Assumed, "none"),
         Refusal::TooManyRequests { .. } => row(429, "TooManyRequests", Documented, "RETAIN"),
         Refusal::Overloaded { .. } | Refusal::Unavailable(_) => {
             row(503, "ServiceUnavailable", Documented, "RETAIN")

@@ -299,6 +299,7 @@ fn put(
     body: &Value,
     walk: &Walk<'_>,
 ) -> Result<Answer, Error> {
+    children::check_members(body, &children::RESOURCE).map_err(Error::InvalidBody)?;
     let properties = body
         .get("properties")
         .ok_or_else(|| Error::InvalidBody("it has no member \"properties\"".to_owned()))?;
