@@ -86,6 +86,15 @@ pub(super) fn publish(
             answer(core, context, client_id, replies.clone());
         }
         PublishVerdict::ConsumeSecret => routing::keep_secret(core, sender, packet),
+        PublishVerdict::Discard { reason } => {
+            refused_publish(
+                core,
+                &peer,
+                packet,
+                PublishAckReason::Success.into(),
+                reason,
+            );
+        }
         PublishVerdict::Refuse { code, reason } | PublishVerdict::Disconnect { code, reason } => {
             refused_publish(core, &peer, packet, *code, reason);
         }
@@ -162,7 +171,11 @@ pub(super) async fn permission(
         | Some(
             PublishVerdict::Allow | PublishVerdict::AllowUnretained | PublishVerdict::DeliverTo(_),
         ) => {}
-        Some(PublishVerdict::Consume(_) | PublishVerdict::ConsumeSecret) => {
+        Some(
+            PublishVerdict::Consume(_)
+            | PublishVerdict::ConsumeSecret
+            | PublishVerdict::Discard { .. },
+        ) => {
             return PublishAclResult::allow();
         }
         Some(PublishVerdict::Refuse { code, reason }) => return refuse(code, reason, false),
