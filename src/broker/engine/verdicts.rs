@@ -27,6 +27,12 @@ use super::{Core, admission, convert, routing, tenant, validity};
 /// to a name with U+0000.
 pub(super) const TO_NOBODY: &str = "\0";
 
+/// What the journal says of a publish that is acknowledged like any other: 0x00, Success.
+const TAKEN: u8 = PublishAckReason::Success as u8;
+
+/// And of one that ends its connection: 0x87, Not authorized.
+const CLOSED: u8 = PublishAckReason::NotAuthorized as u8;
+
 /// Tells one connection of a client id from its others.
 pub(super) fn connection_key(id: &Id) -> ConnectionKey {
     ConnectionKey(id.remote_addr, id.create_time)
@@ -86,15 +92,7 @@ pub(super) fn publish(
             answer(core, context, client_id, replies.clone());
         }
         PublishVerdict::ConsumeSecret => routing::keep_secret(core, sender, packet),
-        PublishVerdict::Discard { reason } => {
-            refused_publish(
-                core,
-                &peer,
-                packet,
-                PublishAckReason::Success.into(),
-                reason,
-            );
-        }
+        PublishVerdict::Discard { reason } => refused_publish(core, &peer, packet, TAKEN, reason),
         PublishVerdict::Refuse { code, reason } | PublishVerdict::Disconnect { code, reason } => {
             refused_publish(core, &peer, packet, *code, reason);
         }
@@ -105,10 +103,7 @@ pub(super) fn publish(
                 admission::withhold(core, &session.id, |visit| visit.withhold(packet_id.get()));
             }
         }
-        PublishVerdict::Close { reason } => {
-            let code = PublishAckReason::NotAuthorized.into();
-            refused_publish(core, &peer, packet, code, reason);
-        }
+        PublishVerdict::Close { reason } => refused_publish(core, &peer, packet, CLOSED, reason),
     }
     let routed = matches!(
         verdict,

@@ -151,96 +151,91 @@ async fn the_journal_names_the_mistake_behind_a_wrong_password() {
     }
 }
 
+/// User names that are wrong in mode, access key or instance.
+const WRONG_USERS: [&str; 17] = [
+    "Signatur|testid|post-cn-test0001",
+    "SIGNATURE|testid|post-cn-test0001",
+    "Sign|testid|post-cn-test0001|x",
+    "Token|testid|post-cn-test0001",
+    "DeviceCredential|testid|post-cn-test0001",
+    "|testid|post-cn-test0001",
+    " Signature|testid|post-cn-test0001",
+    "testid|post-cn-test0001",
+    "testid",
+    "",
+    "Signature|testi|post-cn-test0001",
+    "Signature|STS.nosuch|post-cn-test0001",
+    "Signature||post-cn-test0001",
+    "Signature|testid|post-cn-test000",
+    "Signature|testid|post-cn-test0001 ",
+    "Signature|testid|",
+    "Signature|testid",
+];
+
+/// Passwords that are not the right one, which is `right`.
+fn wrong_passwords(right: &str) -> Vec<String> {
+    let bytes = BASE64_STANDARD.decode(right).unwrap();
+    let digits: Vec<_> = bytes.iter().map(|byte| format!("{byte:02X}")).collect();
+    let digits = digits.concat();
+    vec![
+        String::new(),
+        "testsecret".to_owned(),
+        sign("other", CLIENT),
+        sign("testsecret", "GID_test@@@dev2"),
+        BASE64_STANDARD.encode(&digits),
+        digits,
+        BASE64_STANDARD.encode(right),
+        right.replace('+', "-").replace('/', "_"),
+        right.trim_end_matches('=').to_owned(),
+        right.replace('+', "%2B").replace('=', "%3D"),
+        right.replace('+', " "),
+        format!("\"{right}\""),
+        right.to_ascii_lowercase(),
+    ]
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn credentials_wrong_in_any_one_part_are_refused() {
     let bench = bench(strict()).await;
     let right = sign("testsecret", CLIENT);
-    let bytes = BASE64_STANDARD.decode(&right).unwrap();
-    let digits: String = bytes.iter().map(|byte| format!("{byte:02X}")).collect();
-    let user = |name: &str| (CLIENT.to_owned(), Some(name.to_owned()), right.clone());
-    let id = |name: &str| {
-        let password = sign("testsecret", name);
-        (name.to_owned(), Some(USERNAME.to_owned()), password)
+    let named = |client: &str, user: &str, password: &str| {
+        let user = Some(user.to_owned());
+        (client.to_owned(), user, password.to_owned())
     };
-    let word = |text: &str| {
-        (
-            CLIENT.to_owned(),
-            Some(USERNAME.to_owned()),
-            text.to_owned(),
-        )
-    };
-    for (client, username, password) in [
-        // The mode.
-        user("Signatur|testid|post-cn-test0001"),
-        user("SIGNATURE|testid|post-cn-test0001"),
-        user("Sign|testid|post-cn-test0001|x"),
-        user("Token|testid|post-cn-test0001"),
-        user("DeviceCredential|testid|post-cn-test0001"),
-        user("|testid|post-cn-test0001"),
-        user(" Signature|testid|post-cn-test0001"),
-        user("testid|post-cn-test0001"),
-        user("testid"),
+    let users = WRONG_USERS.map(|user| named(CLIENT, user, &right));
+    let ids = [
+        "GID_tes@@@dev1",
+        "gid_test@@@dev1",
+        "GID_test@@dev1",
+        "GID_test@@@",
+        "dev1",
+    ];
+    let ids = ids.map(|id| named(id, USERNAME, &sign("testsecret", id)));
+    let passwords = wrong_passwords(&right).into_iter();
+    let passwords = passwords.map(|password| named(CLIENT, USERNAME, &password));
+    let others = [
         (CLIENT.to_owned(), None, right.clone()),
-        (CLIENT.to_owned(), Some(String::new()), right.clone()),
-        (
-            "dev1".to_owned(),
-            Some("S|testid|post-cn-test0001".to_owned()),
-            right.clone(),
-        ),
-        (
-            "dev1".to_owned(),
-            Some("a|testid|post-cn-test0001|b|c".to_owned()),
-            right.clone(),
-        ),
-        // The access key.
-        user("Signature|testi|post-cn-test0001"),
-        user("Signature|STS.nosuch|post-cn-test0001"),
-        user("Signature||post-cn-test0001"),
-        // The instance.
-        user("Signature|testid|post-cn-test000"),
-        user("Signature|testid|post-cn-test0001 "),
-        user("Signature|testid|"),
-        user("Signature|testid"),
-        // The group and the client id.
-        id("GID_tes@@@dev1"),
-        id("gid_test@@@dev1"),
-        id("GID_test@@dev1"),
-        id("GID_test@@@"),
-        id("dev1"),
-        // The password.
-        word(""),
-        word("testsecret"),
-        word(&sign("other", CLIENT)),
-        word(&sign("testsecret", "GID_test@@@dev2")),
-        word(&digits),
-        word(&BASE64_STANDARD.encode(&digits)),
-        word(&BASE64_STANDARD.encode(&right)),
-        word(&right.replace('+', "-").replace('/', "_")),
-        word(right.trim_end_matches('=')),
-        word(&right.replace('+', "%2B").replace('=', "%3D")),
-        word(&right.replace('+', " ")),
-        word(&format!("\"{right}\"")),
-        word(&right.to_ascii_lowercase()),
-    ] {
+        named("dev1", "S|testid|post-cn-test0001", &right),
+        named("dev1", "a|testid|post-cn-test0001|b|c", &right),
+    ];
+    let all = users.into_iter().chain(ids).chain(passwords).chain(others);
+    for (client, username, password) in all {
         for version in [3, 4, 5] {
-            let connect = wire::Connect {
-                username: username.clone(),
-                // 3.x has no password without a user name.
-                password: (version == 5 || username.is_some()).then(|| password.clone().into()),
-                ..wire::Connect::new(version, &client)
-            };
+            // Before MQTT 5 there is no password without a user name.
             if username.is_none() && version < 5 {
                 continue;
             }
+            let connect = wire::Connect {
+                username: username.clone(),
+                password: Some(password.clone().into()),
+                ..wire::Connect::new(version, &client)
+            };
             let (mut wire, connack) = Wire::connect(bench.mqtt, &connect).await;
             assert_ne!(connack.code, 0, "{client} {username:?} {password}");
             wire.ended().await;
             let (_, entry) = bench.emulator.requests().since(0).pop().unwrap();
-            assert_eq!(
-                entry.surface,
-                Some(Surface::Aliyun),
-                "{client} {username:?}"
-            );
+            let surface = Some(Surface::Aliyun);
+            assert_eq!(entry.surface, surface, "{client} {username:?}");
             assert!(!bench.last_reason().contains("testsecret"));
         }
     }

@@ -41,7 +41,7 @@ pub(super) use self::watch::{Guard, Watch, start};
 const MAX_KEEP_ALIVE: u16 = 480;
 
 /// Topics of the service itself that clients of its older versions publish to: taken, without
-/// effect (documented: document_detail/59914, that such code may stay), and acknowledged as usual
+/// effect (documented: `document_detail/59914`, that such code may stay), and acknowledged as usual
 /// (seen in public: ask/200886). Looked at 2026-11-27; the vendor's pages name no other.
 const WITHOUT_EFFECT: [&str; 1] = ["$SYS/getOfflineMsg"];
 

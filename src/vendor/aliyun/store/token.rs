@@ -171,10 +171,10 @@ struct Known {
 }
 
 impl Known {
-    fn insert(&mut self, text: String, token: Token) {
-        self.bytes += token.weight(&text);
-        if let Some(old) = self.by_text.insert(text.clone(), token) {
-            self.bytes -= old.weight(&text);
+    fn insert(&mut self, text: &str, token: Token) {
+        self.bytes += token.weight(text);
+        if let Some(old) = self.by_text.insert(text.to_owned(), token) {
+            self.bytes -= old.weight(text);
         }
     }
 
@@ -227,7 +227,7 @@ impl Tokens {
                 let key = || format!("aliyun.instances[{at}].tokens[{index}]");
                 let (text, token) = seeded(&instance.id, settings, seed)
                     .map_err(|problem| SettingsError::new(key(), problem))?;
-                seeds.insert(text, token);
+                seeds.insert(&text, token);
             }
         }
         Ok(Self {
@@ -246,7 +246,7 @@ impl Tokens {
         if tokens.bytes + weight > MAX_BYTES {
             return false;
         }
-        tokens.insert(text.to_owned(), token);
+        tokens.insert(text, token);
         true
     }
 
