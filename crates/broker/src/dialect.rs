@@ -277,6 +277,12 @@ pub enum PublishVerdict {
     Consume(Vec<Publication>),
     /// The same without an answer, of a payload that is a secret: the journal does not keep it.
     ConsumeSecret,
+    /// It is acknowledged like any other and goes to nobody; the journal tells of it as of a refused
+    /// one, with code 0.
+    Discard {
+        /// The reason in words, for the journal.
+        reason: String,
+    },
     /// It is not routed. MQTT 5 gets the reason code (0x80, 0x83, 0x87, 0x90, 0x97 or 0x99);
     /// 3.x, which has none, an acknowledgement.
     Refuse {

@@ -62,7 +62,8 @@ pub struct Properties {
     pub correlation_data: Option<Bytes>,
     /// Content Type.
     pub content_type: Option<String>,
-    /// Message Expiry Interval in seconds; `None` never expires. Zero is not sent.
+    /// Message Expiry Interval in seconds; `None` never expires. With `Some(0)` the message may be
+    /// delivered only at once, and its property is sent as it is.
     pub message_expiry_interval: Option<u32>,
     /// Payload Format Indicator: `Some(true)` is 1, UTF-8 text.
     pub payload_format_indicator: Option<bool>,

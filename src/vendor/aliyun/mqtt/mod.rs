@@ -41,6 +41,11 @@ pub(super) use self::watch::{Guard, Watch, start};
 /// The longest keep-alive in seconds (documented: 8 minutes).
 const MAX_KEEP_ALIVE: u16 = 480;
 
+/// Topics of the service itself that clients of its older versions publish to: taken, without
+/// effect (documented: `document_detail/59914`, that such code may stay), and acknowledged as usual
+/// (seen in public: ask/200886). Looked at 2026-11-27; the vendor's pages name no other.
+const WITHOUT_EFFECT: [&str; 1] = ["$SYS/getOfflineMsg"];
+
 /// MQTT 5: Implementation specific error.
 const UNSUPPORTED: u8 = 0x83;
 
@@ -67,6 +72,13 @@ impl ApsaraMqtt {
         let instance = claimed.instance();
         if let Some(problem) = instance_problem(instance) {
             return Err(Fault::UserName.because(problem));
+        }
+        // The broker refuses it too, but behind this, and a client of the same id that is
+        // connected must not notice.
+        let will = connect.will.as_ref();
+        if connect.protocol_version >= 5 && will.is_some_and(|will| will.retain) {
+            return Err(Fault::RetainedWill
+                .because("the will is retained, and retained messages are not supported"));
         }
         if let Some(named) = credentials::instance_of_server_name(connect)
             && named != instance
@@ -109,12 +121,16 @@ impl ApsaraMqtt {
             .collect()
     }
 
-    fn limits(&self) -> Limits {
+    /// A longest packet is an MQTT 5 matter: 3.1.1 cannot be told, and the payload's own limit
+    /// discards the message and leaves the connection (documented: Limits).
+    fn limits(&self, protocol_version: u8) -> Limits {
         let settings = &self.settings;
         let interval_ms = settings.offline_interval_ms;
+        let subscriptions = settings.max_subscriptions;
         Limits {
             unavailable: UNAVAILABLE,
-            max_packet_size: Some(settings.max_packet_bytes),
+            max_packet_size: (protocol_version >= 5).then_some(settings.max_packet_bytes),
+            filters_per_client: (subscriptions > 0).then_some(subscriptions),
             offline_expiry_s: Some(settings.offline_expiry_s),
             offline_replay: (interval_ms > 0).then_some(Replay {
                 batch: settings.offline_batch,
@@ -200,6 +216,7 @@ impl Dialect for ApsaraMqtt {
             mode: Mode::Owner,
             channel: self.ids.upper_hex::<16>().to_ascii_lowercase(),
             ending: None,
+            here: false,
         };
         let client_id = &connect.client_id;
         let hints = self.leniencies(client_id, claimed.instance());
@@ -211,7 +228,7 @@ impl Dialect for ApsaraMqtt {
             tenant: Some(session.instance.clone()),
             identity: claimed.identity().to_owned(),
             max_keep_alive: Some(MAX_KEEP_ALIVE),
-            limits: self.limits(),
+            limits: self.limits(connect.protocol_version),
             hints,
         };
         if let Some(displaced) = self.store.sessions.open(client_id, session.clone()) {
@@ -231,19 +248,24 @@ impl Dialect for ApsaraMqtt {
         if publish.topic == UPLOAD_TOKEN {
             return self.upload(peer, publish.payload);
         }
+        if WITHOUT_EFFECT.contains(&publish.topic) {
+            return PublishVerdict::Consume(Vec::new());
+        }
         let topic = match Topic::parse(publish.topic, &self.settings) {
             Ok(topic) => topic,
             Err(reason) => return PublishVerdict::Close { reason },
         };
         let limit = self.settings.max_payload_bytes;
-        if publish.payload.len() > limit {
-            let bytes = publish.payload.len();
-            return PublishVerdict::Close {
-                reason: format!("the payload has {bytes} bytes, {limit} are allowed"),
-            };
-        }
         if let Err(denial) = self.check_access(peer, Access::Publish, publish.topic) {
             return self.deny_publish(peer, denial);
+        }
+        if publish.payload.len() > limit {
+            let bytes = publish.payload.len();
+            return PublishVerdict::Discard {
+                reason: format!(
+                    "the payload has {bytes} bytes, {limit} are allowed: the message is discarded"
+                ),
+            };
         }
         match topic.target() {
             Some(client_id) => PublishVerdict::DeliverTo(client_id.to_owned()),
@@ -270,6 +292,10 @@ impl Dialect for ApsaraMqtt {
     /// Offline messages are those of QoS 1 only (documented).
     fn keeps_offline(&self, _peer: &Peer, _topic: &str, qos: Qos) -> bool {
         qos == Qos::AtLeastOnce
+    }
+
+    fn connected(&self, peer: &Peer) {
+        self.store.sessions.arrived(&peer.client_id);
     }
 
     fn disconnected(&self, peer: &Peer, ending: &Ending) {

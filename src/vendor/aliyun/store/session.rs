@@ -13,6 +13,14 @@ use crate::secret::Secret;
 /// How many events of connections are remembered.
 const MAX_EVENTS: usize = 10_000;
 
+/// The longest client id, in bytes, whose events are remembered: nobody has a longer one, and
+/// refused attempts may name any.
+const MAX_NAME: usize = 1_024;
+
+/// How many clients may be between an accepted CONNECT and their connection. Of more, those that
+/// came first have not made it and are forgotten.
+const MAX_ARRIVING: usize = 10_000;
+
 /// A token that a connected client presented.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::vendor::aliyun) struct Held {
@@ -53,11 +61,34 @@ pub(in crate::vendor::aliyun) struct Session {
     /// The vendor's words for why its connection is about to be closed, if it is for want of
     /// permission.
     pub ending: Option<&'static str>,
+    /// Whether its connection is there; until then it may still come to nothing.
+    pub here: bool,
 }
 
 /// The vendor's words for a connection that is closed because topic or group are not permitted
 /// (documented: `QueryMqttTraceDevice`).
 pub(in crate::vendor::aliyun) const RESOURCE_AUTH_FAILED: &str = "resource auth failed";
+
+/// When the clients of an instance were away.
+#[derive(Debug)]
+pub(in crate::vendor::aliyun) struct Absences(HashMap<String, Vec<(Cursor, Cursor)>>);
+
+impl Absences {
+    /// Whether a client was away when a message was published.
+    pub(in crate::vendor::aliyun) fn at(&self, client_id: &str, cursor: Cursor) -> bool {
+        let away = self.0.get(client_id).into_iter().flatten();
+        away.into_iter()
+            .any(|(left, back)| *left < cursor && cursor <= *back)
+    }
+}
+
+/// What a client's events say so far of where it is.
+#[derive(Debug, Default)]
+struct Whereabouts {
+    away: Vec<(Cursor, Cursor)>,
+    here: Option<String>,
+    left: Option<Cursor>,
+}
 
 /// What happened to a connection.
 #[derive(Debug, Clone)]
@@ -78,17 +109,37 @@ pub(in crate::vendor::aliyun) struct Event {
 #[derive(Debug, Default)]
 pub(in crate::vendor::aliyun) struct Sessions {
     connected: Mutex<HashMap<String, Session>>,
+    /// Client ids and channels in the order in which they were let in.
+    arriving: Mutex<VecDeque<(String, String)>>,
     events: Mutex<VecDeque<Event>>,
 }
 
 impl Sessions {
-    /// A client connects; returns the session whose place it takes.
+    /// A client is let in; returns the session whose place it takes.
     pub(in crate::vendor::aliyun) fn open(
         &self,
         client_id: &str,
         session: Session,
     ) -> Option<Session> {
-        self.connected.lock().insert(client_id.to_owned(), session)
+        let mut arriving = self.arriving.lock();
+        let mut connected = self.connected.lock();
+        if arriving.len() >= MAX_ARRIVING
+            && let Some((lost, channel)) = arriving.pop_front()
+        {
+            let gone = |session: &Session| !session.here && session.channel == channel;
+            if connected.get(&lost).is_some_and(gone) {
+                connected.remove(&lost);
+            }
+        }
+        arriving.push_back((client_id.to_owned(), session.channel.clone()));
+        connected.insert(client_id.to_owned(), session)
+    }
+
+    /// A client that was let in has its connection.
+    pub(in crate::vendor::aliyun) fn arrived(&self, client_id: &str) {
+        if let Some(session) = self.connected.lock().get_mut(client_id) {
+            session.here = true;
+        }
     }
 
     /// A client's connection has ended.
@@ -166,6 +217,9 @@ impl Sessions {
 
     /// Remembers an event.
     pub(in crate::vendor::aliyun) fn record(&self, event: Event) {
+        if event.client_id.len() > MAX_NAME || event.instance.len() > MAX_NAME {
+            return;
+        }
         let mut events = self.events.lock();
         if events.len() >= MAX_EVENTS {
             events.pop_front();
@@ -183,28 +237,92 @@ impl Sessions {
             .collect()
     }
 
-    /// The spans of the journal in which a client was offline: messages behind the first cursor,
-    /// up to the second, were published between two of its connections.
-    pub(in crate::vendor::aliyun) fn absences(
-        &self,
-        instance: &str,
-        client_id: &str,
-    ) -> Vec<(Cursor, Cursor)> {
-        let (mut absences, mut here, mut left) = (Vec::new(), None, None);
-        for event in self.events(instance, client_id) {
+    /// The spans of the journal in which each client of an instance was offline: messages behind
+    /// the first cursor, up to the second, were published between two of its connections.
+    pub(in crate::vendor::aliyun) fn absences(&self, instance: &str) -> Absences {
+        let mut clients: HashMap<String, Whereabouts> = HashMap::new();
+        for event in self.events.lock().iter() {
+            if event.instance != instance {
+                continue;
+            }
+            let client = clients.entry(event.client_id.clone()).or_default();
             if event.action == "connect" {
-                absences.extend(left.take().map(|left| (left, event.cursor)));
-                here = Some(event.channel);
-            } else if here.as_ref() == Some(&event.channel) {
-                left = Some(event.cursor);
-                here = None;
+                let left = client.left.take();
+                client.away.extend(left.map(|left| (left, event.cursor)));
+                client.here = Some(event.channel.clone());
+            } else if client.here.as_ref() == Some(&event.channel) {
+                client.left = Some(event.cursor);
+                client.here = None;
             }
             // What is left is a CONNECT that was refused.
         }
-        absences
+        let clients = clients.into_iter();
+        Absences(clients.map(|(id, client)| (id, client.away)).collect())
     }
 
     pub(super) fn forget_events(&self) {
         self.events.lock().clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn session(channel: usize) -> Session {
+        Session {
+            instance: "i".to_owned(),
+            mode: Mode::Owner,
+            channel: channel.to_string(),
+            ending: None,
+            here: false,
+        }
+    }
+
+    #[test]
+    fn clients_that_never_arrive_are_forgotten_and_others_stay() {
+        let sessions = Sessions::default();
+        sessions.open("here", session(0));
+        sessions.arrived("here");
+        for number in 1..=2 * MAX_ARRIVING {
+            sessions.open(&format!("never {number}"), session(number));
+        }
+        assert!(sessions.get("here").is_some());
+        assert!(sessions.get("never 1").is_none());
+        assert_eq!(sessions.connected.lock().len(), MAX_ARRIVING + 1);
+        assert_eq!(sessions.arriving.lock().len(), MAX_ARRIVING);
+    }
+
+    #[test]
+    fn a_client_that_came_again_is_not_forgotten_for_its_first_attempt() {
+        let sessions = Sessions::default();
+        sessions.open("again", session(0));
+        for number in 1..MAX_ARRIVING {
+            sessions.open("other", session(number));
+        }
+        sessions.open("again", session(MAX_ARRIVING));
+        assert_eq!(sessions.arriving.lock()[0].1, "1");
+        assert!(sessions.get("again").is_some());
+    }
+
+    #[test]
+    fn events_are_bounded_in_number_and_in_the_length_of_names() {
+        let sessions = Sessions::default();
+        let event = |client_id: String| Event {
+            time: Timestamp::UNIX_EPOCH,
+            instance: "i".to_owned(),
+            client_id,
+            action: "close",
+            info: "invalid param",
+            channel: String::new(),
+            cursor: 0,
+        };
+        sessions.record(event("x".repeat(60_000)));
+        assert!(sessions.events.lock().is_empty());
+        for number in 0..=MAX_EVENTS {
+            sessions.record(event(number.to_string()));
+        }
+        assert_eq!(sessions.events.lock().len(), MAX_EVENTS);
+        assert!(sessions.events("i", "0").is_empty());
     }
 }
