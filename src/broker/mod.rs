@@ -5,6 +5,7 @@
 pub mod dialect;
 mod engine;
 mod gate;
+mod keep_alive;
 pub mod message;
 mod outbox;
 pub mod outlet;
@@ -13,7 +14,7 @@ mod websocket;
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 use rustls::ServerConfig;
@@ -103,6 +104,17 @@ impl Default for Settings {
     }
 }
 
+/// What became of a change of a client's keep-alive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeepAliveChange {
+    /// It is in force.
+    Changed,
+    /// No such client is connected.
+    NotConnected,
+    /// The client connected with keep-alive 0: nothing counts its silence, and nothing begins to.
+    Unwatched,
+}
+
 /// Takes every message that the broker took, at once and without waiting: the journal.
 pub type Sink = Arc<dyn Fn(Arc<Message>) + Send + Sync>;
 
@@ -116,7 +128,33 @@ pub struct Broker {
     gates: Arc<Mutex<Vec<JoinHandle<()>>>>,
 }
 
+/// A handle that does not keep the broker: for what the broker itself holds, and for tasks that
+/// such things start.
+#[derive(Debug, Clone)]
+pub struct WeakBroker {
+    engine: Weak<Engine>,
+    gates: Weak<Mutex<Vec<JoinHandle<()>>>>,
+}
+
+impl WeakBroker {
+    /// The broker, if somebody else still keeps it.
+    pub fn upgrade(&self) -> Option<Broker> {
+        Some(Broker {
+            engine: self.engine.upgrade()?,
+            gates: self.gates.upgrade()?,
+        })
+    }
+}
+
 impl Broker {
+    /// A handle that does not keep it.
+    pub fn downgrade(&self) -> WeakBroker {
+        WeakBroker {
+            engine: Arc::downgrade(&self.engine),
+            gates: Arc::downgrade(&self.gates),
+        }
+    }
+
     /// Starts the engine. No listener is open yet.
     pub async fn start(settings: Settings, clock: Clock, ids: Ids, sink: Sink) -> Self {
         Self {
@@ -220,7 +258,8 @@ impl Broker {
         self.engine.subscriptions().await
     }
 
-    /// Subscribes a connected client from outside; false if it is not there or is refused.
+    /// Subscribes a connected client from outside, at once and without user properties; its
+    /// dialect is asked. False if it is not there or is refused.
     pub async fn subscribe(&self, client_id: &str, filter: &TopicFilter, qos: Qos) -> bool {
         self.engine.subscribe(client_id, filter, qos).await
     }
@@ -228,6 +267,15 @@ impl Broker {
     /// Unsubscribes a client from outside; false if it is not there.
     pub async fn unsubscribe(&self, client_id: &str, filter: &TopicFilter) -> bool {
         self.engine.unsubscribe(client_id, filter).await
+    }
+
+    /// Gives a connected client another keep-alive, in seconds and above 0, as if its CONNECT had
+    /// asked for it, whatever ceilings there are: from now on its connection ends once nothing has
+    /// come from it for one and a half times as long (with 0x8D in MQTT 5). The call itself counts
+    /// as a packet of the client. [`Broker::clients`] tells the new value. It holds until the
+    /// connection ends; the client is not told.
+    pub async fn keep_alive(&self, client_id: &str, seconds: u16) -> KeepAliveChange {
+        self.engine.keep_alive(client_id, seconds).await
     }
 
     /// Every retained message that has not expired, by topic.

@@ -9,8 +9,11 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use tokio::sync::watch;
 
 use super::dialect::{Connect, ConnectRefusal, Peer, Visitor};
+use super::engine::Subscribing;
+use super::keep_alive::KeepAlive;
 
 /// One open connection: the engine's listener behind the gate, and the client's address.
 pub(super) type Key = (u16, SocketAddr);
@@ -66,6 +69,9 @@ pub(super) struct Visit {
     pings: AtomicU32,
     /// Whether the client gets no SUBACK any more.
     withholding_subacks: AtomicBool,
+    /// What its SUBSCRIBE packets say beside their filters.
+    pub(super) subscribing: Subscribing,
+    keep_alive: watch::Sender<KeepAlive>,
 }
 
 impl Visit {
@@ -86,6 +92,28 @@ impl Visit {
 
     pub(super) fn session_expiry(&self) -> Option<u32> {
         self.known.lock().session_expiry
+    }
+
+    /// The keep-alive that its CONNECT was granted, in seconds.
+    pub(super) fn keep_alive_granted(&self, seconds: u16) {
+        self.keep_alive
+            .send_modify(|keep_alive| keep_alive.granted = seconds);
+    }
+
+    /// Changes the keep-alive; false if there is none to change.
+    pub(super) fn change_keep_alive(&self, seconds: u16) -> bool {
+        self.keep_alive.send_if_modified(|keep_alive| {
+            let watched = keep_alive.granted > 0;
+            if watched {
+                keep_alive.changed = Some(seconds);
+            }
+            watched
+        })
+    }
+
+    /// The keep-alive as it is and will be.
+    pub(super) fn keep_alive(&self) -> watch::Receiver<KeepAlive> {
+        self.keep_alive.subscribe()
     }
 
     pub(super) fn authenticating(&self, authentication: Authentication) {

@@ -79,6 +79,9 @@ pub(super) async fn connect(core: &Core, info: &ConnectInfo) -> AuthResult {
     });
     match verdict {
         Ok(grant) => {
+            if dialect.is_none() {
+                note_unchecked(core, &connect);
+            }
             let peer = Arc::new(Peer {
                 client_id: connect.client_id.clone(),
                 grant: Arc::new(grant),
@@ -190,6 +193,27 @@ pub(super) async fn reauthenticate(
             Err(refusal)
         }
     }
+}
+
+/// An open client's user name and password are nobody's. Whoever meant to prove something by them
+/// should be able to see that.
+fn note_unchecked(core: &Core, connect: &Connect) {
+    let (Some(name), Some(_)) = (connect.username.as_deref(), &connect.password) else {
+        return;
+    };
+    core.note(Refused {
+        surface: None,
+        packet: "CONNECT",
+        client_id: connect.client_id.clone(),
+        identity: Some(shown(name).into_owned()),
+        topic: None,
+        code: 0,
+        reason: format!(
+            "hint: let in as an open client; its user name {:?} and password have no vendor's shape \
+             and were not checked",
+            shown(name)
+        ),
+    });
 }
 
 fn open_grant(core: &Core, connect: &Connect) -> Result<Grant, ConnectRefusal> {

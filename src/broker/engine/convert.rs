@@ -14,7 +14,7 @@ use rmqtt::types::{
 use super::super::message::{
     Client, Origin, OriginKind, Properties, Publication, Qos, Subscription, Will,
 };
-use super::{Core, tenant};
+use super::{Core, admission, tenant};
 use crate::secret::shown;
 
 pub(super) fn engine_qos(qos: Qos) -> QoS {
@@ -102,6 +102,7 @@ pub(super) fn origin(core: &Core, sender: &Sender) -> Origin {
 pub(super) fn will(info: &ConnectInfo) -> Option<Will> {
     Some(match info.last_will()? {
         LastWill::V3(will) => Will {
+            properties: Properties::default(),
             topic: will.topic.to_string(),
             payload: will.message.clone(),
             qos: qos(will.qos),
@@ -109,6 +110,18 @@ pub(super) fn will(info: &ConnectInfo) -> Option<Will> {
             delay: 0,
         },
         LastWill::V5(will) => Will {
+            properties: Properties {
+                response_topic: will.response_topic.as_ref().map(ToString::to_string),
+                correlation_data: will.correlation_data.clone(),
+                content_type: will.content_type.as_ref().map(ToString::to_string),
+                message_expiry_interval: will.message_expiry_interval.map(NonZeroU32::get),
+                payload_format_indicator: will.is_utf8_payload,
+                user_properties: will
+                    .user_properties
+                    .iter()
+                    .map(|(name, value)| (name.to_string(), value.to_string()))
+                    .collect(),
+            },
             topic: will.topic.to_string(),
             payload: will.message.clone(),
             qos: qos(will.qos),
@@ -149,7 +162,9 @@ pub(super) async fn client(core: &Core, context: &ServerContext, id: Id) -> Opti
         // The engine's own flag falls before its hook tells us; ours decides what is queued.
         connected: outbox.as_ref().is_some_and(|outbox| outbox.is_connected()),
         protocol_version: info.proto_ver(),
-        keep_alive: info.keep_alive().min(ceiling),
+        keep_alive: admission::visit(core, &session.id)
+            .and_then(|visit| visit.keep_alive().borrow().changed)
+            .unwrap_or(info.keep_alive().min(ceiling)),
         clean_start: info.clean_start(),
         transport: core.listeners.transport(session.id.lid()),
         peer: session.id.remote_addr,

@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::super::dialect::{Refused, Visitor};
+use super::super::keep_alive::Due;
 use super::super::message::Transport;
 use super::super::visitors::Ending;
 use super::Core;
@@ -215,6 +216,7 @@ where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
+    let mut silence = exchange.silence();
     loop {
         // How many bytes at the head of `unread` the engine gets as they are.
         let mut passed = 0;
@@ -254,9 +256,21 @@ where
             return Ok(());
         }
         unread.reserve(CHUNK);
-        match reader.read_buf(&mut unread).await {
+        let read = loop {
+            tokio::select! {
+                read = reader.read_buf(&mut unread) => break read,
+                due = silence.due() => match due {
+                    Due::SignOfLife => writer.write_all(exchange.sign_of_life()).await?,
+                    Due::End => {
+                        exchange.silent();
+                        return Ok(());
+                    }
+                },
+            }
+        };
+        match read {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(_) => {}
+            Ok(_) => silence.broken(),
             Err(error) => {
                 exchange.broken(error.downcast::<Ending>()?);
                 return Ok(());

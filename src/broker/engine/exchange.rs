@@ -11,10 +11,12 @@ use rmqtt::codec::v5::{
     Auth, AuthReasonCode, Connect, ConnectAck, ConnectAckReason, Disconnect, DisconnectReasonCode,
     Packet,
 };
+use rmqtt::types::Reason;
 
-use super::super::dialect::{ConnectRefusal, Limits, Refused};
+use super::super::dialect::{self, ConnectRefusal, Limits, PacketRefusal, Refused};
+use super::super::keep_alive::Silence;
 use super::super::visitors::{Authentication, Ending, Visit};
-use super::bounds::{Bounds, Violation};
+use super::bounds::{self, Bounds, Violation};
 use super::opening::Opening;
 use super::packets::{decode, encode};
 use super::{Core, admission, fields, frame, validity};
@@ -97,8 +99,13 @@ impl Exchange {
         if let Err(violation) = self.bounds.check(packet) {
             return self.refuse(first, violation);
         }
-        if first & 0xf0 == fields::SUBSCRIBE {
-            self.unreadable(packet);
+        let asked = match first & 0xf0 {
+            fields::SUBSCRIBE => self.subscribe(packet),
+            fields::UNSUBSCRIBE => self.unsubscribe(packet),
+            _ => Ok(()),
+        };
+        if let Err(violation) = asked {
+            return self.refuse(first, violation);
         }
         if self.version < 5 {
             return Passage::On;
@@ -144,20 +151,67 @@ impl Exchange {
         });
     }
 
-    /// Tells the journal of the filters that the engine refuses (MQTT 5) or closes the connection
-    /// for (3.x) without asking.
-    fn unreadable(&self, packet: &[u8]) {
-        let subscribe = fields::subscribe(packet, self.version >= 5);
-        let filters = subscribe
-            .into_iter()
-            .flat_map(|subscribe| subscribe.filters);
-        for (filter, _) in filters {
-            if let Some(reason) = validity::unreadable(filter) {
-                let topic = String::from_utf8_lossy(filter).into_owned();
-                let code = DisconnectReasonCode::TopicFilterInvalid.into();
-                self.tell("SUBSCRIBE", Some(topic), code, reason.to_owned());
+    /// Puts a SUBSCRIBE to the client's dialect. Keeps its user properties for the question about
+    /// each filter, and tells the journal of the filters that the engine refuses (MQTT 5) or closes
+    /// the connection for (3.x) without asking.
+    fn subscribe(&self, packet: &[u8]) -> Result<(), Violation> {
+        let five = self.version >= 5;
+        let Some(subscribe) = fields::subscribe(packet, five) else {
+            return Ok(());
+        };
+        if let Err(refusal) = self.ask(dialect::Packet::Subscribe) {
+            return Err(bounds::refused_subscribe(packet, &subscribe, five, refusal));
+        }
+        let mut readable = Vec::new();
+        for (filter, _) in &subscribe.filters {
+            let topic = String::from_utf8_lossy(filter).into_owned();
+            match validity::unreadable(filter) {
+                None => readable.push(topic),
+                Some(reason) => {
+                    let code = DisconnectReasonCode::TopicFilterInvalid.into();
+                    self.tell("SUBSCRIBE", Some(topic), code, reason.to_owned());
+                }
             }
         }
+        if five {
+            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+            let properties = subscribe.user_properties.iter();
+            let properties = properties.map(|(name, value)| (text(name), text(value)));
+            self.visit.subscribing.sent(readable, &properties.collect());
+        }
+        Ok(())
+    }
+
+    /// Puts an UNSUBSCRIBE to the client's dialect.
+    fn unsubscribe(&self, packet: &[u8]) -> Result<(), Violation> {
+        let five = self.version >= 5;
+        let Some(filters) = fields::unsubscribe(packet, five) else {
+            return Ok(());
+        };
+        self.ask(dialect::Packet::Unsubscribe)
+            .map_err(|refusal| bounds::refused_unsubscribe(packet, &filters, five, refusal))
+    }
+
+    fn ask(&self, packet: dialect::Packet) -> Result<(), PacketRefusal> {
+        let peer = self.visit.peer();
+        match peer.and_then(|peer| Some((self.core.doors.dialect(&peer)?, peer))) {
+            Some((dialect, peer)) => dialect.packet(&peer, packet),
+            None => Ok(()),
+        }
+    }
+
+    /// The client's keep-alive, for what must be done while it is silent.
+    pub(super) fn silence(&self) -> Silence {
+        Silence::of(self.visit.keep_alive())
+    }
+
+    /// The client has been silent for longer than its changed keep-alive allows.
+    pub(super) fn silent(&self) {
+        let code = DisconnectReasonCode::KeepAliveTimeout.into();
+        self.visit.end(Ending::new(
+            code,
+            Reason::ConnectKeepaliveTimeout.to_string(),
+        ));
     }
 
     /// The client has sent a WebSocket frame that carries no packet.

@@ -155,12 +155,14 @@ pub(super) struct Subscribe<'a> {
     pub(super) filters: Vec<(&'a [u8], u8)>,
     /// Whether it has a subscription identifier.
     pub(super) identified: bool,
+    pub(super) user_properties: Vec<(&'a [u8], &'a [u8])>,
 }
 
 pub(super) fn subscribe(packet: &[u8], five: bool) -> Option<Subscribe<'_>> {
     let mut rest = body(packet)?;
     skip(&mut rest, 2)?;
     let mut identified = false;
+    let mut user_properties = Vec::new();
     if five {
         let mut own = properties(&mut rest)?;
         while let Ok(property) = own.try_get_u8() {
@@ -169,7 +171,9 @@ pub(super) fn subscribe(packet: &[u8], five: bool) -> Option<Subscribe<'_>> {
                     variable(&mut own)?;
                     identified = true;
                 }
-                USER_PROPERTY => skip_pair(&mut own)?,
+                USER_PROPERTY => {
+                    user_properties.push((take_text(&mut own)?, take_text(&mut own)?));
+                }
                 _ => return None,
             }
         }
@@ -181,7 +185,22 @@ pub(super) fn subscribe(packet: &[u8], five: bool) -> Option<Subscribe<'_>> {
     Some(Subscribe {
         filters,
         identified,
+        user_properties,
     })
+}
+
+/// The filters of a whole UNSUBSCRIBE.
+pub(super) fn unsubscribe(packet: &[u8], five: bool) -> Option<Vec<&[u8]>> {
+    let mut rest = body(packet)?;
+    skip(&mut rest, 2)?;
+    if five {
+        properties(&mut rest)?;
+    }
+    let mut filters = Vec::new();
+    while rest.has_remaining() {
+        filters.push(take_text(&mut rest)?);
+    }
+    Some(filters)
 }
 
 const SUBSCRIPTION_IDENTIFIER: u8 = 0x0b;
@@ -260,9 +279,23 @@ mod tests {
         let read = subscribe(whole, true).unwrap();
         assert_eq!(read.filters, [(&b"t"[..], 5), (b"u", 1)]);
         assert!(read.identified);
+        let named = b"\x82\x11\x00\x09\x0a\x26\x00\x02$w\x00\x03a=1\x00\x01t\x00";
+        let named = subscribe(named, true).unwrap();
+        assert_eq!(named.user_properties, [(&b"$w"[..], &b"a=1"[..])]);
         let old = subscribe(b"\x82\x06\x00\x09\x00\x01t\x02", false).unwrap();
         assert_eq!(old.filters, [(&b"t"[..], 2)]);
         assert!(!old.identified);
+    }
+
+    #[test]
+    fn the_filters_of_an_unsubscribe_are_read() {
+        let filters = |packet, five| unsubscribe(packet, five).unwrap();
+        assert_eq!(
+            filters(b"\xa2\x09\x00\x09\x00\x00\x01t\x00\x01u", true),
+            [b"t", b"u"]
+        );
+        assert_eq!(filters(b"\xa2\x05\x00\x09\x00\x01t", false), [b"t"]);
+        assert_eq!(unsubscribe(b"\xa2\x05\x00\x09\x00\x02t", false), None);
     }
 
     #[test]

@@ -28,6 +28,9 @@ impl Fitter for Grants {
         if *keep_alive > self.ceiling || (*keep_alive == 0 && self.ceiling < u16::MAX) {
             *keep_alive = self.ceiling;
         }
+        if let Some(visit) = &self.visit {
+            visit.keep_alive_granted(*keep_alive);
+        }
         // MQTT 5.0 section 3.1.2.10: one and a half times the keep-alive; 0 means never.
         let grace = u32::from(*keep_alive) * 3 / 2 + u32::from(*keep_alive % 2);
         Ok(u16::try_from(grace).unwrap_or(u16::MAX))

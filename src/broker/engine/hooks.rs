@@ -16,9 +16,9 @@ use rmqtt::types::{From as Sender, Publish, Reason, SharedGroup, Subscribe, To};
 
 use super::super::SYSTEM_PREFIX;
 use super::super::message::{Delivery, DeliveryOutcome, Qos};
-use super::super::outbox::{Outbox, Tag};
+use super::super::outbox::{Outbox, RETAINED, Tag};
 use super::tenant::Scope;
-use super::{Core, admission, convert, subscriptions, system, tenant, verdicts};
+use super::{Core, admission, convert, matching, subscriptions, system, tenant, verdicts};
 
 const QUESTIONS: [Type; 16] = [
     Type::ClientSubscribe,
@@ -99,8 +99,8 @@ impl Handler for Hooks {
                     return (false, Some(HookResult::Publish(changed)));
                 }
             }
-            Parameter::MessageExpiryCheck(session, _, publish)
-                if self.expired(session, publish) =>
+            Parameter::MessageExpiryCheck(session, sender, publish)
+                if self.expired(session, publish) || self.unwanted(session, sender, publish) =>
             {
                 return (false, Some(HookResult::MessageExpiry));
             }
@@ -134,7 +134,11 @@ impl Hooks {
                     session.id.client_id.clone(),
                     unsubscribe.topic_filter.clone(),
                 );
+                self.core.wanted.forget(&key);
                 self.core.order.lock().remove(&key);
+                verdicts::notify(&self.core, &session.id, |dialect, peer| {
+                    dialect.unsubscribed(peer, &tenant::bare(&key.1));
+                });
             }
             Parameter::MessageAcked(session, _, publish) => {
                 let outbox = self.core.outboxes.find(&session.id.client_id);
@@ -232,6 +236,7 @@ impl Hooks {
     }
 
     fn forget_subscriptions(&self, client_id: &ByteString) {
+        self.core.wanted.forget_client(client_id);
         self.core
             .order
             .lock()
@@ -338,6 +343,14 @@ impl Hooks {
             let dropped = &self.core.totals.messages_dropped;
             dropped.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// Whether a retained message is none that the client's subscriptions are for.
+    fn unwanted(&self, session: &Session, sender: &Sender, publish: &Publish) -> bool {
+        let retained = publish
+            .delay_interval
+            .is_some_and(|tag| tag & RETAINED != 0);
+        retained && !matching::wants(&self.core, &session.id.client_id, sender, publish)
     }
 
     /// Whether a waiting message must not be written any more: it was given up, maybe with an

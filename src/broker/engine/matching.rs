@@ -9,12 +9,12 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use rmqtt::context::ServerContext;
 use rmqtt::subscribe::SharedSubscription;
 use rmqtt::types::{
-    ClientId, From as Sender, IsOnline, NodeId, SharedGroup, SubRelation, SubRelations,
+    ClientId, From as Sender, IsOnline, NodeId, Publish, SharedGroup, SubRelation, SubRelations,
     SubscriptionIdentifier, SubscriptionOptions, TopicFilter, TopicName,
 };
 
-use super::Core;
-use super::subscriptions::Held;
+use super::subscriptions::{self, Held};
+use super::{Core, wanted};
 
 /// One member of a shared group, as the engine hands it to the chooser.
 pub(super) type Member = (
@@ -25,13 +25,15 @@ pub(super) type Member = (
     Option<IsOnline>,
 );
 
-/// Who is subscribed to a topic: one row for each client, one for each shared group.
+/// Whom a packet is for among those who are subscribed to its topic: one row for each client, one
+/// for each shared group.
 pub(super) async fn matches(
     core: &Core,
     context: &ServerContext,
     sender: &Sender,
-    topic: &TopicName,
+    packet: &Publish,
 ) -> SubRelations {
+    let topic = &packet.topic;
     let subscribers = match core.subscriptions.of(topic) {
         Ok(subscribers) => subscribers,
         Err(error) => {
@@ -53,6 +55,16 @@ pub(super) async fn matches(
             if options.no_local() == Some(true) && client_id == sender.id.client_id {
                 continue;
             }
+            if !takes(
+                core,
+                &client_id,
+                &filter,
+                options.shared_group(),
+                sender,
+                packet,
+            ) {
+                continue;
+            }
             let Some(group) = options.shared_group().cloned() else {
                 merge(&mut own, &filter, client_id, options);
                 continue;
@@ -68,6 +80,30 @@ pub(super) async fn matches(
         }
     }
     own.into_values().chain(shared).collect()
+}
+
+/// Whether a subscription is for this packet.
+fn takes(
+    core: &Core,
+    client_id: &ClientId,
+    filter: &TopicFilter,
+    group: Option<&SharedGroup>,
+    sender: &Sender,
+    packet: &Publish,
+) -> bool {
+    let marked = subscriptions::marked(group, filter.clone());
+    let wanted = core.wanted.find(client_id, &marked);
+    wanted.is_none_or(|wanted| wanted::takes(&*wanted, sender, packet))
+}
+
+/// Whether any subscription of a client, apart from shared ones, is for this packet.
+pub(super) fn wants(core: &Core, client_id: &ClientId, sender: &Sender, packet: &Publish) -> bool {
+    let found = core.subscriptions.of(&packet.topic).unwrap_or_default();
+    found.iter().any(|(filter, holders)| {
+        let own = |held: &&Held| held.client_id == *client_id && !held.options.has_shared_group();
+        let held = holders.iter().any(|held| own(&held));
+        held && takes(core, client_id, filter, None, sender, packet)
+    })
 }
 
 fn merge(

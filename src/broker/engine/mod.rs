@@ -7,7 +7,7 @@
 //! to one, `opening.rs` its CONNECT, `exchange.rs`, `frame.rs`, `fields.rs` and `packets.rs` its
 //! packets, `bounds.rs` what is too much in them, `validity.rs` and `zero_expiry.rs` what the engine
 //! gets wrong in them, `ending.rs` why it ends, `admission.rs` who may connect, `doors.rs` who is
-//! connected as what, `verdicts.rs` who may what, `tenant.rs` which part of the topic tree is whose,
+//! connected as what, `verdicts.rs` who may what, `wanted.rs` which messages a subscription is for, `tenant.rs` which part of the topic tree is whose,
 //! `system.rs` the figures of `$SYS`, `grants.rs` what a CONNECT is granted, `convert.rs` our values
 //! from and to the engine's.
 
@@ -38,6 +38,7 @@ mod tenant;
 mod turns;
 mod validity;
 mod verdicts;
+mod wanted;
 mod zero_expiry;
 
 use std::collections::HashMap;
@@ -61,6 +62,8 @@ use self::routing::To;
 use self::session::Writing;
 use self::subscriptions::Subscriptions;
 use self::tenant::Scope;
+pub(super) use self::wanted::Subscribing;
+use self::wanted::Wanted;
 use super::dialect::{Dialect, Refused};
 use super::message::{
     Client, Counters, Message, Publication, Published, Qos, Retained, Subscription, TopicFilter,
@@ -68,8 +71,8 @@ use super::message::{
 };
 use super::outbox::{Outboxes, RETAINED, Tag};
 use super::outlet::Outlet;
-use super::visitors::Visitors;
-use super::{RefusedSink, Settings, Sink};
+use super::visitors::{Visit, Visitors};
+use super::{KeepAliveChange, RefusedSink, Settings, Sink};
 use crate::clock::Clock;
 use crate::exchange::{Refusal, Surface};
 use crate::ids::Ids;
@@ -94,6 +97,7 @@ struct Core {
     /// Set when the engine is there, before anything can be published.
     crossing: OnceLock<Crossing>,
     subscriptions: Subscriptions,
+    wanted: Wanted,
     visitors: Arc<Visitors>,
     outlets: RwLock<Vec<Arc<dyn Outlet>>>,
     on_refused: OnceLock<RefusedSink>,
@@ -134,8 +138,13 @@ impl Core {
             reason = refused.reason,
             "refused"
         );
+        self.note(refused);
+    }
+
+    /// Tells of a packet that was taken, with a hint in the place of a reason.
+    fn note(&self, taken: Refused) {
         if let Some(tell) = self.on_refused.get() {
-            tell(refused);
+            tell(taken);
         }
     }
 
@@ -190,6 +199,7 @@ impl Engine {
             writing: Writing::default(),
             crossing: OnceLock::new(),
             subscriptions: Subscriptions::default(),
+            wanted: Wanted::default(),
             visitors: Arc::default(),
             outlets: RwLock::default(),
             on_refused: OnceLock::new(),
@@ -332,6 +342,17 @@ impl Engine {
             .unbounded_send(SessionMessage::Subscribe(subscribe, reply))
             .is_ok()
             && matches!(answer.await, Ok(Ok(granted)) if !granted.failure())
+    }
+
+    pub(super) async fn keep_alive(&self, client_id: &str, seconds: u16) -> KeepAliveChange {
+        let session = self.entry(client_id).await.session();
+        let visit = session.and_then(|session| admission::visit(&self.core, &session.id));
+        let connected = self.core.outboxes.find(client_id);
+        match visit.filter(|_| connected.is_some_and(|outbox| outbox.is_connected())) {
+            None => KeepAliveChange::NotConnected,
+            Some(visit) if Visit::change_keep_alive(&visit, seconds) => KeepAliveChange::Changed,
+            Some(_) => KeepAliveChange::Unwatched,
+        }
     }
 
     pub(super) async fn unsubscribe(&self, client_id: &str, filter: &TopicFilter) -> bool {

@@ -51,7 +51,7 @@ pub(super) async fn publish(
             if let Some(scope) = scope {
                 packet.topic = scope.topic(&packet.topic);
             }
-            matching::matches(core, context, &sender, &packet.topic).await
+            matching::matches(core, context, &sender, &packet).await
         }
     };
     core.outboxes
@@ -128,7 +128,7 @@ pub(super) async fn meant_for(
             let scope = peer.and_then(|peer| Scope::of_client(core, &peer));
             direct(core, context, packet, target, scope.as_ref()).await
         }
-        None => matching::matches(core, context, sender, &packet.topic).await,
+        None => matching::matches(core, context, sender, packet).await,
     }
 }
 

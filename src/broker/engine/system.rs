@@ -126,7 +126,7 @@ async fn tell(core: &Core, context: &ServerContext) -> bool {
     let mut busy = HashSet::new();
     for (topic, value) in figures(core) {
         let packet = publish(topic, value, false);
-        let relations = matching::matches(core, context, &sender, &packet.topic).await;
+        let relations = matching::matches(core, context, &sender, &packet).await;
         heard |= !relations.is_empty();
         let ready: SubRelations = relations
             .into_iter()

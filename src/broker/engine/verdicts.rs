@@ -15,7 +15,8 @@ use rmqtt::types::{
 };
 
 use super::super::dialect::{
-    Dialect, Feature, Peer, Publish as PublishQuestion, PublishVerdict, Refused, SubscribeVerdict,
+    Dialect, Feature, MessageFilter, Peer, Publish as PublishQuestion, PublishVerdict, Refused,
+    SubscribeVerdict,
 };
 use super::super::message::{Publication, Qos};
 use super::super::outbox::ConnectionKey;
@@ -64,6 +65,7 @@ pub(super) fn publish(
         Some(dialect) => dialect.publish(
             &peer,
             &PublishQuestion {
+                client_id: Some(client_id),
                 topic: &packet.topic,
                 payload: &packet.payload,
                 qos: convert::qos(packet.qos),
@@ -224,6 +226,8 @@ pub(super) async fn subscribe(
     };
     let asked = convert::qos(subscribe.opts.qos());
     let unavailable = &peer.grant.limits.unavailable;
+    let visit = admission::visit(core, &session.id);
+    let properties = visit.and_then(|visit| visit.subscribing.asked(&filter));
     let verdict = match core.doors.dialect(&peer) {
         _ if group.is_some() && unavailable.contains(&Feature::SharedSubscription) => {
             SubscribeVerdict::Refuse {
@@ -231,23 +235,33 @@ pub(super) async fn subscribe(
                 reason: "shared subscriptions are not available".into(),
             }
         }
-        Some(dialect) => dialect.subscribe(&peer, &filter, asked),
+        Some(dialect) => dialect.subscribe(
+            &peer,
+            &filter,
+            asked,
+            properties.as_deref().unwrap_or_default(),
+        ),
         None => open_subscribe(core, &bare, asked),
     };
     let not_authorized = SubscribeAckReason::NotAuthorized.into();
     let (code, reason, close) = match verdict {
-        SubscribeVerdict::Allow(_) if let Err(reason) = validity::filter(group, &bare) => {
+        SubscribeVerdict::Allow(_) | SubscribeVerdict::AllowWhere(..)
+            if let Err(reason) = validity::filter(group, &bare) =>
+        {
             (SubscribeAckReason::TopicFilterInvalid.into(), reason, false)
         }
-        SubscribeVerdict::Allow(_) if has_its_filters(core, &peer, subscribe) => (
-            SubscribeAckReason::QuotaExceeded.into(),
-            "the client is subscribed to as many filters as it may be".to_owned(),
-            false,
-        ),
-        SubscribeVerdict::Allow(granted) => {
-            let highest = peer.grant.limits.max_qos.unwrap_or(Qos::ExactlyOnce);
-            let granted = convert::engine_qos(granted.min(asked).min(highest));
-            return Some(SubscribeReturn::new_success(granted, None));
+        SubscribeVerdict::Allow(_) | SubscribeVerdict::AllowWhere(..)
+            if has_its_filters(core, &peer, subscribe) =>
+        {
+            (
+                SubscribeAckReason::QuotaExceeded.into(),
+                "the client is subscribed to as many filters as it may be".to_owned(),
+                false,
+            )
+        }
+        SubscribeVerdict::Allow(qos) => return Some(grant(core, &peer, subscribe, qos, None)),
+        SubscribeVerdict::AllowWhere(qos, wanted) => {
+            return Some(grant(core, &peer, subscribe, qos, Some(wanted)));
         }
         SubscribeVerdict::Refuse { code, reason } => (code, reason, false),
         SubscribeVerdict::Close { reason } => (not_authorized, reason, true),
@@ -270,6 +284,21 @@ pub(super) async fn subscribe(
     }
     let code = SubscribeAckReason::try_from(code).unwrap_or(SubscribeAckReason::UnspecifiedError);
     Some(SubscribeReturn::new_failure(code))
+}
+
+fn grant(
+    core: &Core,
+    peer: &Peer,
+    subscribe: &Subscribe,
+    granted: Qos,
+    wanted: Option<Arc<dyn MessageFilter>>,
+) -> SubscribeReturn {
+    let client_id = ByteString::from(peer.client_id.as_str());
+    core.wanted.set(&client_id, &subscribe.topic_filter, wanted);
+    let asked = convert::qos(subscribe.opts.qos());
+    let highest = peer.grant.limits.max_qos.unwrap_or(Qos::ExactlyOnce);
+    let granted = convert::engine_qos(granted.min(asked).min(highest));
+    SubscribeReturn::new_success(granted, None)
 }
 
 /// Whether a client has as many filters as it may have, and this is a new one.

@@ -325,7 +325,13 @@ impl Dialect for IotHub {
         PublishVerdict::Allow
     }
 
-    fn subscribe(&self, peer: &Peer, filter: &str, qos: Qos) -> SubscribeVerdict {
+    fn subscribe(
+        &self,
+        peer: &Peer,
+        filter: &str,
+        qos: Qos,
+        _properties: &[(String, String)],
+    ) -> SubscribeVerdict {
         match self.denial(peer, filter, Wish::Subscribe) {
             Some(reason) => SubscribeVerdict::Refuse { code: 0x80, reason },
             None => SubscribeVerdict::Allow(qos.min(Qos::AtLeastOnce)),
