@@ -7,7 +7,7 @@
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
-use super::auth::{self, Algorithm, Key, Signature};
+use super::auth::{self, Algorithm, Key, Owner, Signature};
 use super::error::Error;
 use super::fields::{Asked, Fields, wrong_value};
 use super::platform::Platform;
@@ -61,6 +61,13 @@ pub(super) fn operation(path: &str) -> Option<Operation> {
     Operation::ALL
         .into_iter()
         .find(|operation| path.ends_with(operation.path()))
+}
+
+/// Whether an operation is called so in the journal.
+pub(super) fn is_operation(name: &str) -> bool {
+    Operation::ALL
+        .iter()
+        .any(|operation| operation.name() == name)
 }
 
 /// A gateway request that was understood and allowed.
@@ -210,7 +217,11 @@ fn verify_device(
         key,
         operation.path(),
         &vendor.settings.host_aliases,
-        product.secret.expose(),
+        Owner {
+            name: &format!("the PSK of {}/{}", product.id, device.name),
+            other_secret: product.secret.expose(),
+            others: &vendor.store.psks(&product.id),
+        },
     )
 }
 

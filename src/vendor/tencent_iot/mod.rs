@@ -58,6 +58,9 @@ enum Kind {
 impl TencentIot {
     /// The surface with the products and devices of its settings.
     pub fn new(settings: Settings, cloud: tencent_tc3::Settings) -> Result<Self, BadSeed> {
+        if let Some(name) = settings.quotas.keys().find(|name| !is_operation(name)) {
+            return Err(BadSeed::Quota(name.clone()));
+        }
         Ok(Self {
             store: Arc::new(Store::new(&settings)?),
             settings: Arc::new(settings),
@@ -87,6 +90,11 @@ impl TencentIot {
             .copied()
             .unwrap_or(built_in)
     }
+}
+
+/// Whether `[tencent_iot.quotas]` may name this.
+fn is_operation(name: &str) -> bool {
+    gateway::is_operation(name) || cloud::is_action(name) || mqtt::RATES.contains(&name)
 }
 
 impl Vendor for TencentIot {

@@ -132,10 +132,15 @@ impl Vendor for TencentTdmq {
     type Call = Call;
     type Error = Error;
 
-    fn body_policy(&self, _head: &Head) -> BodyPolicy {
+    fn body_policy(&self, head: &Head) -> BodyPolicy {
+        // Base64 in JSON takes more room than the payload itself; the cloud API documents 10 MB.
+        let payload = self.settings.max_payload_bytes.saturating_mul(2) + 4_096;
+        let max_body = match head.path() {
+            "" | "/" => payload.max(10 << 20),
+            _ => payload,
+        };
         BodyPolicy {
-            // Base64 in JSON takes more room than the payload itself.
-            max_body: self.settings.max_payload_bytes.saturating_mul(2) + 4_096,
+            max_body,
             ..BodyPolicy::default()
         }
     }
