@@ -182,7 +182,7 @@ async fn a_will_is_described_with_its_properties_and_none_with_nothing() {
         will,
         json!({"Topic": "wills/dev", "Qos": 0, "Retained": false, "Payload": "Z29uZQ==",
             "CreateTime": 1_700_000_000_000_i64, "UpdateTime": 1_700_000_000_000_i64,
-            "WillDelayInterval": 10, "ContentType": "t", "ResponseTopic": "r",
+            "WillDelayInterval": 0, "ContentType": "t", "ResponseTopic": "r",
             "CorrelationData": "Yw==", "MessageExpiryInterval": 5, "PayloadFormatIndicator": 1,
             "UserProperties": [{"Key": "a", "Value": "b"}]})
     );

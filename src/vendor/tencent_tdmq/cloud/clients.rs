@@ -160,8 +160,9 @@ pub(super) fn describe_client_events(
 }
 
 /// A client without a will is answered with nothing but the request id: the page has an example of
-/// that name, whose answer could not be read (assumed). `PublishAfter` is left out, since a will
-/// does not wait here; times are those of the CONNECT that brought it.
+/// that name, whose answer could not be read (assumed). The delay is 0, whatever was asked for, and
+/// `PublishAfter` is left out, since the service lets no will wait (1294/76370); times are those of
+/// the CONNECT that brought it.
 pub(super) async fn describe_will_message(
     instance: &Instance,
     parameters: &Parameters,
@@ -186,7 +187,7 @@ pub(super) async fn describe_will_message(
         "Payload": BASE64_STANDARD.encode(&will.payload),
         "CreateTime": connect_time(&client),
         "UpdateTime": connect_time(&client),
-        "WillDelayInterval": will.delay,
+        "WillDelayInterval": 0,
         "ContentType": properties.content_type.as_deref().unwrap_or_default(),
         "ResponseTopic": properties.response_topic.as_deref().unwrap_or_default(),
         "CorrelationData": BASE64_STANDARD.encode(correlation),
