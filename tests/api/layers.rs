@@ -31,8 +31,6 @@ const ROOMS: &[(&str, u8)] = &[
     ("broker::message", 0),
 ];
 
-const MAX_LINES: usize = 400;
-
 struct Source {
     /// Path below `src/`, with forward slashes.
     path: String,
@@ -231,17 +229,6 @@ fn a_file_opens_with_what_it_answers() {
     for source in sources() {
         assert!(source.text.starts_with("//!"), "{}", source.path);
     }
-}
-
-#[test]
-fn a_file_stays_under_400_lines_apart_from_its_tests() {
-    let long: Vec<_> = sources()
-        .iter()
-        .filter(|source| !is_test_file(source))
-        .map(|source| (source.path.clone(), source.code().lines().count()))
-        .filter(|(_, lines)| *lines >= MAX_LINES)
-        .collect();
-    assert!(long.is_empty(), "{long:?}");
 }
 
 #[test]

@@ -165,7 +165,6 @@ async fn a_device_with_any_part_wrong_is_refused_and_never_an_open_client() {
         wrong(id, user, "public"),
         wrong(id, user, "00;hmacsha256"),
         wrong(id, "user0", "secret0"),
-        wrong(id, "Signature|testid|post-cn-test0001", "x"),
         wrong("observer", user, password),
         wrong("observer", "ABCDE12345dev01", "x"),
         wrong("observer", "admin", password),
