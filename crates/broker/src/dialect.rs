@@ -248,6 +248,9 @@ pub struct Peer {
 /// A PUBLISH (or a will), before anything is decided about it.
 #[derive(Debug)]
 pub struct Publish<'a> {
+    /// The client that publishes, real or (over HTTP) as the vendor defines it; `None` for a
+    /// message of nobody's.
+    pub client_id: Option<&'a str>,
     /// The topic name.
     pub topic: &'a str,
     /// The payload.
@@ -310,11 +313,24 @@ pub enum PublishVerdict {
     },
 }
 
+/// Which of the messages that match a subscription's topic filter the client gets.
+pub trait MessageFilter: std::fmt::Debug + Send + Sync {
+    /// Whether the client gets this message. Asked while the message is routed, perhaps more than
+    /// once, so it must be quick and answer alike each time.
+    fn takes(&self, publish: &Publish<'_>) -> bool;
+}
+
 /// What becomes of one filter of a SUBSCRIBE.
 #[derive(Debug, Clone)]
 pub enum SubscribeVerdict {
     /// Granted up to this quality of service.
     Allow(Qos),
+    /// The same, for the messages that this filter takes; the others are not the subscription's at
+    /// all: they wait for nobody, count against no limit, and choose no member of a shared group.
+    /// Retained messages are asked about too. The filter is part of the session, as the topic
+    /// filter is, until the client subscribes to that topic filter anew or unsubscribes. What is
+    /// delivered past all subscriptions ([`PublishVerdict::DeliverTo`]) is not asked about.
+    AllowWhere(Qos, Arc<dyn MessageFilter>),
     /// Refused. MQTT 5 gets the reason code (0x80, 0x83, 0x87, 0x8F, 0x97, 0x9E, 0xA1 or 0xA2);
     /// 3.x gets 0x80.
     Refuse {
@@ -335,6 +351,26 @@ pub enum SubscribeVerdict {
         /// The reason in words, for the journal.
         reason: String,
     },
+}
+
+/// A packet that is asked about as a whole, before each of its filters is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Packet {
+    /// SUBSCRIBE.
+    Subscribe,
+    /// UNSUBSCRIBE.
+    Unsubscribe,
+}
+
+/// Why such a packet is refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PacketRefusal {
+    /// The reason code of every filter in the SUBACK or UNSUBACK, which must be one that the
+    /// packet can have. 3.x gets 0x80 in its SUBACK; it has no UNSUBACK that refuses, and gets
+    /// none.
+    pub code: u8,
+    /// The reason in words, for the journal.
+    pub reason: String,
 }
 
 /// One vendor's MQTT side. No function may block.
@@ -368,8 +404,25 @@ pub trait Dialect: Send + Sync {
         PublishVerdict::Allow
     }
 
-    /// Whether the client may subscribe to this filter (`$share/group/` and all).
-    fn subscribe(&self, _peer: &Peer, _filter: &str, qos: Qos) -> SubscribeVerdict {
+    /// Whether the client may send this packet now: asked once for each, however many filters it
+    /// has. A refused packet changes nothing, and none of its filters is asked about. Not asked
+    /// about what [`Broker::subscribe`] and [`Broker::unsubscribe`] do.
+    ///
+    /// [`Broker::subscribe`]: super::Broker::subscribe
+    /// [`Broker::unsubscribe`]: super::Broker::unsubscribe
+    fn packet(&self, _peer: &Peer, _packet: Packet) -> Result<(), PacketRefusal> {
+        Ok(())
+    }
+
+    /// Whether the client may subscribe to this filter (`$share/group/` and all). `properties` are
+    /// the user properties of the SUBSCRIBE, in their order; none in 3.x.
+    fn subscribe(
+        &self,
+        _peer: &Peer,
+        _filter: &str,
+        qos: Qos,
+        _properties: &[(String, String)],
+    ) -> SubscribeVerdict {
         SubscribeVerdict::Allow(qos)
     }
 
@@ -392,6 +445,10 @@ pub trait Dialect: Send + Sync {
 
     /// A filter has been granted.
     fn subscribed(&self, _peer: &Peer, _filter: &str, _qos: Qos) {}
+
+    /// A subscription to this filter has been given up. Not told of those that end with their
+    /// session.
+    fn unsubscribed(&self, _peer: &Peer, _filter: &str) {}
 }
 
 /// A CONNECT that was accepted with hints, for the journal.
@@ -407,7 +464,7 @@ pub struct Noted {
     pub hints: Vec<String>,
 }
 
-/// An MQTT packet that was refused, for the journal.
+/// An MQTT packet that was refused, for the journal; or one that was taken, with a hint.
 #[derive(Debug, Clone)]
 pub struct Refused {
     /// Whose client it is; `None` for an open one.
@@ -421,7 +478,7 @@ pub struct Refused {
     pub identity: Option<String>,
     /// The topic name or filter.
     pub topic: Option<String>,
-    /// The reason code on the wire.
+    /// The reason code on the wire; 0 where the packet was taken and the reason is a hint.
     pub code: u8,
     /// The reason in words.
     pub reason: String,

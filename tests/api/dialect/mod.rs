@@ -87,7 +87,13 @@ impl Dialect for Sample {
         }
     }
 
-    fn subscribe(&self, _peer: &Peer, filter: &str, qos: Qos) -> SubscribeVerdict {
+    fn subscribe(
+        &self,
+        _peer: &Peer,
+        filter: &str,
+        qos: Qos,
+        _properties: &[(String, String)],
+    ) -> SubscribeVerdict {
         match filter {
             "refused" => SubscribeVerdict::Refuse {
                 code: 0x87,

@@ -268,6 +268,9 @@ pub struct Will {
     /// Will Delay Interval in seconds; 0 in 3.x.
     #[serde(skip)]
     pub delay: u32,
+    /// MQTT 5 properties.
+    #[serde(skip)]
+    pub properties: Properties,
 }
 
 /// One subscription of one client.

@@ -276,7 +276,13 @@ impl Dialect for ApsaraMqtt {
         }
     }
 
-    fn subscribe(&self, peer: &Peer, filter: &str, qos: Qos) -> SubscribeVerdict {
+    fn subscribe(
+        &self,
+        peer: &Peer,
+        filter: &str,
+        qos: Qos,
+        _properties: &[(String, String)],
+    ) -> SubscribeVerdict {
         if let Err(reason) = topic::parent_of_filter(filter, &self.settings) {
             return SubscribeVerdict::Withhold {
                 close: true,

@@ -295,7 +295,13 @@ impl Dialect for AzureDialect {
         }
     }
 
-    fn subscribe(&self, peer: &Peer, filter: &str, qos: Qos) -> SubscribeVerdict {
+    fn subscribe(
+        &self,
+        peer: &Peer,
+        filter: &str,
+        qos: Qos,
+        _properties: &[(String, String)],
+    ) -> SubscribeVerdict {
         let refuse = |code, reason: String| SubscribeVerdict::Refuse { code, reason };
         if let Some(reason) = self.expired(peer) {
             return SubscribeVerdict::Close { reason };

@@ -12,6 +12,7 @@ mod instances;
 mod messages;
 mod parameters;
 mod policies;
+mod subscriptions;
 mod topics;
 mod users;
 
@@ -79,6 +80,10 @@ actions! {
     DescribeInstanceList ["Filters" "Offset" "Limit" "TagFilters"]
     DescribeClientList ["InstanceId" "ClientId" "Number" "OnlineStatus" "MaxTimestamp"]
     KickOutClient ["InstanceId" "ClientId" "DeleteSession"]
+    AddClientSubscription ["InstanceId" "ClientId" "TopicFilter" "Qos"]
+    DeleteClientSubscription ["InstanceId" "ClientId" "TopicFilter"]
+    DescribeClientEvents ["InstanceId" "StartTime" "EndTime" "ClientId"]
+    DescribeWillMessage ["InstanceId" "ClientId"]
     DescribeMessageList ["InstanceId" "Topic" "StartTime" "EndTime" "TaskRequestId" "Offset" "Limit"]
     DescribeMessageByTopic ["InstanceId" "Topic" "StartTime" "MaxNumber" "FilterExpression"]
     DescribeMessageDetails ["InstanceId" "MessageId" "Subscription"]
@@ -192,6 +197,18 @@ async fn act(
             clients::describe_client_list(vendor, &instance, parameters, walk).await
         }
         Action::KickOutClient => clients::kick_out_client(&instance, parameters, walk).await,
+        Action::AddClientSubscription => {
+            subscriptions::add_client_subscription(&instance, parameters, walk).await
+        }
+        Action::DeleteClientSubscription => {
+            subscriptions::delete_client_subscription(&instance, parameters, walk).await
+        }
+        Action::DescribeClientEvents => {
+            clients::describe_client_events(vendor, &instance, parameters)
+        }
+        Action::DescribeWillMessage => {
+            clients::describe_will_message(&instance, parameters, walk).await
+        }
         Action::DescribeMessageList => messages::describe_message_list(parameters, walk),
         Action::DescribeMessageByTopic => {
             messages::describe_message_by_topic(parameters, walk).await
