@@ -80,6 +80,11 @@ pub struct Limits {
     pub max_packet_size: Option<u32>,
     /// Topic Alias Maximum; a higher alias ends the connection with 0x94.
     pub topic_alias_maximum: Option<u16>,
+    /// Receive Maximum: how many PUBLISH of QoS 1 and 2 the client may have under way at once.
+    pub receive_maximum: Option<u16>,
+    /// How many deliveries of QoS 1 and 2 the client may leave unacknowledged; never above its
+    /// own Receive Maximum.
+    pub deliveries_in_flight: Option<u16>,
     /// How many filters one SUBSCRIBE may have; a longer one is refused whole (3.x: 0x80 each,
     /// 5: 0x97 each).
     pub filters_per_subscribe: Option<usize>,
@@ -100,6 +105,13 @@ pub struct Limits {
     /// The longest Session Expiry Interval in seconds; a longer one is lowered, and a session of
     /// 3.x without Clean Session has this one.
     pub max_session_expiry: Option<u32>,
+    /// How many retained messages there may be in the client's part of the topic tree. A message
+    /// that would be one more is refused with 0x97; without an acknowledgement that could say so
+    /// the connection ends.
+    pub retained_messages: Option<usize>,
+    /// The longest life of a retained message in seconds: a longer Message Expiry Interval is
+    /// lowered, and a message of 3.x, which has none, gets this one.
+    pub max_retained_expiry: Option<u32>,
     /// Whether a Message Expiry Interval of 0 means that the message never expires; else it
     /// counts as 1, since the message may be delivered only at once.
     pub zero_expiry_is_never: bool,
@@ -295,6 +307,34 @@ pub enum PublishVerdict {
     },
 }
 
+/// A whole packet that is not answered filter by filter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// A SUBSCRIBE.
+    Subscribe {
+        /// How many filters it has.
+        filters: usize,
+    },
+    /// An UNSUBSCRIBE.
+    Unsubscribe {
+        /// How many filters it has.
+        filters: usize,
+    },
+}
+
+/// Why a whole packet is refused. Nothing in it takes effect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AskedRefusal {
+    /// The reason code for each filter of a SUBACK (3.x: 0x80) or of an UNSUBACK; for the
+    /// DISCONNECT where the connection ends.
+    pub code: u8,
+    /// Whether the connection ends instead. That of 3.x always does for an UNSUBSCRIBE, whose
+    /// acknowledgement cannot refuse.
+    pub close: bool,
+    /// The reason in words, for the journal.
+    pub reason: String,
+}
+
 /// What becomes of one filter of a SUBSCRIBE.
 #[derive(Debug, Clone)]
 pub enum SubscribeVerdict {
@@ -332,6 +372,12 @@ pub trait Dialect: Send + Sync {
     /// name, the certificate. Says nothing about whether they are right.
     fn claims(&self, connect: &Connect) -> bool;
 
+    /// Whether a CONNECT that no dialect claims looks more like this one's than like an open
+    /// client's: then it is put to this one, which refuses it in its vendor's words.
+    fn resembles(&self, _connect: &Connect) -> bool {
+        false
+    }
+
     /// Whether the client may connect.
     async fn connect(&self, connect: &Connect) -> Result<Grant, ConnectRefusal>;
 
@@ -350,6 +396,12 @@ pub trait Dialect: Send + Sync {
     /// Whether the client may publish this.
     fn publish(&self, _peer: &Peer, _publish: &Publish<'_>) -> PublishVerdict {
         PublishVerdict::Allow
+    }
+
+    /// Whether the client may send this packet at all: asked once for each SUBSCRIBE and
+    /// UNSUBSCRIBE, before its filters.
+    fn asked(&self, _peer: &Peer, _asked: Asked) -> Result<(), AskedRefusal> {
+        Ok(())
     }
 
     /// Whether the client may subscribe to this filter (`$share/group/` and all).

@@ -9,7 +9,7 @@ use rmqtt::codec::v5::{ConnectAck, DisconnectReasonCode, SubscribeAckReason};
 use rmqtt::codec::{v3, v5};
 
 use super::super::Settings;
-use super::super::dialect::{Feature, Limits};
+use super::super::dialect::{Asked, AskedRefusal, Feature, Limits};
 use super::super::message::Qos;
 use super::{convert, fields, packets, validity, zero_expiry};
 
@@ -49,6 +49,7 @@ pub(super) struct Bounds {
     unavailable: &'static [Feature],
     max_packet_size: u32,
     topic_alias_maximum: u16,
+    receive_maximum: Option<NonZeroU16>,
     filters_per_subscribe: usize,
     zero_expiry_is_never: bool,
     refused_delivery_ends: bool,
@@ -65,6 +66,7 @@ impl Bounds {
             topic_alias_maximum: limits
                 .topic_alias_maximum
                 .unwrap_or(settings.topic_alias_maximum),
+            receive_maximum: limits.receive_maximum.and_then(NonZeroU16::new),
             filters_per_subscribe: limits.filters_per_subscribe.unwrap_or(usize::MAX),
             zero_expiry_is_never: limits.zero_expiry_is_never,
             refused_delivery_ends: limits.refused_delivery_ends,
@@ -80,6 +82,9 @@ impl Bounds {
         connack.max_qos = convert::engine_qos(self.max_qos);
         connack.max_packet_size = Some(self.max_packet_size);
         connack.topic_alias_max = self.topic_alias_maximum;
+        if let Some(own) = self.receive_maximum {
+            connack.receive_max = own;
+        }
         connack.retain_available &= !self.lacks(Feature::Retain);
         connack.shared_subscription_available &= !self.lacks(Feature::SharedSubscription);
         connack.subscription_identifiers_available &= !self.lacks(Feature::SubscriptionIdentifier);
@@ -126,6 +131,50 @@ impl Bounds {
                 validity::head(first, packet.len(), self.five)?;
                 self.user_property(packet)
             }
+        }
+    }
+
+    /// What a SUBSCRIBE or UNSUBSCRIBE asks for.
+    pub(super) fn asked(&self, packet: &[u8]) -> Option<Asked> {
+        match packet.first()? & 0xf0 {
+            fields::SUBSCRIBE => Some(Asked::Subscribe {
+                filters: fields::subscribe(packet, self.five)?.filters.len(),
+            }),
+            fields::UNSUBSCRIBE => Some(Asked::Unsubscribe {
+                filters: fields::unsubscribe(packet, self.five)?,
+            }),
+            _ => None,
+        }
+    }
+
+    /// How the refusal of what was asked is told.
+    pub(super) fn refusal(&self, packet: &[u8], asked: Asked, refusal: AskedRefusal) -> Violation {
+        let packet_id = fields::packet_id(packet).and_then(NonZeroU16::new);
+        let answer = match (packet_id, asked) {
+            (Some(packet_id), Asked::Subscribe { filters }) => {
+                let code = SubscribeAckReason::try_from(refusal.code);
+                let code = code.unwrap_or(SubscribeAckReason::UnspecifiedError);
+                Some(refused(packet_id, code, filters, self.five))
+            }
+            (Some(packet_id), Asked::Unsubscribe { filters }) if self.five => {
+                let code = v5::UnsubscribeAckReason::try_from(refusal.code);
+                let code = code.unwrap_or(v5::UnsubscribeAckReason::UnspecifiedError);
+                Some(packets::encode(v5::Packet::UnsubscribeAck(
+                    v5::UnsubscribeAck {
+                        packet_id,
+                        properties: Vec::new(),
+                        reason_string: None,
+                        status: vec![code; filters],
+                    },
+                )))
+            }
+            _ => None,
+        };
+        Violation {
+            topic: None,
+            code: refusal.code,
+            reason: refusal.reason,
+            answer: answer.filter(|_| !refusal.close),
         }
     }
 
@@ -204,7 +253,12 @@ impl Bounds {
             topic: None,
             code: SubscribeAckReason::QuotaExceeded.into(),
             reason: format!("the SUBSCRIBE has {count} filters, the most allowed is {most}"),
-            answer: Some(refused(packet_id, count, self.five)),
+            answer: Some(refused(
+                packet_id,
+                SubscribeAckReason::QuotaExceeded,
+                count,
+                self.five,
+            )),
         })
     }
 }
@@ -220,13 +274,13 @@ fn filters(subscribe: &fields::Subscribe<'_>) -> Vec<u8> {
 }
 
 /// The SUBACK that refuses a SUBSCRIBE whole.
-fn refused(packet_id: NonZeroU16, filters: usize, five: bool) -> Bytes {
+fn refused(packet_id: NonZeroU16, reason: SubscribeAckReason, filters: usize, five: bool) -> Bytes {
     if five {
         return packets::encode(v5::Packet::SubscribeAck(v5::SubscribeAck {
             packet_id,
             properties: Vec::new(),
             reason_string: None,
-            status: vec![SubscribeAckReason::QuotaExceeded; filters],
+            status: vec![reason; filters],
         }));
     }
     packets::encode_3x(v3::Packet::SubscribeAck {

@@ -69,9 +69,8 @@ impl Doors {
 
     pub(super) fn claimant(&self, connect: &Connect) -> Option<Arc<dyn Dialect>> {
         let dialects = self.dialects.read();
-        dialects
-            .iter()
-            .find(|dialect| dialect.claims(connect))
-            .cloned()
+        let claims = dialects.iter().find(|dialect| dialect.claims(connect));
+        let resembles = || dialects.iter().find(|dialect| dialect.resembles(connect));
+        claims.or_else(resembles).cloned()
     }
 }

@@ -97,6 +97,9 @@ impl Exchange {
         if let Err(violation) = self.bounds.check(packet) {
             return self.refuse(first, violation);
         }
+        if let Some(violation) = self.forbidden(packet) {
+            return self.refuse(first, violation);
+        }
         if first & 0xf0 == fields::SUBSCRIBE {
             self.unreadable(packet);
         }
@@ -115,6 +118,15 @@ impl Exchange {
             },
             _ => Passage::On,
         }
+    }
+
+    /// Why the client's dialect does not take a SUBSCRIBE or UNSUBSCRIBE.
+    fn forbidden(&self, packet: &[u8]) -> Option<Violation> {
+        let asked = self.bounds.asked(packet)?;
+        let peer = self.visit.peer()?;
+        let dialect = self.core.doors.dialect(&peer)?;
+        let refusal = dialect.asked(&peer, asked).err()?;
+        Some(self.bounds.refusal(packet, asked, refusal))
     }
 
     /// Tells journal and client of a packet that breaks a rule.

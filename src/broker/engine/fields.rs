@@ -184,6 +184,21 @@ pub(super) fn subscribe(packet: &[u8], five: bool) -> Option<Subscribe<'_>> {
     })
 }
 
+/// How many filters a whole UNSUBSCRIBE has.
+pub(super) fn unsubscribe(packet: &[u8], five: bool) -> Option<usize> {
+    let mut rest = body(packet)?;
+    skip(&mut rest, 2)?;
+    if five {
+        properties(&mut rest)?;
+    }
+    let mut filters = 0;
+    while rest.has_remaining() {
+        skip_text(&mut rest)?;
+        filters += 1;
+    }
+    Some(filters)
+}
+
 const SUBSCRIPTION_IDENTIFIER: u8 = 0x0b;
 pub(super) const USER_PROPERTY: u8 = 0x26;
 

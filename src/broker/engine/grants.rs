@@ -18,6 +18,7 @@ struct Grants {
     ceiling: u16,
     longest_session: Option<Duration>,
     topic_alias_maximum: Option<u16>,
+    max_inflight: Option<NonZeroU16>,
     visit: Option<Arc<Visit>>,
     defaults: DefaultFitter,
 }
@@ -42,7 +43,8 @@ impl Fitter for Grants {
     }
 
     fn max_inflight(&self) -> NonZeroU16 {
-        self.defaults.max_inflight()
+        self.max_inflight
+            .unwrap_or_else(|| self.defaults.max_inflight())
     }
 
     fn session_expiry_interval(&self, disconnect: Option<&Disconnect>) -> Duration {
@@ -76,9 +78,15 @@ impl FitterManager for GrantsOfClients {
         let grant = peer.as_ref().map(|peer| &peer.grant);
         let of_dialect = grant.and_then(|grant| grant.max_keep_alive);
         let longest = grant.and_then(|grant| grant.limits.max_session_expiry);
+        let in_flight = grant.and_then(|grant| grant.limits.deliveries_in_flight);
+        let told = match &*info {
+            ConnectInfo::V5(_, connect) => connect.receive_max.unwrap_or(NonZeroU16::MAX),
+            ConnectInfo::V3(..) => NonZeroU16::MAX,
+        };
         Arc::new(Grants {
             visit: admission::visit(&self.0, &id),
             topic_alias_maximum: grant.and_then(|grant| grant.limits.topic_alias_maximum),
+            max_inflight: in_flight.and_then(NonZeroU16::new).map(|own| own.min(told)),
             ceiling: of_dialect.map_or(listener.max_keepalive, |own| {
                 own.min(listener.max_keepalive)
             }),

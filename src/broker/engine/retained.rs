@@ -103,6 +103,19 @@ impl RetainedStore {
         live.collect()
     }
 
+    /// Whether a message on this topic would be one more than so many of a part of the tree.
+    pub(super) fn is_full(&self, topic: &str, scope: Option<&Scope>, most: usize) -> bool {
+        let kept = self.kept.read();
+        if kept.len() < most || kept.contains_key(topic) {
+            return false;
+        }
+        let own = kept.iter();
+        let own = own.filter(|(topic, _)| scope.is_none_or(|scope| scope.holds(topic)));
+        own.filter(|(_, kept)| !matches!(self.life(&kept.message), Life::Over))
+            .count()
+            >= most
+    }
+
     /// How many are kept, those that have expired unseen included.
     pub(super) fn count(&self) -> usize {
         self.kept.read().len()

@@ -2,6 +2,7 @@
 //! journal of every refusal, and turns the verdicts into the engine's. Who may connect is in
 //! `admission.rs`.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use bytestring::ByteString;
@@ -21,6 +22,7 @@ use super::super::message::{Publication, Qos};
 use super::super::outbox::ConnectionKey;
 use super::super::visitors::Visit;
 use super::routing::To;
+use super::tenant::Scope;
 use super::{Core, admission, convert, routing, tenant, validity};
 
 /// The topic under which a message that goes to nobody passes the engine: no client can publish
@@ -73,9 +75,10 @@ pub(super) fn publish(
             },
         ),
     };
+    let verdict = retainable(core, &peer, packet, verdict);
     let mut changed = packet.clone();
     match &verdict {
-        PublishVerdict::Allow => return None,
+        PublishVerdict::Allow => return expiring(&peer, packet),
         PublishVerdict::AllowUnretained => changed.retain = false,
         PublishVerdict::DeliverTo(target) => {
             changed.retain = false;
@@ -116,6 +119,53 @@ pub(super) fn publish(
             .lock()
             .insert(client_id.clone(), verdict);
     }
+    Some(changed)
+}
+
+/// The verdict, unless the message would be one more retained message than there may be.
+fn retainable(
+    core: &Core,
+    peer: &Peer,
+    packet: &Publish,
+    verdict: PublishVerdict,
+) -> PublishVerdict {
+    let most = peer.grant.limits.retained_messages;
+    let Some(most) = most.filter(|_| packet.retain && !packet.payload.is_empty()) else {
+        return verdict;
+    };
+    let scope = Scope::of_client(core, peer);
+    let topic = scope
+        .as_ref()
+        .map_or_else(|| packet.topic.clone(), |scope| scope.topic(&packet.topic));
+    if !matches!(verdict, PublishVerdict::Allow)
+        || !core.retained.is_full(&topic, scope.as_ref(), most)
+    {
+        return verdict;
+    }
+    let code = PublishAckReason::QuotaExceeded.into();
+    let reason = format!("there are {most} retained messages, which are as many as there may be");
+    if peer.protocol_version >= 5 && convert::qos(packet.qos) != Qos::AtMostOnce {
+        PublishVerdict::Refuse { code, reason }
+    } else {
+        PublishVerdict::Disconnect { code, reason }
+    }
+}
+
+/// A retained message with the life that its client's vendor gives it, if it is another.
+fn expiring(peer: &Peer, packet: &Publish) -> Option<Publish> {
+    let longest = NonZeroU32::new(peer.grant.limits.max_retained_expiry?)?;
+    let own = packet.properties.as_ref();
+    let own = own.and_then(|properties| properties.message_expiry_interval);
+    let changes = match own {
+        Some(own) => own > longest,
+        None => peer.protocol_version < 5,
+    };
+    if !packet.retain || !changes {
+        return None;
+    }
+    let mut changed = packet.clone();
+    let properties = changed.properties.get_or_insert_default();
+    properties.message_expiry_interval = Some(longest);
     Some(changed)
 }
 
