@@ -2,10 +2,14 @@
 //! are put, read and deleted. Topics and event subscriptions have a shape of their own in the
 //! configuration, which is why this is a trait.
 
+use std::ops::RangeInclusive;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use super::access::EVERYBODY;
+use super::limits;
 use super::resources::{Namespace, Resource};
 use super::topic::{EventSubscription, Topic};
 
@@ -57,6 +61,60 @@ impl Kind {
     }
 }
 
+impl Kind {
+    /// What the vendor calls the part of a path that names one.
+    pub(super) fn parameter(self) -> &'static str {
+        match self {
+            Self::Client => "clientName",
+            Self::ClientGroup => "clientGroupName",
+            Self::TopicSpace => "topicSpaceName",
+            Self::PermissionBinding => "permissionBindingName",
+            Self::CaCertificate => "caCertificateName",
+            Self::Topic => "topicName",
+            Self::EventSubscription => "eventSubscriptionName",
+        }
+    }
+
+    /// What is wrong with a name (mqtt-clients, mqtt-client-groups, mqtt-topic-spaces pages).
+    pub(super) fn check_name(self, name: &str) -> Result<(), String> {
+        if self == Self::ClientGroup && name.eq_ignore_ascii_case(EVERYBODY) {
+            return Err(format!("{EVERYBODY} is built in and cannot be edited"));
+        }
+        let (size, more) = match self {
+            Self::Client => (limits::CLIENT_NAME, "-:._"),
+            Self::ClientGroup | Self::TopicSpace => (limits::NAME, "-"),
+            Self::EventSubscription => (limits::SUBSCRIPTION_NAME, "-"),
+            Self::PermissionBinding | Self::CaCertificate | Self::Topic => {
+                (limits::OTHER_NAME, "-")
+            }
+        };
+        check_name(name, &size, more)
+    }
+}
+
+/// Checks a name of letters, digits and a few characters more.
+pub(super) fn check_name(
+    name: &str,
+    size: &RangeInclusive<usize>,
+    more: &str,
+) -> Result<(), String> {
+    let count = name.chars().count();
+    if !size.contains(&count) {
+        let (least, most) = (size.start(), size.end());
+        return Err(format!(
+            "it has {count} characters, it must have {least} to {most}"
+        ));
+    }
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || more.contains(c);
+    match name.chars().find(|c| !is_allowed(*c)) {
+        None => Ok(()),
+        Some(other) => Err(format!(
+            "{other:?} is in it, letters, digits and {} are allowed",
+            more.chars().map(String::from).collect::<Vec<_>>().join(" ")
+        )),
+    }
+}
+
 /// Some children of one kind.
 pub(super) trait Children {
     /// The names.
@@ -95,21 +153,83 @@ pub(super) fn of<'a>(
 }
 
 /// A property that is null is as if it were not there.
-pub(super) fn without_nulls(value: Value) -> Value {
-    match value {
-        Value::Object(members) => members
-            .into_iter()
-            .filter(|(_, member)| !member.is_null())
-            .map(|(name, member)| (name, without_nulls(member)))
-            .collect(),
-        Value::Array(items) => items.into_iter().map(without_nulls).collect(),
-        other => other,
+pub(super) fn without_nulls(mut value: Value) -> Value {
+    let mut left = vec![&mut value];
+    while let Some(value) = left.pop() {
+        match value {
+            Value::Object(members) => {
+                members.retain(|_, member| !member.is_null());
+                left.extend(members.values_mut());
+            }
+            Value::Array(items) => left.extend(items),
+            _ => {}
+        }
+    }
+    value
+}
+
+/// The member of a JSON document that stands where an object is expected and is an array instead:
+/// what the types themselves would take for an object's members in their order.
+fn array_for_object(given: &Value, read: &Value) -> Option<String> {
+    let mut left = vec![(String::new(), given, read)];
+    while let Some((path, given, read)) = left.pop() {
+        match (given, read) {
+            (Value::Array(_), Value::Object(_)) => return Some(path),
+            (Value::Array(given), Value::Array(read)) => {
+                let pairs = given.iter().zip(read).enumerate();
+                left.extend(pairs.map(|(at, (a, b))| (format!("{path}[{at}]"), a, b)));
+            }
+            (Value::Object(given), Value::Object(read)) => {
+                for (name, a) in given {
+                    if let Some(b) = read.get(name) {
+                        left.push((format!("{path}.{name}"), a, b));
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+/// Reads properties in the shape of the vendor's templates; the error says what is wrong.
+pub(super) fn read<T: Serialize + DeserializeOwned>(
+    what: &str,
+    properties: Value,
+) -> Result<T, String> {
+    let properties = without_nulls(properties);
+    if !properties.is_object() {
+        return Err(format!("{what} must be an object"));
+    }
+    let read: T = serde_path_to_error::deserialize(&properties).map_err(|error| {
+        let path = error.path().to_string();
+        let why = in_words(&error.into_inner().to_string());
+        match path.as_str() {
+            "." => format!("{what}: {why}"),
+            path => format!("{what}.{path}: {why}"),
+        }
+    })?;
+    let shown = serde_json::to_value(&read).unwrap_or_default();
+    match array_for_object(&properties, &shown) {
+        Some(path) => Err(format!("{what}{path} must be an object, it is an array")),
+        None => Ok(read),
     }
 }
 
-fn read<T: DeserializeOwned>(properties: Value) -> Result<T, String> {
-    serde_json::from_value(without_nulls(properties))
-        .map_err(|error| format!("its properties: {error}"))
+/// What the reader of JSON says, in JSON's words.
+fn in_words(error: &str) -> String {
+    let mut text = error.to_owned();
+    if let Some(at) = text.find("expected struct ") {
+        let end = text[at + 16..]
+            .find(' ')
+            .map_or(text.len(), |end| at + 16 + end);
+        text.replace_range(at..end, "expected an object");
+    }
+    text.replace("invalid type: sequence", "invalid type: array")
+        .replace("invalid type: map", "invalid type: object")
+        .replace("expected a sequence", "expected an array")
+        .replace("expected a map", "expected an object")
+        .replace("unknown variant", "unknown value")
 }
 
 impl<P: Serialize + DeserializeOwned> Children for Vec<Resource<P>> {
@@ -125,7 +245,7 @@ impl<P: Serialize + DeserializeOwned> Children for Vec<Resource<P>> {
     }
 
     fn put(&mut self, name: &str, properties: Value) -> Result<(), String> {
-        let properties = read(properties)?;
+        let properties = read("properties", properties)?;
         let mut known = self.iter_mut();
         match known.find(|one| one.short_name().eq_ignore_ascii_case(name)) {
             Some(found) => found.properties = properties,
@@ -160,6 +280,9 @@ impl Children for Vec<Topic> {
     }
 
     fn put(&mut self, name: &str, properties: Value) -> Result<(), String> {
+        if !properties.is_object() {
+            return Err("properties must be an object".to_owned());
+        }
         let schema = properties.get("inputSchema").and_then(Value::as_str);
         if schema.is_some_and(|schema| schema != "CloudEventSchemaV1_0") {
             return Err("inputSchema must be \"CloudEventSchemaV1_0\"".to_owned());
@@ -167,7 +290,7 @@ impl Children for Vec<Topic> {
         if !self.iter().any(|one| one.name.eq_ignore_ascii_case(name)) {
             self.push(Topic {
                 name: name.to_owned(),
-                subscriptions: Vec::new(),
+                ..Topic::default()
             });
         }
         Ok(())
@@ -193,7 +316,7 @@ impl Children for Vec<EventSubscription> {
     }
 
     fn put(&mut self, name: &str, properties: Value) -> Result<(), String> {
-        let properties = read(properties)?;
+        let properties = read("properties", properties)?;
         let mut known = self.iter_mut();
         match known.find(|one| one.name.eq_ignore_ascii_case(name)) {
             Some(found) => found.properties = properties,
