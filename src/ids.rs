@@ -57,9 +57,33 @@ impl Ids {
     }
 }
 
+/// An id without what spellings differ in: case, hyphens, and blanks, quotes and braces around it.
+pub fn bare(id: &str) -> String {
+    let around = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '{' | '}');
+    id.trim_matches(around)
+        .chars()
+        .filter(|c| *c != '-')
+        .map(|c| c.to_ascii_lowercase())
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn spellings_of_one_id_are_one() {
+        let plain = "4c6fdd797211421786b0ef42395a1109";
+        for spelling in [
+            "4C6FDD79-7211-4217-86B0-EF42395A1109",
+            "4c6fdd79-7211-4217-86b0-ef42395a1109",
+            " {4C6FDD797211421786B0EF42395A1109}",
+            "\"4c6fdd79-7211-4217-86b0-ef42395a1109\"\n",
+        ] {
+            assert_eq!(bare(spelling), plain);
+        }
+        assert_ne!(bare("4c6fdd79"), plain);
+    }
 
     #[test]
     fn the_same_seed_gives_the_same_ids_and_another_seed_gives_others() {

@@ -7,7 +7,7 @@
 //! 3  vendor/*                                       never one another
 //! 2  pipeline app
 //! 1  journal quota broker tls                       never one another
-//! 0  clock ids secret exchange broker::message
+//! 0  clock ids secret exchange wording broker::message
 //! ```
 //!
 //! **A request** is one straight walk: `server` accepts (`tls` ends the handshake), `http1::serve`
@@ -47,6 +47,7 @@ pub mod secret;
 pub mod server;
 pub mod tls;
 pub mod vendor;
+mod wording;
 
 pub use config::Config;
 pub use emulator::Emulator;

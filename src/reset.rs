@@ -49,10 +49,10 @@ impl Baseline {
             self.app.quotas.clear();
         }
         if has(Part::Requests) {
-            self.app.journal.requests().clear();
+            self.app.journal.forget_requests().await;
         }
         if has(Part::Messages) {
-            self.app.journal.messages().clear();
+            self.app.journal.forget_messages().await;
         }
     }
 

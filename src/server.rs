@@ -50,7 +50,7 @@ impl Default for Settings {
 
 /// An address that cannot be listened on.
 #[derive(Debug, thiserror::Error)]
-#[error("{name}: cannot listen on {address}: {source}")]
+#[error("{name}: cannot listen on {address}: {source}{}", way_out(.source))]
 pub struct BindError {
     /// What the listener is called: its flag or its key in the configuration.
     pub name: String,
@@ -58,6 +58,14 @@ pub struct BindError {
     pub address: SocketAddr,
     /// What the system said.
     pub source: io::Error,
+}
+
+fn way_out(error: &io::Error) -> &'static str {
+    if error.kind() == io::ErrorKind::AddrInUse {
+        "; give another port, 0 for a free one, or off"
+    } else {
+        ""
+    }
 }
 
 /// A bound address. Clients can connect already; they are served once a [`Server`] takes it.

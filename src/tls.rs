@@ -108,6 +108,14 @@ pub enum Error {
     Issue(String),
 }
 
+/// Whether listeners could be secured with these settings.
+pub fn check(settings: &Settings) -> Result<(), Error> {
+    let provider = Arc::new(ring::default_provider());
+    files::server(settings, &provider)?;
+    files::clients(settings, &provider)?;
+    parameters(&settings.names, &[]).map(drop)
+}
+
 /// A local certificate authority with everything that listeners need of it.
 #[derive(Debug)]
 pub struct Authority {

@@ -116,7 +116,7 @@ pub(super) async fn reset(
 
 /// `DELETE requests` and `DELETE messages`
 pub(super) async fn forget<T: Kind>(_: NoParameters, State(panel): State<Panel>) -> StatusCode {
-    T::ring(&panel.app.journal).clear();
+    T::forget(&panel.app.journal).await;
     StatusCode::NO_CONTENT
 }
 

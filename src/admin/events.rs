@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use axum::extract::State;
@@ -19,17 +20,29 @@ use super::input::Answered;
 use super::problem::Problem;
 use super::render::Kind;
 use crate::broker::message::Message;
-use crate::journal::{Cursor, Entry, Follower};
+use crate::journal::{Cursor, Entry, Follower, Halt, Looking, Reading};
 
 /// How long nothing may be sent before a comment shows that the stream is alive.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// How many bytes of events are rendered ahead of the client.
+const PAGE: usize = 256 << 10;
 
 struct Feed {
+    reading: Reading,
     requests: Follower<Entry>,
     messages: Follower<Message>,
     resets: Receiver<Value>,
     told: (Cursor, Cursor),
+    /// What has happened and is not rendered yet. A slow client must not keep entries that the
+    /// journal has let go of: it misses them.
+    happened: VecDeque<Happened>,
     waiting: VecDeque<Event>,
+}
+
+enum Happened {
+    Request(Cursor, Weak<Entry>),
+    Message(Cursor, Weak<Message>),
+    Reset(Value),
 }
 
 /// `GET events`
@@ -44,17 +57,19 @@ pub(super) async fn events(
             .ok_or_else(|| Problem::parameter("Last-Event-ID", "not an id of this stream"))?,
     };
     let feed = Feed {
+        reading: journal.reading().clone(),
         requests: Entry::follow(journal, told.0),
         messages: Message::follow(journal, told.1),
         resets: panel.resets.subscribe(),
         told,
+        happened: VecDeque::new(),
         // Sends the head at once, so that a client knows from when on it is told.
         waiting: VecDeque::from([Event::default().comment("listening")]),
     };
     Ok(Sse::new(futures_util::stream::unfold(
         feed,
         |mut feed| async {
-            let event = feed.next().await;
+            let event = feed.next().await?;
             Some((Ok(event), feed))
         },
     )))
@@ -66,45 +81,87 @@ fn place(id: &str) -> Option<(Cursor, Cursor)> {
 }
 
 impl Feed {
-    async fn next(&mut self) -> Event {
+    /// The next event; `None` when the program stops.
+    async fn next(&mut self) -> Option<Event> {
         loop {
             if let Some(event) = self.waiting.pop_front() {
-                return event;
+                return Some(event);
             }
-            self.collect();
-            if !self.waiting.is_empty() {
+            if self.happened.is_empty() {
+                self.collect();
+            }
+            if !self.happened.is_empty() {
+                self.render().await.ok()?;
                 continue;
             }
             tokio::select! {
                 () = self.requests.changed() => {}
                 () = self.messages.changed() => {}
                 reset = self.resets.recv() => match reset {
-                    Ok(parts) => self.push("reset", &parts),
+                    Ok(parts) => self.happened.push_back(Happened::Reset(parts)),
                     Err(RecvError::Lagged(_)) => {}
                     // The panel is gone; its journal will not change any more.
                     Err(RecvError::Closed) => std::future::pending().await,
                 },
-                () = tokio::time::sleep(KEEP_ALIVE) => return Event::default().comment(""),
+                () = self.reading.stopped() => return None,
+                () = tokio::time::sleep(KEEP_ALIVE) => return Some(Event::default().comment("")),
             }
         }
     }
 
     fn collect(&mut self) {
-        for (cursor, entry) in self.requests.take().entries {
-            self.told.0 = cursor;
-            self.push("request", &entry.render(cursor));
-        }
-        for (cursor, message) in self.messages.take().entries {
-            self.told.1 = cursor;
-            self.push("message", &message.render(cursor));
-        }
+        let requests = self.requests.take().entries.into_iter();
+        let messages = self.messages.take().entries.into_iter();
+        self.happened
+            .extend(requests.map(|(cursor, one)| Happened::Request(cursor, Arc::downgrade(&one))));
+        self.happened
+            .extend(messages.map(|(cursor, one)| Happened::Message(cursor, Arc::downgrade(&one))));
     }
 
-    fn push(&mut self, kind: &str, data: &Value) {
-        let id = format!("{}-{}", self.told.0, self.told.1);
-        self.waiting
-            .push_back(Event::default().event(kind).id(id).data(data.to_string()));
+    /// Renders a page of what has happened.
+    async fn render(&mut self) -> Result<(), Halt> {
+        let mut happened = std::mem::take(&mut self.happened);
+        let mut told = self.told;
+        (self.happened, self.waiting, self.told) = self
+            .reading
+            .look(move |looking| {
+                let events = page(&mut happened, &mut told, looking)?;
+                Ok((happened, events, told))
+            })
+            .await?;
+        Ok(())
     }
+}
+
+fn page(
+    happened: &mut VecDeque<Happened>,
+    told: &mut (Cursor, Cursor),
+    looking: &mut Looking,
+) -> Result<VecDeque<Event>, Halt> {
+    let mut events = VecDeque::new();
+    let mut length = 0;
+    while length < PAGE
+        && let Some(one) = happened.pop_front()
+    {
+        looking.step()?;
+        let (kind, data) = match one {
+            Happened::Request(cursor, entry) => {
+                told.0 = cursor;
+                ("request", entry.upgrade().map(|one| one.render(cursor)))
+            }
+            Happened::Message(cursor, message) => {
+                told.1 = cursor;
+                ("message", message.upgrade().map(|one| one.render(cursor)))
+            }
+            Happened::Reset(parts) => ("reset", Some(parts)),
+        };
+        let Some(data) = data else { continue };
+        let data = data.to_string();
+        length += data.len();
+        let id = format!("{}-{}", told.0, told.1);
+        events.push_back(Event::default().event(kind).id(id).data(data));
+    }
+    Ok(events)
 }
 
 /// What a reset event says.

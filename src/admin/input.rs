@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 
 use super::MAX_BODY;
 use super::problem::Problem;
+use crate::wording::{self, Language};
 
 /// The parameters of a query string, each at most once.
 #[derive(Debug)]
@@ -61,15 +62,14 @@ impl Parameters {
             .map(|(_, value)| value.as_str())
     }
 
-    /// A parameter read as `T`.
-    pub(super) fn parsed<T: FromStr>(&self, name: &str) -> Result<Option<T>, Problem>
-    where
-        T::Err: std::fmt::Display,
-    {
+    /// A whole number, read as `T`.
+    pub(super) fn number<T: FromStr>(&self, name: &str) -> Result<Option<T>, Problem> {
         self.text(name)
             .map(|text| {
-                text.parse()
-                    .map_err(|why| Problem::parameter(name, format!("{text:?}: {why}")))
+                text.parse().map_err(|_| {
+                    let why = format!("expected a whole number of 0 or more, got {text:?}");
+                    Problem::parameter(name, why)
+                })
             })
             .transpose()
     }
@@ -120,11 +120,22 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
         let bytes = if bytes.is_empty() { b"{}" } else { bytes };
         // serde would read an array as the members in their order.
         if !bytes.starts_with(b"{") {
-            return Err(Problem::BadBody("it is no JSON object".to_owned()));
+            return Err(Problem::BadBody("it is not a JSON object".to_owned()));
         }
-        serde_json::from_slice(bytes)
-            .map(Self)
-            .map_err(|why| Problem::BadBody(why.to_string()))
+        let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+        let read = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+            let path = error.path().to_string();
+            let why = wording::plain(&error.inner().to_string(), Language::Json);
+            Problem::BadBody(match &*path {
+                "." | "?" => why,
+                path if why.starts_with(path) => why,
+                path => format!("{path}: {why}"),
+            })
+        })?;
+        deserializer
+            .end()
+            .map_err(|why| Problem::BadBody(wording::plain(&why.to_string(), Language::Json)))?;
+        Ok(Self(read))
     }
 }
 

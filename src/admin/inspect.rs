@@ -1,6 +1,7 @@
 //! Looking: the journal's lists and single entries, what the broker holds, and what the
 //! emulator says of itself. Steering is in `control.rs`, waiting in `seek.rs`.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use axum::Json;
@@ -11,12 +12,14 @@ use serde_json::{Value, json};
 
 use super::Panel;
 use super::input::{Answered, Id, NoParameters, Parameters};
+use super::listing::Listing;
 use super::problem::Problem;
 use super::render::{self, Kind};
 use crate::broker::message::{Message, TopicFilter};
 use crate::exchange::Surface;
+use crate::ids;
 use crate::journal::pattern::Pattern;
-use crate::journal::{Cursor, Entry, Journal};
+use crate::journal::{Cursor, Entry, Halt, Looking, Ring};
 
 /// How many entries a list gives unless asked otherwise.
 const DEFAULT_LIMIT: usize = 1_000;
@@ -36,28 +39,74 @@ pub(super) struct Selection<T> {
     pub(super) incomplete: bool,
 }
 
-/// The selected entries, newest first, how many there are in all, and the ring's cursor.
-pub(super) fn list<T: Kind>(
-    journal: &Journal,
+/// What a selection selects.
+pub(super) struct Selected {
+    /// The cursors with which the entries arrived, newest first, at most as many as asked for. No
+    /// more than that is kept of them: the entries may be as large as the journal.
+    arrived: Vec<Cursor>,
+    /// How many there are in all.
+    pub(super) total: usize,
+    /// The ring's cursor.
+    pub(super) cursor: Cursor,
+}
+
+/// Selects entries.
+pub(super) fn select<T: Kind>(
+    ring: &Ring<T>,
     selection: &Selection<T>,
-) -> (Vec<Value>, usize, Cursor) {
-    let snapshot = T::ring(journal).arrived_since(0);
-    let mut listed = Vec::new();
-    let mut total = 0;
+    looking: &mut Looking,
+) -> Result<Selected, Halt> {
+    let snapshot = ring.arrived_since(0);
+    let mut selected = Selected {
+        arrived: Vec::new(),
+        total: 0,
+        cursor: snapshot.last,
+    };
     for (arrived, entry) in snapshot.entries.iter().rev() {
+        looking.step()?;
         let completed = entry.completed(*arrived);
         if completed.is_none() && !selection.incomplete {
             continue;
         }
         let cursor = completed.unwrap_or(*arrived);
-        if cursor > selection.since && selection.pattern.matches(entry) {
-            total += 1;
-            if listed.len() < selection.limit {
-                listed.push(entry.render(cursor));
+        if cursor > selection.since && selection.pattern.matches(entry, looking)? {
+            selected.total += 1;
+            if selected.arrived.len() < selection.limit {
+                selected.arrived.push(*arrived);
             }
         }
     }
-    (listed, total, snapshot.last)
+    Ok(selected)
+}
+
+/// The answer that lists a selection. Entries that leave the journal while it is sent are left
+/// out.
+pub(super) async fn list<T: Kind>(
+    panel: &Panel,
+    selection: impl FnOnce() -> Answered<Selection<T>> + Send + 'static,
+) -> Answered<Response> {
+    let journal = &panel.app.journal;
+    let ring = T::ring(journal).clone();
+    let searched = ring.clone();
+    let selected = journal
+        .reading()
+        .look(move |looking| match selection() {
+            Ok(selection) => select(&searched, &selection, looking).map(Ok),
+            Err(problem) => Ok(Err(problem)),
+        })
+        .await??;
+    let items = selected.arrived.into_iter().map(move |arrived| {
+        let entry = ring.get(arrived)?;
+        Some(entry.render(entry.completed(arrived).unwrap_or(arrived)))
+    });
+    let mut listing = Listing::new(T::PLURAL, Box::new(items));
+    listing
+        .after
+        .insert("cursor".to_owned(), json!(selected.cursor));
+    listing
+        .after
+        .insert("total".to_owned(), json!(selected.total));
+    listing.answer(journal.reading()).await
 }
 
 /// The limit to apply where `given` was asked for.
@@ -73,7 +122,7 @@ fn selection<T: Kind>(parameters: &Parameters, fields: &[&str]) -> Answered<Sele
         };
         let wanted = match *field {
             "vendor" => json!(vendor(text)?),
-            "status" => json!(parameters.parsed::<u16>(field)?),
+            "status" => json!(parameters.number::<u16>(field)?),
             "topic" => {
                 TopicFilter::parse(text).map_err(|why| Problem::parameter("topic", why))?;
                 json!(text)
@@ -84,8 +133,8 @@ fn selection<T: Kind>(parameters: &Parameters, fields: &[&str]) -> Answered<Sele
     }
     Ok(Selection {
         pattern,
-        since: parameters.parsed("since")?.unwrap_or(0),
-        limit: limit(parameters.parsed("limit")?),
+        since: parameters.number("since")?.unwrap_or(0),
+        limit: limit(parameters.number("limit")?),
         incomplete: true,
     })
 }
@@ -100,16 +149,11 @@ fn vendor(text: &str) -> Answered<Surface> {
         })
 }
 
-fn answer<T: Kind>(panel: &Panel, selection: &Selection<T>) -> Json<Value> {
-    let (listed, total, cursor) = list(&panel.app.journal, selection);
-    Json(json!({ T::PLURAL: listed, "cursor": cursor, "total": total }))
-}
-
 /// `GET requests`
 pub(super) async fn requests(
     State(panel): State<Panel>,
     parameters: Parameters,
-) -> Answered<Json<Value>> {
+) -> Answered<Response> {
     let parameters = parameters.only(&[
         "vendor",
         "operation",
@@ -119,17 +163,19 @@ pub(super) async fn requests(
         "limit",
     ])?;
     let fields = ["vendor", "operation", "status", "error_code"];
-    Ok(answer::<Entry>(&panel, &selection(&parameters, &fields)?))
+    let selection = selection::<Entry>(&parameters, &fields)?;
+    list(&panel, || Ok(selection)).await
 }
 
 /// `GET messages`
 pub(super) async fn messages(
     State(panel): State<Panel>,
     parameters: Parameters,
-) -> Answered<Json<Value>> {
+) -> Answered<Response> {
     let parameters = parameters.only(&["topic", "vendor", "client_id", "since", "limit"])?;
     let fields = ["topic", "vendor", "client_id"];
-    Ok(answer::<Message>(&panel, &selection(&parameters, &fields)?))
+    let selection = selection::<Message>(&parameters, &fields)?;
+    list(&panel, || Ok(selection)).await
 }
 
 /// `GET requests/{id}` and `GET messages/{id}`
@@ -138,41 +184,58 @@ pub(super) async fn entry<T: Kind>(
     State(panel): State<Panel>,
     Id(id): Id,
 ) -> Answered<Json<Value>> {
-    let snapshot = T::ring(&panel.app.journal).arrived_since(0);
-    let found = snapshot
-        .entries
-        .iter()
-        .rev()
-        .find(|(_, entry)| entry.id() == id);
-    let (arrived, entry) = found.ok_or(Problem::NotFound {
+    let journal = &panel.app.journal;
+    let ring = T::ring(journal).clone();
+    let wanted = ids::bare(&id);
+    let found = journal
+        .reading()
+        .look(move |looking| {
+            for (arrived, entry) in ring.arrived_since(0).entries.iter().rev() {
+                looking.step()?;
+                if entry.ids().iter().any(|one| ids::bare(one) == wanted) {
+                    let cursor = entry.completed(*arrived).unwrap_or(*arrived);
+                    return Ok(Some(entry.render(cursor)));
+                }
+            }
+            Ok(None)
+        })
+        .await?;
+    found.map(Json).ok_or(Problem::NotFound {
         what: T::SINGULAR,
         id,
-    })?;
-    Ok(Json(
-        entry.render(entry.completed(*arrived).unwrap_or(*arrived)),
-    ))
+    })
 }
 
 /// `GET clients`
-pub(super) async fn clients(_: NoParameters, State(panel): State<Panel>) -> Json<Value> {
-    Json(json!({ "clients": panel.app.broker.clients().await }))
+pub(super) async fn clients(_: NoParameters, State(panel): State<Panel>) -> Answered<Response> {
+    let clients = panel.app.broker.clients().await;
+    whole(&panel, "clients", clients, |client| json!(client)).await
 }
 
 /// `GET subscriptions`
-pub(super) async fn subscriptions(_: NoParameters, State(panel): State<Panel>) -> Json<Value> {
-    Json(json!({ "subscriptions": panel.app.broker.subscriptions().await }))
+pub(super) async fn subscriptions(
+    _: NoParameters,
+    State(panel): State<Panel>,
+) -> Answered<Response> {
+    let subscriptions = panel.app.broker.subscriptions().await;
+    whole(&panel, "subscriptions", subscriptions, |one| json!(one)).await
 }
 
 /// `GET retained`
-pub(super) async fn retained(_: NoParameters, State(panel): State<Panel>) -> Json<Value> {
-    let retained: Vec<_> = panel
-        .app
-        .broker
-        .retained()
-        .iter()
-        .map(render::retained)
-        .collect();
-    Json(json!({ "retained": retained }))
+pub(super) async fn retained(_: NoParameters, State(panel): State<Panel>) -> Answered<Response> {
+    let retained = panel.app.broker.retained();
+    whole(&panel, "retained", retained, render::retained).await
+}
+
+async fn whole<T: Send + 'static>(
+    panel: &Panel,
+    name: &'static str,
+    items: Vec<T>,
+    render: fn(&T) -> Value,
+) -> Answered<Response> {
+    let items = items.into_iter().map(move |item| Some(render(&item)));
+    let listing = Listing::new(name, Box::new(items));
+    listing.answer(panel.app.journal.reading()).await
 }
 
 /// `GET livez`: the process answers.
@@ -250,9 +313,14 @@ pub(super) async fn ca(State(panel): State<Panel>) -> Answered<Response> {
     Ok((kind, pem.to_owned()).into_response())
 }
 
+/// The description as JSON.
+static DESCRIBED: LazyLock<Result<Value, String>> =
+    LazyLock::new(|| serde_saphyr::from_str(super::DESCRIPTION).map_err(|why| why.to_string()));
+
 /// `GET openapi.json`: the description of all this.
-pub(super) async fn openapi() -> Answered<Json<Value>> {
-    serde_saphyr::from_str(super::DESCRIPTION)
+pub(super) async fn openapi() -> Answered<Json<&'static Value>> {
+    let described = DESCRIBED.as_ref();
+    described
         .map(Json)
-        .map_err(|why| Problem::Internal(why.to_string()))
+        .map_err(|why| Problem::Internal(why.clone()))
 }

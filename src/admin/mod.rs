@@ -1,12 +1,13 @@
 //! The admin API under `/_mqttstack`: looking at and steering one emulator. Ordinary axum,
 //! because nothing here imitates a vendor. `inspect.rs` looks, `seek.rs` finds and waits,
-//! `control.rs` steers, `events.rs` tells as it happens; errors are `problem.rs`'s. All of it is
+//! `control.rs` steers, `events.rs` tells as it happens, `listing.rs` writes long answers; errors are `problem.rs`'s. All of it is
 //! described in `openapi/admin.yaml`.
 
 mod control;
 mod events;
 mod input;
 mod inspect;
+mod listing;
 mod problem;
 mod render;
 mod seek;

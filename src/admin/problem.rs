@@ -5,6 +5,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
+use crate::journal::Halt;
 use crate::journal::pattern::PatternError;
 
 /// What can be wrong with an admin request.
@@ -44,22 +45,15 @@ pub enum Problem {
         /// The limit in bytes.
         limit: usize,
     },
-    /// What was waited for did not come in time.
-    #[error("{detail}")]
-    TimedOut {
-        /// How it stood when time was up.
-        detail: String,
-        /// What was found, and the nearest misses.
-        found: Map<String, Value>,
-    },
-    /// More came than were allowed.
-    #[error("{detail}")]
-    TooMany {
-        /// How many came.
-        detail: String,
-        /// What was found.
-        found: Map<String, Value>,
-    },
+    /// What was waited for did not come in time; this says how it stood when time was up.
+    #[error("{0}")]
+    TimedOut(String),
+    /// More came than were allowed; this says how many.
+    #[error("{0}")]
+    TooMany(String),
+    /// A search of the journal ended early.
+    #[error("{0}")]
+    Halted(#[from] Halt),
     /// Not everything listens yet.
     #[error("the emulator is starting; not everything listens yet")]
     NotReady,
@@ -84,8 +78,17 @@ impl Problem {
             Self::BadBody(_) => (S::BAD_REQUEST, "bad-body", "Bad body"),
             Self::BadMatch(_) => (S::BAD_REQUEST, "bad-match", "Bad matcher"),
             Self::TooLarge { .. } => (S::PAYLOAD_TOO_LARGE, "too-large", "Body too large"),
-            Self::TimedOut { .. } => (S::REQUEST_TIMEOUT, "timed-out", "Not seen in time"),
-            Self::TooMany { .. } => (S::CONFLICT, "too-many", "More than wanted"),
+            Self::TimedOut(_) => (S::REQUEST_TIMEOUT, "timed-out", "Not seen in time"),
+            Self::TooMany(_) => (S::CONFLICT, "too-many", "More than wanted"),
+            Self::Halted(Halt::Stopped | Halt::Left) => (
+                S::SERVICE_UNAVAILABLE,
+                "stopping",
+                "The emulator is stopping",
+            ),
+            Self::Halted(Halt::Failed(_)) => {
+                (S::INTERNAL_SERVER_ERROR, "internal", "Internal fault")
+            }
+            Self::Halted(_) => (S::UNPROCESSABLE_ENTITY, "too-costly", "Too costly a search"),
             Self::NotReady => (S::SERVICE_UNAVAILABLE, "not-ready", "Not ready"),
             Self::Internal(_) => (S::INTERNAL_SERVER_ERROR, "internal", "Internal fault"),
         }
@@ -100,8 +103,9 @@ impl Problem {
     }
 }
 
-impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
+impl Problem {
+    /// The status, and the members of the document.
+    pub(super) fn document(&self) -> (StatusCode, Map<String, Value>) {
         let (status, slug, title) = self.row();
         let mut document = Map::new();
         document.insert(
@@ -112,16 +116,30 @@ impl IntoResponse for Problem {
         document.insert("status".into(), json!(status.as_u16()));
         document.insert("detail".into(), json!(self.to_string()));
         match self {
-            Self::TimedOut { found, .. } | Self::TooMany { found, .. } => document.extend(found),
             Self::BadParameter { name, .. } => {
                 document.insert("parameter".into(), json!(name));
             }
             Self::BadMatch(error) => {
                 document.insert("field".into(), json!(error.field));
             }
+            Self::Halted(halt) => {
+                if let Some(setting) = halt.setting() {
+                    document.insert("setting".into(), json!(setting));
+                }
+            }
             _ => {}
         }
-        let kind = [(header::CONTENT_TYPE, "application/problem+json")];
+        (status, document)
+    }
+}
+
+/// The media type of the document.
+pub(super) const MEDIA_TYPE: &str = "application/problem+json";
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let (status, document) = self.document();
+        let kind = [(header::CONTENT_TYPE, MEDIA_TYPE)];
         (status, kind, Json(document)).into_response()
     }
 }

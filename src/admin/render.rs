@@ -22,6 +22,10 @@ pub(super) trait Kind: Record + Shown {
     fn ring(journal: &Journal) -> &Arc<Ring<Self>>;
     /// The id.
     fn id(&self) -> &str;
+    /// Every id that it goes by.
+    fn ids(&self) -> Vec<String>;
+    /// Forgets them all.
+    fn forget(journal: &Journal) -> impl Future<Output = ()> + Send;
     /// The whole entry as JSON.
     fn render(&self, cursor: Cursor) -> Value;
 
@@ -43,6 +47,14 @@ impl Kind for Entry {
         &self.id
     }
 
+    fn ids(&self) -> Vec<String> {
+        Self::ids(self)
+    }
+
+    fn forget(journal: &Journal) -> impl Future<Output = ()> + Send {
+        journal.forget_requests()
+    }
+
     fn render(&self, cursor: Cursor) -> Value {
         let outcome = self.outcome();
         let draft = outcome.map(|outcome| &outcome.draft);
@@ -60,6 +72,7 @@ impl Kind for Entry {
             "status": outcome.map(|outcome| outcome.status),
             "error_code": draft.map(|draft| &draft.error_code),
             "reason": outcome.and_then(Outcome::reason),
+            "hints": self.hints(),
             "response": outcome.filter(|outcome| outcome.status.is_some()).map(|outcome| json!({
                 "headers": outcome.shown_headers(),
                 "body": content(outcome.shown_body()),
@@ -83,10 +96,20 @@ impl Kind for Message {
         &self.id
     }
 
+    fn ids(&self) -> Vec<String> {
+        vec![self.id.clone()]
+    }
+
+    fn forget(journal: &Journal) -> impl Future<Output = ()> + Send {
+        journal.forget_messages()
+    }
+
     fn render(&self, cursor: Cursor) -> Value {
         let mut object = message(self);
         object.insert("cursor".to_owned(), json!(cursor));
-        object.insert("deliveries".to_owned(), json!(*self.deliveries.lock()));
+        // Copied, since the broker changes them: rendering takes longer than copying.
+        let deliveries = self.deliveries.lock().clone();
+        object.insert("deliveries".to_owned(), json!(deliveries));
         Value::Object(object)
     }
 }

@@ -1,17 +1,22 @@
 //! Finding, counting and waiting for entries by pattern.
 
 use std::fmt::Write;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
-use serde::Deserialize;
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
 
 use super::Panel;
 use super::input::{Answered, JsonBody, NoParameters};
 use super::inspect::{self, Selection};
-use super::problem::Problem;
+use super::listing::Listing;
+use super::problem::{MEDIA_TYPE, Problem};
 use super::render::Kind;
 use crate::journal::Cursor;
 use crate::journal::pattern::Pattern;
@@ -54,12 +59,38 @@ impl Default for Waiting {
     }
 }
 
-#[derive(Debug, Default, Clone, Copy, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+/// How many entries must match, as it is written.
+#[derive(Debug, Default, Clone, Copy)]
 struct Wanted {
     at_least: Option<usize>,
     at_most: Option<usize>,
     exactly: Option<usize>,
+}
+
+/// What `count` may be, for its refusals.
+const COUNTS: &str =
+    "expected an object of at_least, at_most and exactly, such as {\"at_least\": 1}";
+
+impl<'de> Deserialize<'de> for Wanted {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let given = Value::deserialize(deserializer)?;
+        let refused = |what: String| D::Error::custom(format!("{COUNTS}, got {what}"));
+        let Value::Object(members) = &given else {
+            return Err(refused(given.to_string()));
+        };
+        let mut wanted = Self::default();
+        for (name, value) in members {
+            let place = match name.as_str() {
+                "at_least" => &mut wanted.at_least,
+                "at_most" => &mut wanted.at_most,
+                "exactly" => &mut wanted.exactly,
+                _ => return Err(refused(format!("{name:?}"))),
+            };
+            let number = value.as_u64().and_then(|number| number.try_into().ok());
+            *place = Some(number.ok_or_else(|| refused(format!("{name} {value}")))?);
+        }
+        Ok(wanted)
+    }
 }
 
 impl Wanted {
@@ -100,11 +131,8 @@ pub(super) async fn find<T: Kind>(
     _: NoParameters,
     State(panel): State<Panel>,
     JsonBody(query): JsonBody<Query>,
-) -> Answered<Json<Value>> {
-    let (found, total, cursor) = inspect::list::<T>(&panel.app.journal, &selection(&query)?);
-    Ok(Json(
-        json!({ T::PLURAL: found, "cursor": cursor, "total": total }),
-    ))
+) -> Answered<Response> {
+    inspect::list(&panel, move || selection::<T>(&query)).await
 }
 
 /// `POST requests/count` and `POST messages/count`
@@ -116,12 +144,21 @@ pub(super) async fn count<T: Kind>(
     if query.limit.is_some() {
         return Err(bad("limit: a count has none"));
     }
-    let selection = Selection {
-        limit: 0,
-        ..selection::<T>(&query)?
-    };
-    let (_, total, cursor) = inspect::list(&panel.app.journal, &selection);
-    Ok(Json(json!({ "count": total, "cursor": cursor })))
+    let journal = &panel.app.journal;
+    let ring = T::ring(journal).clone();
+    let counted = journal
+        .reading()
+        .look(move |looking| match selection::<T>(&query) {
+            Ok(all) => {
+                let none = Selection { limit: 0, ..all };
+                inspect::select(&ring, &none, looking).map(Ok)
+            }
+            Err(problem) => Ok(Err(problem)),
+        })
+        .await??;
+    Ok(Json(
+        json!({ "count": counted.total, "cursor": counted.cursor }),
+    ))
 }
 
 /// `POST requests/wait` and `POST messages/wait`
@@ -129,41 +166,61 @@ pub(super) async fn wait_for<T: Kind>(
     _: NoParameters,
     State(panel): State<Panel>,
     JsonBody(asked): JsonBody<Waiting>,
-) -> Answered<Json<Value>> {
+) -> Answered<Response> {
+    let reading = panel.app.journal.reading();
+    let wanted = reading.look(move |_| Ok(wanted::<T>(&asked))).await??;
+    let ring = T::ring(&panel.app.journal);
+    let found = wait(reading, ring, wanted.clone()).await?;
+    let problem = match found.end {
+        End::Satisfied => None,
+        End::TooMany => Some(Problem::TooMany(format!(
+            "{} {} match, {}",
+            found.count,
+            T::PLURAL,
+            in_words(wanted.count)
+        ))),
+        End::TimedOut => Some(Problem::TimedOut(told(&found, &wanted))),
+    };
+    let (status, before) = problem
+        .as_ref()
+        .map_or_else(|| (StatusCode::OK, Map::new()), Problem::document);
+    let mut after = Map::from_iter([("cursor".to_owned(), json!(found.cursor))]);
+    if found.end == End::TimedOut {
+        after.extend(misses(&found));
+    }
+    let matched = found
+        .into_matched()
+        .map(|(cursor, entry)| Some(entry.render(cursor)));
+    let listing = Listing {
+        status,
+        media_type: if problem.is_some() {
+            MEDIA_TYPE
+        } else {
+            "application/json"
+        },
+        before,
+        name: "matched",
+        items: Box::new(matched),
+        after,
+    };
+    listing.answer(reading).await
+}
+
+/// What to wait for.
+fn wanted<T: Kind>(asked: &Waiting) -> Answered<Wait<T>> {
     if asked.timeout_ms > MAX_TIMEOUT_MS {
         return Err(bad(&format!("timeout_ms: at most {MAX_TIMEOUT_MS}")));
     }
     if asked.quiet_ms > asked.timeout_ms {
         return Err(bad("quiet_ms: longer than timeout_ms, it could never pass"));
     }
-    let wanted = Wait {
-        pattern: Pattern::<T>::parse(&asked.pattern)?,
+    Ok(Wait {
+        pattern: Arc::new(Pattern::parse(&asked.pattern)?),
         count: asked.count.count()?,
         since: asked.since,
         timeout: Duration::from_millis(asked.timeout_ms),
         quiet: Duration::from_millis(asked.quiet_ms),
-    };
-    let found = wait(T::ring(&panel.app.journal), &wanted).await;
-    let mut answer = matched(&found);
-    match found.end {
-        End::Satisfied => Ok(Json(Value::Object(answer))),
-        End::TooMany => Err(Problem::TooMany {
-            detail: format!(
-                "{} {} match, {}",
-                found.count,
-                T::PLURAL,
-                in_words(wanted.count)
-            ),
-            found: answer,
-        }),
-        End::TimedOut => {
-            answer.extend(misses(&found));
-            Err(Problem::TimedOut {
-                detail: told(&found, &wanted),
-                found: answer,
-            })
-        }
-    }
+    })
 }
 
 fn in_words(count: Count) -> String {
@@ -199,18 +256,6 @@ fn told<T: Kind>(found: &Found<T>, wanted: &Wait<T>) -> String {
         );
     }
     text
-}
-
-fn matched<T: Kind>(found: &Found<T>) -> Map<String, Value> {
-    let entries: Vec<_> = found
-        .matched
-        .iter()
-        .map(|(cursor, entry)| entry.render(*cursor))
-        .collect();
-    Map::from_iter([
-        ("matched".to_owned(), json!(entries)),
-        ("cursor".to_owned(), json!(found.cursor)),
-    ])
 }
 
 fn misses<T: Kind>(found: &Found<T>) -> Map<String, Value> {

@@ -51,7 +51,7 @@ pub struct Visitor {
 }
 
 /// What an accepted client is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Grant {
     /// Whose client it is; `None` for an open client.
     pub surface: Option<Surface>,
@@ -63,6 +63,8 @@ pub struct Grant {
     pub max_keep_alive: Option<u16>,
     /// What else its vendor's broker limits.
     pub limits: Limits,
+    /// What was lenient about letting it in, in words: the journal gets an entry with them.
+    pub hints: Vec<String>,
 }
 
 /// What a vendor's broker limits for one client. Whatever is `None` or left at its default is as
@@ -424,6 +426,19 @@ pub trait Dialect: Send + Sync {
 
     /// A filter has been granted.
     fn subscribed(&self, _peer: &Peer, _filter: &str, _qos: Qos) {}
+}
+
+/// A CONNECT that was accepted with hints, for the journal.
+#[derive(Debug, Clone)]
+pub struct Noted {
+    /// Whose client it is; `None` for an open one.
+    pub surface: Option<Surface>,
+    /// The client id.
+    pub client_id: String,
+    /// The identity granted.
+    pub identity: String,
+    /// What was lenient, in words.
+    pub hints: Vec<String>,
 }
 
 /// An MQTT packet that was refused, for the journal.

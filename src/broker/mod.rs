@@ -20,7 +20,7 @@ use rustls::ServerConfig;
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
 
-use self::dialect::{Dialect, Refused};
+use self::dialect::{Dialect, Noted, Refused};
 use self::engine::Engine;
 use self::message::{
     Client, Counters, Message, Publication, Published, Qos, Retained, Subscription, TopicFilter,
@@ -45,6 +45,8 @@ pub struct Settings {
     pub receive_maximum: u16,
     /// How many topic aliases are used in each direction (default 32).
     pub topic_alias_maximum: u16,
+    /// How many levels a topic name or filter may have (default 200, as mosquitto has it).
+    pub max_topic_levels: usize,
     /// Topic filters that the open dialect may not subscribe to.
     pub deny_subscribe: Vec<String>,
     /// Topic filters that the open dialect may not publish to.
@@ -93,6 +95,7 @@ impl Default for Settings {
             max_packet_size: 1 << 20,
             receive_maximum: 16,
             topic_alias_maximum: 32,
+            max_topic_levels: 200,
             deny_subscribe: Vec::new(),
             deny_publish: Vec::new(),
             queue_limit: 1_000,
@@ -109,10 +112,14 @@ pub type Sink = Arc<dyn Fn(Arc<Message>) + Send + Sync>;
 /// Takes every MQTT packet that was refused, at once and without waiting: the journal.
 pub type RefusedSink = Arc<dyn Fn(Refused) + Send + Sync>;
 
+/// Takes every CONNECT that was accepted with hints, at once and without waiting: the journal.
+pub type NotedSink = Arc<dyn Fn(Noted) + Send + Sync>;
+
 /// A shared handle on the broker.
 #[derive(Debug, Clone)]
 pub struct Broker {
     engine: Arc<Engine>,
+    max_topic_levels: usize,
     gates: Arc<Mutex<Vec<JoinHandle<()>>>>,
 }
 
@@ -120,6 +127,7 @@ impl Broker {
     /// Starts the engine. No listener is open yet.
     pub async fn start(settings: Settings, clock: Clock, ids: Ids, sink: Sink) -> Self {
         Self {
+            max_topic_levels: settings.max_topic_levels,
             engine: Arc::new(Engine::start(settings, clock, ids, sink).await),
             gates: Arc::default(),
         }
@@ -138,6 +146,11 @@ impl Broker {
     /// Registers who is told of refused packets; only the first one is.
     pub fn on_refused(&self, tell: RefusedSink) {
         self.engine.on_refused(tell);
+    }
+
+    /// Registers who is told of hints; only the first one is.
+    pub fn on_noted(&self, tell: NotedSink) {
+        self.engine.on_noted(tell);
     }
 
     /// Opens a plain listener (`Tcp` or `Ws`) and returns its address (port 0: a free one).
@@ -169,9 +182,21 @@ impl Broker {
         Ok(bound)
     }
 
+    /// How many levels a topic name or filter may have.
+    pub fn max_topic_levels(&self) -> usize {
+        self.max_topic_levels
+    }
+
+    fn check_depth(&self, publication: &Publication) -> Result<(), Refusal> {
+        let topic = publication.topic.as_str();
+        message::check_depth(topic, self.max_topic_levels)
+            .map_err(|error| Refusal::Topic(error.to_string()))
+    }
+
     /// Publishes a message to everybody who is subscribed. Waits while a matching connected
     /// subscriber's queue is full; refuses with [`Refusal::Overloaded`] if it stays so.
     pub async fn publish(&self, publication: Publication) -> Result<Published, Refusal> {
+        self.check_depth(&publication)?;
         self.engine.publish(publication, None, None).await
     }
 
@@ -182,6 +207,7 @@ impl Broker {
         tenant: &str,
         publication: Publication,
     ) -> Result<Published, Refusal> {
+        self.check_depth(&publication)?;
         self.engine.publish(publication, Some(tenant), None).await
     }
 
@@ -192,6 +218,7 @@ impl Broker {
         client_id: &str,
         publication: Publication,
     ) -> Result<Published, Refusal> {
+        self.check_depth(&publication)?;
         self.engine
             .publish(publication, None, Some(client_id))
             .await
@@ -205,6 +232,7 @@ impl Broker {
         client_id: &str,
         publication: Publication,
     ) -> Result<Published, Refusal> {
+        self.check_depth(&publication)?;
         self.engine
             .publish(publication, Some(tenant), Some(client_id))
             .await
@@ -222,7 +250,8 @@ impl Broker {
 
     /// Subscribes a connected client from outside; false if it is not there or is refused.
     pub async fn subscribe(&self, client_id: &str, filter: &TopicFilter, qos: Qos) -> bool {
-        self.engine.subscribe(client_id, filter, qos).await
+        message::check_depth(filter.as_str(), self.max_topic_levels).is_ok()
+            && self.engine.subscribe(client_id, filter, qos).await
     }
 
     /// Unsubscribes a client from outside; false if it is not there.

@@ -1,8 +1,9 @@
 //! The configuration: what each room's `Settings` say, plus ports, clock, seed and log.
 //! Defaults are overridden by the file, the file by the environment, the environment by flags
-//! (`cli/` reads the last two). `value.rs` has the values with words of their own,
-//! `default.toml` is the commented file that `mqttstack config --default` prints.
+//! (`cli/` reads the last two). `file.rs` reads a file, `value.rs` has the values with words of
+//! their own, `default.toml` is the commented file that `mqttstack config --default` prints.
 
+mod file;
 mod value;
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -151,31 +152,27 @@ impl Config {
         }
     }
 
-    /// Reads a file. Keys that it does not name keep their defaults.
+    /// Reads a file. Keys that it does not name keep their defaults; relative paths in it start at
+    /// its own directory.
     pub fn from_file(path: &Path) -> Result<Self, FileError> {
         let failed = |what: String| FileError {
             path: path.to_owned(),
             what,
         };
         let text = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
-        Self::from_toml(&text).map_err(|error| failed(error.to_string()))
+        let read = file::read(&text, path.parent());
+        read.and_then(Self::checked)
+            .map_err(|error| failed(error.to_string()))
     }
 
     /// Reads the text of a file.
     pub fn from_toml(text: &str) -> Result<Self, KeyError> {
-        let deserializer = toml::Deserializer::parse(text).map_err(|error| KeyError {
-            key: String::new(),
-            line: line_of(text, &error),
-            what: one_line(error.message()),
-        })?;
-        let config: Self =
-            serde_path_to_error::deserialize(deserializer).map_err(|error| KeyError {
-                key: error.path().to_string(),
-                line: line_of(text, error.inner()),
-                what: one_line(error.inner().message()),
-            })?;
-        config.check()?;
-        Ok(config)
+        file::read(text, None)?.checked()
+    }
+
+    fn checked(self) -> Result<Self, KeyError> {
+        self.check()?;
+        Ok(self)
     }
 
     /// What a value's type alone does not say.
@@ -188,8 +185,26 @@ impl Config {
                 TopicFilter::parse(filter).map_err(|error| KeyError {
                     key: key.to_owned(),
                     line: None,
-                    what: format!("{filter:?} is no topic filter: {error}"),
+                    what: format!("{filter:?} is not a topic filter: {error}"),
                 })?;
+            }
+        }
+        for (key, number) in [
+            ("mqtt.max_topic_levels", self.mqtt.max_topic_levels),
+            ("journal.max_entries", self.journal.max_entries),
+            (
+                "journal.search_entry_bytes",
+                self.journal.search_entry_bytes,
+            ),
+            ("journal.search_bytes", self.journal.search_bytes),
+            ("http.max_connections", self.http.max_connections),
+        ] {
+            if number == 0 {
+                return Err(KeyError {
+                    key: key.to_owned(),
+                    line: None,
+                    what: "expected a whole number of 1 or more, got 0".to_owned(),
+                });
             }
         }
         Ok(())
@@ -234,15 +249,6 @@ impl std::fmt::Display for KeyError {
 
 impl std::error::Error for KeyError {}
 
-fn line_of(text: &str, error: &toml::de::Error) -> Option<usize> {
-    let start = error.span()?.start;
-    Some(1 + text.get(..start)?.matches('\n').count())
-}
-
-fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -273,6 +279,83 @@ mod tests {
             assert_eq!((&*error.key, error.line), (key, Some(2)), "{error}");
             assert!(!error.to_string().contains('\n'), "{error}");
         }
+    }
+
+    #[test]
+    fn a_wrong_type_is_told_with_what_the_key_takes() {
+        for (text, words) in [
+            (
+                "mqtt.isolation = true",
+                "mqtt.isolation: expected \"shared\" or \"tenant\", got true",
+            ),
+            (
+                "mqtt.isolation = {}",
+                "mqtt.isolation: expected \"shared\" or \"tenant\", got a table",
+            ),
+            (
+                "aliyun.auth = 1",
+                "aliyun.auth: expected \"off\" or \"strict\", got 1",
+            ),
+            (
+                "azure.auth = \"on\"",
+                "azure.auth: expected \"off\", \"lenient\" or \"strict\", got \"on\"",
+            ),
+            (
+                "mqtt.queue_limit = \"x\"",
+                "mqtt.queue_limit: expected a whole number of 0 or more, got \"x\"",
+            ),
+            (
+                "mqtt.deny_publish = \"#\"",
+                "mqtt.deny_publish: expected a list, got \"#\"",
+            ),
+            ("mqtt = 1", "mqtt: expected a table, got 1"),
+            ("mqtt.queue_limits = 1", "did you mean \"queue_limit\"?"),
+        ] {
+            let error = Config::from_toml(text).unwrap_err().to_string();
+            assert!(error.contains(words), "{error}");
+            for rust in ["struct", "usize", "u16", "enum", "variant", "wanted"] {
+                assert!(!error.contains(rust), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn levels_and_formats_are_read_in_any_case() {
+        let config = Config::from_toml("log_level = \"DEBUG\"\nlog_format = \"Json\"").unwrap();
+        assert_eq!(
+            (config.log_level, config.log_format),
+            (LogLevel::Debug, LogFormat::Json)
+        );
+        let error = Config::from_toml("log_level = \"loud\"").unwrap_err();
+        assert!(
+            error.what.starts_with("expected \"off\", \"error\""),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn relative_paths_start_at_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("m.toml");
+        std::fs::write(
+            &path,
+            "ready_file = \"r.json\"\ndata_dir = \"/abs\"\n[tls]\nclient_ca = [\"a.pem\", \"/b.pem\"]\n\
+             [azure]\ntrusted_ca = \"t.pem\"\n",
+        )
+        .unwrap();
+        let config = Config::from_file(&path).unwrap();
+        assert_eq!(config.ready_file, Some(dir.path().join("r.json")));
+        assert_eq!(config.data_dir, Some("/abs".into()));
+        assert_eq!(
+            config.tls.client_ca,
+            [dir.path().join("a.pem"), "/b.pem".into()]
+        );
+        let trusted = dir.path().join("t.pem").to_string_lossy().into_owned();
+        assert_eq!(config.azure.trusted_ca, Some(trusted));
+        std::fs::write(&path, "[tencent_tdmq]\nca_certificates = [\"ca.crt\"]\n").unwrap();
+        let error = Config::from_file(&path).unwrap_err().to_string();
+        let wanted = dir.path().join("ca.crt").to_string_lossy().into_owned();
+        assert!(error.contains(&wanted), "{error}");
     }
 
     #[test]

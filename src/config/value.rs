@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::clock::Clock;
+use crate::wording::one_of;
 
 /// Where a listener opens: nowhere, at a free port (0), or at the given one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -155,7 +156,7 @@ impl<'de> Deserialize<'de> for Seed {
 }
 
 /// How log lines are written to stderr.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     /// For reading.
@@ -165,7 +166,7 @@ pub enum LogFormat {
 }
 
 /// Which log lines are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum LogLevel {
     /// None.
@@ -180,6 +181,54 @@ pub enum LogLevel {
     Debug,
     /// Everything, the broker engine's steps included.
     Trace,
+}
+
+/// Why a text is none of a few words.
+#[derive(Debug, thiserror::Error)]
+#[error("expected {}, got {got:?}", one_of(.words))]
+pub struct NotAWord {
+    words: Vec<String>,
+    got: String,
+}
+
+/// One of a few words, in any case.
+fn word<T: ValueEnum>(text: &str) -> Result<T, NotAWord> {
+    T::from_str(text, true).map_err(|_| {
+        let values = T::value_variants().iter();
+        let names = values.filter_map(ValueEnum::to_possible_value);
+        NotAWord {
+            words: names.map(|one| one.get_name().to_owned()).collect(),
+            got: text.to_owned(),
+        }
+    })
+}
+
+impl FromStr for LogFormat {
+    type Err = NotAWord;
+
+    fn from_str(text: &str) -> Result<Self, NotAWord> {
+        word(text)
+    }
+}
+
+impl FromStr for LogLevel {
+    type Err = NotAWord;
+
+    fn from_str(text: &str) -> Result<Self, NotAWord> {
+        word(text)
+    }
+}
+
+impl<'de> Deserialize<'de> for LogFormat {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        from_plain_value(deserializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for LogLevel {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        from_plain_value(deserializer)
+    }
 }
 
 /// Reads a string, an integer or a TOML date-time as the text that a flag would give.

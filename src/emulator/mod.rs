@@ -124,20 +124,9 @@ impl Emulator {
     }
 
     async fn start(config: Config) -> Result<Self, StartError> {
-        let vendors = Vendors::new(
-            config.aliyun.clone(),
-            config.azure.clone(),
-            config.nanomq.clone(),
-            config.tencent_iot.clone(),
-            config.tencent_tdmq.clone(),
-            config.tencent_cloud.clone(),
-        )?;
-        let authority = Authority::open(&config.tls, config.data_dir.as_deref()).map_err(
-            |error| match error {
-                tls::Error::Configured { .. } => StartError::Certificates(error),
-                other => StartError::Authority(other),
-            },
-        )?;
+        let vendors = vendors(&config)?;
+        let authority =
+            Authority::open(&config.tls, config.data_dir.as_deref()).map_err(of_certificates)?;
         let mut addresses = Addresses::default();
         let http = Http::bind(&config, authority.https(), &mut addresses).await?;
         let app = rooms::build(&config).await;
@@ -254,6 +243,7 @@ impl Emulator {
     /// Stops: takes no more, lets requests in flight end for about a second, closes the broker.
     pub async fn stop(mut self) {
         self.ready_file = None;
+        self.app.journal.reading().stop();
         self.server.stop().await;
         self.app.broker.stop().await;
     }
@@ -261,12 +251,38 @@ impl Emulator {
 
 impl Drop for Emulator {
     fn drop(&mut self) {
+        self.app.journal.reading().stop();
         // The server stops with its own drop; the broker has to be told, which takes awaiting.
         // After `stop` there is nothing left to do and telling it again does no harm.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let broker = self.app.broker.clone();
             runtime.spawn(async move { broker.stop().await });
         }
+    }
+}
+
+/// Whether an emulator could start with this configuration, as far as that can be told without
+/// opening a port or writing a file.
+pub fn check(config: &Config) -> Result<(), StartError> {
+    vendors(config)?;
+    tls::check(&config.tls).map_err(of_certificates)
+}
+
+fn vendors(config: &Config) -> Result<Vendors, StartError> {
+    Ok(Vendors::new(
+        config.aliyun.clone(),
+        config.azure.clone(),
+        config.nanomq.clone(),
+        config.tencent_iot.clone(),
+        config.tencent_tdmq.clone(),
+        config.tencent_cloud.clone(),
+    )?)
+}
+
+fn of_certificates(error: tls::Error) -> StartError {
+    match error {
+        tls::Error::Configured { .. } => StartError::Certificates(error),
+        other => StartError::Authority(other),
     }
 }
 

@@ -7,7 +7,7 @@ use bytestring::ByteString;
 
 use crate::app::App;
 use crate::broker::Broker;
-use crate::broker::dialect::Refused;
+use crate::broker::dialect::{Noted, Refused};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::exchange::{Head, Headers, Receipt, Surface, Version};
@@ -32,6 +32,7 @@ pub(super) async fn build(config: &Config) -> App {
         journal,
     };
     app.broker.on_refused(keep_refused(&app));
+    app.broker.on_noted(keep_noted(&app));
     app
 }
 
@@ -44,13 +45,7 @@ fn keep_refused(app: &App) -> Arc<dyn Fn(Refused) + Send + Sync> {
             now: clock.now(),
         };
         log(&refused, &receipt);
-        let head = Head {
-            method: ByteString::from_static(refused.packet),
-            target: refused.topic.unwrap_or_default().into(),
-            version: Version::Http11,
-            headers: Headers::default(),
-            size: 0,
-        };
+        let head = head(refused.packet, refused.topic.unwrap_or_default().into());
         let draft = Draft {
             operation: Some(refused.packet.to_owned()),
             caller: Some(refused.identity.unwrap_or(refused.client_id)),
@@ -59,6 +54,51 @@ fn keep_refused(app: &App) -> Arc<dyn Fn(Refused) + Send + Sync> {
         };
         journal.refused(refused.surface, &receipt, head, draft, refused.code.into());
     })
+}
+
+fn keep_noted(app: &App) -> Arc<dyn Fn(Noted) + Send + Sync> {
+    let (clock, ids, journal) = (app.clock.clone(), app.ids.clone(), app.journal.clone());
+    Arc::new(move |noted| {
+        let receipt = Receipt {
+            id: ids.request_id(),
+            now: clock.now(),
+        };
+        tracing::info!(
+            target: "mqttstack::request",
+            vendor = noted.surface.map(Surface::as_str),
+            id = receipt.id,
+            packet = CONNECT,
+            client_id = noted.client_id,
+            code = 0,
+            hint = noted.hints.join("; "),
+        );
+        let caller = if noted.identity.is_empty() {
+            noted.client_id
+        } else {
+            noted.identity
+        };
+        let draft = Draft {
+            operation: Some(CONNECT.to_owned()),
+            caller: Some(caller),
+            hints: noted.hints,
+            ..Draft::default()
+        };
+        let head = head(CONNECT, ByteString::new());
+        journal.noted(noted.surface, &receipt, head, draft);
+    })
+}
+
+const CONNECT: &str = "CONNECT";
+
+/// A packet in the shape of a request's head.
+fn head(packet: &'static str, topic: ByteString) -> Head {
+    Head {
+        method: ByteString::from_static(packet),
+        target: topic,
+        version: Version::Http11,
+        headers: Headers::default(),
+        size: 0,
+    }
 }
 
 /// One line, as for an HTTP request.

@@ -373,6 +373,9 @@ pub enum Refusal {
         /// The quota.
         per_second: u32,
     },
+    /// A topic name that the broker does not take.
+    #[error("the topic name is refused: {0}")]
+    Topic(String),
     /// A matching subscriber's queue stayed full for the whole waiting time.
     #[error("the queue of MQTT client {client_id:?} stayed full for {waited_ms} ms")]
     Overloaded {

@@ -20,16 +20,24 @@ pub struct Draft {
     pub caller: Option<String>,
     /// The vendor's error code.
     pub error_code: Option<String>,
-    /// Why it was refused, and hints, in words.
+    /// Why it was refused, and notes, in words. The notes of an answer that is no refusal are
+    /// hints.
     pub reasons: Vec<String>,
+    /// What was lenient: what the vendor's cloud might have refused, in words.
+    pub hints: Vec<String>,
     /// Ids of the messages that it published.
     pub messages: Vec<String>,
 }
 
 impl Draft {
-    /// Adds a reason or a hint.
+    /// Adds a reason, or a note on an answer that is no refusal.
     pub fn note(&mut self, text: impl Into<String>) {
         self.reasons.push(text.into());
+    }
+
+    /// Says that something was lenient, whatever the answer will be.
+    pub fn hint(&mut self, text: impl Into<String>) {
+        self.hints.push(text.into());
     }
 }
 
@@ -51,7 +59,11 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    pub(super) fn new(draft: Draft, answer: Option<&Answer>, duration: Duration) -> Self {
+    pub(super) fn new(mut draft: Draft, answer: Option<&Answer>, duration: Duration) -> Self {
+        let refused = draft.error_code.is_some() || answer.is_none_or(|one| one.status >= 400);
+        if !refused {
+            draft.hints.extend(draft.reasons.iter().cloned());
+        }
         Self {
             cursor: 0,
             draft,
@@ -64,7 +76,7 @@ impl Outcome {
         }
     }
 
-    pub(super) fn refused(draft: Draft, status: u16) -> Self {
+    pub(super) fn packet(draft: Draft, status: u16) -> Self {
         Self {
             cursor: 0,
             draft,
@@ -76,7 +88,9 @@ impl Outcome {
     }
 
     pub(super) fn weight(&self) -> usize {
+        let words = self.draft.reasons.iter().chain(&self.draft.hints);
         256 + self.body.len()
+            + words.map(|text| text.len() + 32).sum::<usize>()
             + self
                 .headers
                 .iter()

@@ -17,6 +17,10 @@ pub enum Getter<T> {
     One(fn(&T) -> Value),
     /// One topic name: a matcher may be a topic filter.
     Topic(fn(&T) -> Value),
+    /// Any number of texts; one that passes is enough.
+    Many(fn(&T) -> Vec<String>),
+    /// The ids that an entry goes by, its own first: a matcher may spell them otherwise.
+    Ids(fn(&T) -> Vec<String>),
     /// The values that go by a name of the sender's choice (a header field, a user property).
     Named(fn(&T, &str) -> Vec<Value>),
 }
@@ -48,7 +52,7 @@ fn value<T: Serialize>(value: T) -> Value {
 
 impl Shown for Message {
     const FIELDS: &'static [(&'static str, Getter<Self>)] = &[
-        ("id", Getter::One(|m| value(&m.id))),
+        ("id", Getter::Ids(|m| vec![m.id.clone()])),
         ("topic", Getter::Topic(|m| value(&m.topic))),
         ("qos", Getter::One(|m| value(m.qos))),
         ("retain", Getter::One(|m| value(m.retain))),
@@ -104,7 +108,7 @@ impl Shown for Message {
 
 impl Shown for Entry {
     const FIELDS: &'static [(&'static str, Getter<Self>)] = &[
-        ("id", Getter::One(|e| value(&e.id))),
+        ("id", Getter::Ids(Entry::ids)),
         ("vendor", Getter::One(|e| value(e.surface))),
         (
             "operation",
@@ -126,6 +130,7 @@ impl Shown for Entry {
             Getter::One(|e| draft(e, |o| value(&o.draft.error_code))),
         ),
         ("reason", Getter::One(|e| draft(e, |o| value(o.reason())))),
+        ("hints", Getter::Many(Entry::hints)),
         (
             "response.body",
             Getter::One(|e| draft(e, Outcome::shown_body)),
@@ -154,6 +159,28 @@ fn named(headers: Option<Vec<(String, String)>>, name: &str) -> Vec<Value> {
 }
 
 impl Entry {
+    /// The ids that a client may know it by: the request id, those of the messages it published,
+    /// and whatever else the answer's header fields call an id.
+    pub fn ids(&self) -> Vec<String> {
+        let mut ids = vec![self.id.clone()];
+        if let Some(outcome) = self.outcome() {
+            ids.extend(outcome.draft.messages.iter().cloned());
+            let fields = outcome.headers.iter();
+            ids.extend(
+                fields
+                    .filter(|(name, _)| masking::ends_with(name, "-id"))
+                    .map(|(_, value)| value.clone()),
+            );
+        }
+        ids
+    }
+
+    /// What was lenient, in words.
+    pub fn hints(&self) -> Vec<String> {
+        let outcome = self.outcome();
+        outcome.map_or_else(Vec::new, |outcome| outcome.draft.hints.clone())
+    }
+
     /// The header fields in order and spelling, secrets cut.
     pub fn shown_headers(&self) -> Vec<(String, String)> {
         let headers = self.head.headers.iter();
@@ -169,7 +196,7 @@ impl Entry {
 }
 
 impl Outcome {
-    /// The reason and the hints in one text.
+    /// The reasons, and the notes of an answer that is no refusal, in one text.
     pub fn reason(&self) -> Option<String> {
         (!self.draft.reasons.is_empty()).then(|| self.draft.reasons.join("; "))
     }

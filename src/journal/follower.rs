@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::entry::Entry;
+use super::entry::{Entry, Outcome};
 use super::ring::{Cursor, Ring};
 use crate::broker::message::Message;
 
@@ -14,17 +14,28 @@ pub trait Record: Send + Sync + 'static {
     /// The cursor of the event that completed the entry, given that of its arrival; `None`
     /// while it is incomplete.
     fn completed(&self, arrived: Cursor) -> Option<Cursor>;
+
+    /// About how many bytes the entry occupies.
+    fn weight(&self) -> usize;
 }
 
 impl Record for Message {
     fn completed(&self, arrived: Cursor) -> Option<Cursor> {
         Some(arrived)
     }
+
+    fn weight(&self) -> usize {
+        Self::weight(self)
+    }
 }
 
 impl Record for Entry {
     fn completed(&self, _arrived: Cursor) -> Option<Cursor> {
         self.outcome().map(|outcome| outcome.cursor)
+    }
+
+    fn weight(&self) -> usize {
+        Self::weight(self) + self.outcome().map_or(0, Outcome::weight)
     }
 }
 
@@ -130,6 +141,10 @@ mod tests {
     impl Record for Slow {
         fn completed(&self, _arrived: Cursor) -> Option<Cursor> {
             *self.0.lock()
+        }
+
+        fn weight(&self) -> usize {
+            1
         }
     }
 

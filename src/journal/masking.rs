@@ -75,6 +75,14 @@ pub fn header(name: &str, value: &[u8]) -> String {
     }
 }
 
+/// Whether a name ends so, compared without case.
+pub(super) fn ends_with(name: &str, end: &str) -> bool {
+    let start = name.len().checked_sub(end.len());
+    start
+        .and_then(|start| name.get(start..))
+        .is_some_and(|tail| tail.eq_ignore_ascii_case(end))
+}
+
 fn authorization(value: &str) -> String {
     let Some((scheme, rest)) = value.split_once(' ') else {
         return shorten(value);

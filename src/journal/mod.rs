@@ -2,11 +2,14 @@
 //! cursor. An entry exists before anything is decided about it, so nothing is ever unrecorded.
 //! The rings are in `ring.rs`, what a request entry holds in `entry.rs`. Reading: `follower.rs`
 //! goes along a ring, `field.rs` names what an entry shows (secrets masked by `masking.rs`),
-//! `pattern.rs` compares that with what somebody looks for, `waiting.rs` waits until it is there.
+//! `pattern.rs` and `expression.rs` compare that with what somebody looks for, `waiting.rs` waits
+//! until it is there, `looking.rs` is where all that happens beside the serving threads.
 
 pub mod entry;
+mod expression;
 pub mod field;
 pub mod follower;
+pub mod looking;
 pub mod masking;
 pub mod pattern;
 pub mod ring;
@@ -22,7 +25,9 @@ use crate::broker::message::Message;
 use crate::exchange::{Answer, Head, Receipt, Request, Surface};
 
 pub use entry::{Draft, Entry, Outcome};
+pub(crate) use expression::Expression;
 pub use follower::{Follower, Record};
+pub use looking::{Halt, Looking, Reading};
 pub use ring::{Cursor, Ring, Snapshot};
 
 /// How much the journal keeps.
@@ -33,6 +38,12 @@ pub struct Settings {
     pub max_entries: usize,
     /// Bytes in both rings together (default 64 MiB).
     pub max_bytes: usize,
+    /// How long one search may take, in milliseconds (default 10,000).
+    pub search_timeout_ms: u64,
+    /// The longest text that a search compares, in bytes (default 4 MiB).
+    pub search_entry_bytes: usize,
+    /// How much text one search compares in all, in bytes (default 256 MiB).
+    pub search_bytes: usize,
 }
 
 impl Default for Settings {
@@ -40,6 +51,9 @@ impl Default for Settings {
         Self {
             max_entries: 10_000,
             max_bytes: 64 << 20,
+            search_timeout_ms: 10_000,
+            search_entry_bytes: 4 << 20,
+            search_bytes: 256 << 20,
         }
     }
 }
@@ -54,6 +68,7 @@ struct Inner {
     bytes: Arc<AtomicUsize>,
     requests: Arc<Ring<Entry>>,
     messages: Arc<Ring<Message>>,
+    reading: Reading,
 }
 
 impl Journal {
@@ -65,6 +80,7 @@ impl Journal {
             requests: Arc::new(Ring::new(settings.max_entries, bytes.clone())),
             messages: Arc::new(Ring::new(settings.max_entries, bytes.clone())),
             bytes,
+            reading: Reading::new(settings.into()),
         }))
     }
 
@@ -76,6 +92,11 @@ impl Journal {
     /// The messages.
     pub fn messages(&self) -> &Arc<Ring<Message>> {
         &self.0.messages
+    }
+
+    /// Where the journal is looked through.
+    pub fn reading(&self) -> &Reading {
+        &self.0.reading
     }
 
     /// Opens the entry of a request. Unless it is [`Opened::close`]d, its drop closes it as
@@ -110,11 +131,16 @@ impl Journal {
         status: u16,
     ) {
         let entry = Arc::new(Entry::new(surface, receipt, head, Bytes::new()));
-        let outcome = Outcome::refused(draft, status);
+        let outcome = Outcome::packet(draft, status);
         let requests = self.requests();
         requests.push(entry.clone(), entry.weight());
         requests.change(outcome.weight(), |cursor| entry.finish(outcome, cursor));
         self.trim();
+    }
+
+    /// Keeps an MQTT packet that was taken with hints, in the shape of a refused one.
+    pub fn noted(&self, surface: Option<Surface>, receipt: &Receipt, head: Head, draft: Draft) {
+        self.refused(surface, receipt, head, draft, 0);
     }
 
     /// Keeps a message.
@@ -122,6 +148,19 @@ impl Journal {
         let weight = message.weight();
         self.0.messages.push(message, weight);
         self.trim();
+    }
+
+    /// Forgets every request, beside the serving threads: an entry is many pieces of memory.
+    pub async fn forget_requests(&self) {
+        let ring = self.requests().clone();
+        // Fails only when the runtime ends.
+        let _ = tokio::task::spawn_blocking(move || ring.clear()).await;
+    }
+
+    /// The same for the messages.
+    pub async fn forget_messages(&self) {
+        let ring = self.messages().clone();
+        let _ = tokio::task::spawn_blocking(move || ring.clear()).await;
     }
 
     /// Evicts the oldest entries of the larger ring until both fit into the limit together.

@@ -1,12 +1,16 @@
 //! What somebody looks for in the journal: a pattern over the fields of `field.rs`, read from
 //! JSON. It says of each entry whether it matches and, if not, what agreed and what differed.
 
-use regex::Regex;
+use std::borrow::Cow;
+
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use super::expression::{Expression, MAX_COMPILED};
 use super::field::{Getter, Shown};
+use super::looking::{Halt, Looking};
 use crate::broker::message::TopicFilter;
+use crate::ids;
 
 /// A conjunction of clauses; without any, it matches everything.
 pub struct Pattern<T> {
@@ -26,10 +30,17 @@ struct Clause<T> {
 enum Test {
     Equals(Value),
     Filter(TopicFilter),
+    /// Equal to one of the spellings of an id.
+    Id(String),
     Contains(String),
-    Matches(Regex),
+    Matches(Expression),
     Json(Value),
 }
+
+/// How many matchers one pattern may have, all fields together.
+const MAX_TESTS: usize = 100;
+/// How many of them may be regular expressions.
+const MAX_EXPRESSIONS: usize = 8;
 
 /// Why a pattern cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -52,53 +63,78 @@ pub struct Difference {
     pub actual: Value,
 }
 
-/// How near an entry comes to a pattern.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Comparison {
-    /// How many clauses hold.
-    pub agreed: usize,
-    /// The clauses that do not.
-    pub differences: Vec<Difference>,
-}
-
-impl Comparison {
-    /// Whether the entry matches.
-    pub fn matches(&self) -> bool {
-        self.differences.is_empty()
-    }
-}
-
 impl<T: Shown> Pattern<T> {
     /// Reads a pattern. Fields are named by nested objects or dotted names. A field is given a
     /// value (it must be equal; a topic with wildcards is a topic filter), or an object of
     /// `contains`, `matches` (a regular expression, unanchored), `json` (a subset of the field
     /// parsed as JSON), `text` and `base64`, all of which must hold.
     pub fn parse(wanted: &Map<String, Value>) -> Result<Self, PatternError> {
+        let mut reader = Reader::default();
         let mut clauses = Vec::new();
-        flatten("", wanted, &mut clauses)?;
+        // A group of fields may stand in an object of its own, and so on.
+        let mut groups = vec![(String::new(), wanted.iter())];
+        while let Some((prefix, members)) = groups.last_mut() {
+            let Some((key, value)) = members.next() else {
+                groups.pop();
+                continue;
+            };
+            let field = if prefix.is_empty() {
+                key.clone()
+            } else {
+                format!("{prefix}.{key}")
+            };
+            if let Some(clause) = reader.clause(&field, value)? {
+                clauses.push(clause);
+            } else if is_group::<T>(&field) {
+                let Value::Object(inner) = value else {
+                    return Err(error(&field, "it has fields of its own: give an object"));
+                };
+                groups.push((field, inner.iter()));
+            } else {
+                return Err(unknown::<T>(&field));
+            }
+        }
         Ok(Self { clauses })
     }
 
     /// Adds a clause: the field must equal `value`.
     pub fn equal(&mut self, field: &str, value: &Value) -> Result<(), PatternError> {
+        let clause = Reader::default().clause(field, value)?;
         self.clauses
-            .push(clause(field, value)?.ok_or_else(|| unknown::<T>(field))?);
+            .push(clause.ok_or_else(|| unknown::<T>(field))?);
         Ok(())
     }
 
     /// Whether the entry matches.
-    pub fn matches(&self, entry: &T) -> bool {
-        self.clauses
-            .iter()
-            .all(|clause| clause.holds(&clause.values(entry)))
+    pub fn matches(&self, entry: &T, looking: &mut Looking) -> Result<bool, Halt> {
+        for clause in &self.clauses {
+            if !clause.holds(&clause.values(entry), looking)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
-    /// What of the pattern holds for the entry and what does not.
-    pub fn compare(&self, entry: &T) -> Comparison {
+    /// How many clauses there are.
+    pub fn clauses(&self) -> usize {
+        self.clauses.len()
+    }
+
+    /// How many clauses hold for the entry.
+    pub fn agreed(&self, entry: &T, looking: &mut Looking) -> Result<usize, Halt> {
+        let mut agreed = 0;
+        for clause in &self.clauses {
+            agreed += usize::from(clause.holds(&clause.values(entry), looking)?);
+        }
+        Ok(agreed)
+    }
+
+    /// What of the pattern does not hold for the entry.
+    pub fn differences(&self, entry: &T, looking: &mut Looking) -> Result<Vec<Difference>, Halt> {
         let mut differences = Vec::new();
         for clause in &self.clauses {
             let mut values = clause.values(entry);
-            if !clause.holds(&values) {
+            if !clause.holds(&values, looking)? {
                 let actual = if values.len() == 1 {
                     values.remove(0)
                 } else {
@@ -111,10 +147,7 @@ impl<T: Shown> Pattern<T> {
                 });
             }
         }
-        Comparison {
-            agreed: self.clauses.len() - differences.len(),
-            differences,
-        }
+        Ok(differences)
     }
 }
 
@@ -131,47 +164,41 @@ impl<T> Clause<T> {
     fn values(&self, entry: &T) -> Vec<Value> {
         match self.getter {
             Getter::One(get) | Getter::Topic(get) => vec![get(entry)],
-            Getter::Named(get) => {
-                let values = get(entry, &self.name);
-                if values.is_empty() {
-                    vec![Value::Null]
-                } else {
-                    values
-                }
+            Getter::Many(get) | Getter::Ids(get) => {
+                or_null(get(entry).into_iter().map(Value::from).collect())
             }
+            Getter::Named(get) => or_null(get(entry, &self.name)),
         }
     }
 
-    fn holds(&self, values: &[Value]) -> bool {
-        values
-            .iter()
-            .any(|value| self.tests.iter().all(|test| test.holds(value)))
+    /// Whether one of the values passes every test.
+    fn holds(&self, values: &[Value], looking: &mut Looking) -> Result<bool, Halt> {
+        'values: for value in values {
+            for test in &self.tests {
+                if !test.holds(&self.field, value, looking)? {
+                    continue 'values;
+                }
+            }
+            return Ok(true);
+        }
+        Ok(false)
     }
 }
 
-fn flatten<T: Shown>(
-    prefix: &str,
-    wanted: &Map<String, Value>,
-    clauses: &mut Vec<Clause<T>>,
-) -> Result<(), PatternError> {
-    for (key, value) in wanted {
-        let field = if prefix.is_empty() {
-            key.clone()
-        } else {
-            format!("{prefix}.{key}")
-        };
-        if let Some(clause) = clause(&field, value)? {
-            clauses.push(clause);
-        } else if is_group::<T>(&field) {
-            let Value::Object(inner) = value else {
-                return Err(error(&field, "it has fields of its own: give an object"));
-            };
-            flatten(&field, inner, clauses)?;
-        } else {
-            return Err(unknown::<T>(&field));
-        }
+/// What reading one pattern has used up of what a pattern may have.
+#[derive(Default)]
+struct Reader {
+    tests: usize,
+    expressions: usize,
+    compiled: usize,
+}
+
+fn or_null(values: Vec<Value>) -> Vec<Value> {
+    if values.is_empty() {
+        vec![Value::Null]
+    } else {
+        values
     }
-    Ok(())
 }
 
 fn is_group<T: Shown>(field: &str) -> bool {
@@ -181,72 +208,104 @@ fn is_group<T: Shown>(field: &str) -> bool {
     })
 }
 
-/// The clause of one field; `None` if there is no such field.
-fn clause<T: Shown>(field: &str, expected: &Value) -> Result<Option<Clause<T>>, PatternError> {
-    let found = T::FIELDS.iter().find_map(|(name, getter)| {
-        if let Some(group) = name.strip_suffix('*') {
-            return Some((*getter, field.strip_prefix(group)?.to_owned()));
-        }
-        (*name == field).then(|| (*getter, String::new()))
-    });
-    let Some((getter, name)) = found else {
-        return Ok(None);
-    };
-    let tests = tests(field, expected, matches!(getter, Getter::Topic(_)))?;
-    Ok(Some(Clause {
-        field: field.to_owned(),
-        getter,
-        name,
-        expected: expected.clone(),
-        tests,
-    }))
-}
-
-fn tests(field: &str, expected: &Value, is_topic: bool) -> Result<Vec<Test>, PatternError> {
-    match expected {
-        Value::Object(operators) if operators.is_empty() => {
-            Err(error(field, &format!("no matcher is given; {OPERATORS}")))
-        }
-        Value::Object(operators) => operators
-            .iter()
-            .map(|(name, operand)| operator(field, name, operand))
-            .collect(),
-        Value::Array(_) => Err(error(
-            field,
-            "an array cannot be compared; use {\"json\": [...]}",
-        )),
-        Value::String(text) if is_topic && text.contains(['+', '#']) => {
-            let filter = TopicFilter::parse(text.as_str())
-                .map_err(|why| error(field, &format!("not a topic filter: {why}")))?;
-            Ok(vec![Test::Filter(filter)])
-        }
-        plain => Ok(vec![Test::Equals(plain.clone())]),
-    }
-}
-
 const OPERATORS: &str =
     "a matcher is a value or an object of contains, matches, json, text, base64";
 
-fn operator(field: &str, name: &str, operand: &Value) -> Result<Test, PatternError> {
-    if name == "json" {
-        return Ok(Test::Json(operand.clone()));
+impl Reader {
+    /// The clause of one field; `None` if there is no such field.
+    fn clause<T: Shown>(
+        &mut self,
+        field: &str,
+        expected: &Value,
+    ) -> Result<Option<Clause<T>>, PatternError> {
+        let found = T::FIELDS.iter().find_map(|(name, getter)| {
+            if let Some(group) = name.strip_suffix('*') {
+                return Some((*getter, field.strip_prefix(group)?.to_owned()));
+            }
+            (*name == field).then(|| (*getter, String::new()))
+        });
+        let Some((getter, name)) = found else {
+            return Ok(None);
+        };
+        let tests = self.tests(field, expected, &getter)?;
+        Ok(Some(Clause {
+            field: field.to_owned(),
+            getter,
+            name,
+            expected: expected.clone(),
+            tests,
+        }))
     }
-    let text = || {
-        operand
-            .as_str()
-            .ok_or_else(|| error(field, &format!("{name} takes a text")))
-    };
-    match name {
-        "contains" => Ok(Test::Contains(text()?.to_owned())),
-        "matches" => Regex::new(text()?)
-            .map(Test::Matches)
-            .map_err(|why| error(field, &format!("not a regular expression: {why}"))),
-        "text" => Ok(Test::Equals(Value::from(text()?))),
-        "base64" => Ok(Test::Equals(json!({ "base64": text()? }))),
-        other => Err(error(
-            field,
-            &format!("unknown matcher {other:?}; {OPERATORS}"),
-        )),
+
+    fn tests<T>(
+        &mut self,
+        field: &str,
+        expected: &Value,
+        getter: &Getter<T>,
+    ) -> Result<Vec<Test>, PatternError> {
+        self.tests += expected.as_object().map_or(1, Map::len);
+        if self.tests > MAX_TESTS {
+            let why = format!("a pattern may have {MAX_TESTS} matchers, and this has more");
+            return Err(error(field, &why));
+        }
+        match expected {
+            Value::Object(operators) if operators.is_empty() => {
+                Err(error(field, &format!("no matcher is given; {OPERATORS}")))
+            }
+            Value::Object(operators) => operators
+                .iter()
+                .map(|(name, operand)| self.operator(field, name, operand))
+                .collect(),
+            Value::Array(_) => Err(error(
+                field,
+                "an array cannot be compared; use {\"json\": [...]}",
+            )),
+            Value::String(text)
+                if matches!(getter, Getter::Topic(_)) && text.contains(['+', '#']) =>
+            {
+                let filter = TopicFilter::parse(text.as_str())
+                    .map_err(|why| error(field, &format!("not a topic filter: {why}")))?;
+                Ok(vec![Test::Filter(filter)])
+            }
+            Value::String(text) if matches!(getter, Getter::Ids(_)) => {
+                Ok(vec![Test::Id(ids::bare(text))])
+            }
+            plain => Ok(vec![Test::Equals(plain.clone())]),
+        }
+    }
+
+    fn operator(&mut self, field: &str, name: &str, operand: &Value) -> Result<Test, PatternError> {
+        if name == "json" {
+            return Ok(Test::Json(operand.clone()));
+        }
+        let text = || {
+            operand
+                .as_str()
+                .ok_or_else(|| error(field, &format!("{name} takes a text")))
+        };
+        match name {
+            "contains" => Ok(Test::Contains(text()?.to_owned())),
+            "matches" => self.expression(field, text()?),
+            "text" => Ok(Test::Equals(Value::from(text()?))),
+            "base64" => Ok(Test::Equals(json!({ "base64": text()? }))),
+            other => Err(error(
+                field,
+                &format!("unknown matcher {other:?}; {OPERATORS}"),
+            )),
+        }
+    }
+
+    fn expression(&mut self, field: &str, text: &str) -> Result<Test, PatternError> {
+        if self.expressions == MAX_EXPRESSIONS {
+            let why = format!("a pattern may have {MAX_EXPRESSIONS} regular expressions");
+            return Err(error(field, &why));
+        }
+        let room = MAX_COMPILED.saturating_sub(self.compiled);
+        let expression = Expression::new(text, Some(self.expressions), room)
+            .map_err(|why| error(field, &why))?;
+        self.expressions += 1;
+        self.compiled += expression.size();
+        Ok(Test::Matches(expression))
     }
 }
 
@@ -266,27 +325,40 @@ fn unknown<T: Shown>(field: &str) -> PatternError {
 }
 
 impl Test {
-    fn holds(&self, value: &Value) -> bool {
-        match self {
+    fn holds(&self, field: &str, value: &Value, looking: &mut Looking) -> Result<bool, Halt> {
+        let Some(text) = text_of(value) else {
+            return Ok(match self {
+                Self::Equals(expected) => same(expected, value),
+                Self::Filter(_)
+                | Self::Id(_)
+                | Self::Contains(_)
+                | Self::Matches(_)
+                | Self::Json(_) => false,
+            });
+        };
+        looking.step()?;
+        looking.text(field, text.len())?;
+        Ok(match self {
             Self::Equals(expected) => same(expected, value),
-            Self::Filter(filter) => value.as_str().is_some_and(|topic| filter.matches(topic)),
-            Self::Contains(part) => text_of(value).is_some_and(|text| text.contains(part)),
-            Self::Matches(regex) => text_of(value).is_some_and(|text| regex.is_match(&text)),
+            Self::Filter(filter) => filter.matches(&text),
+            Self::Id(id) => ids::bare(&text) == *id,
+            Self::Contains(part) => text.contains(part),
+            Self::Matches(expression) => expression.is_match(field, &text, looking)?,
             Self::Json(expected) => value
                 .as_str()
                 .and_then(|text| serde_json::from_str(text).ok())
                 .is_some_and(|parsed| is_subset(expected, &parsed)),
-        }
+        })
     }
 }
 
-/// The text in which `contains` and `matches` look; `null` and bytes have none.
-fn text_of(value: &Value) -> Option<String> {
+/// The text in which matchers look; `null` and bytes have none.
+fn text_of(value: &Value) -> Option<Cow<'_, str>> {
     match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        Value::Bool(bool) => Some(bool.to_string()),
-        _ => None,
+        Value::String(text) => Some(Cow::Borrowed(text)),
+        Value::Number(number) => Some(Cow::Owned(number.to_string())),
+        Value::Bool(bool) => Some(Cow::Owned(bool.to_string())),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
     }
 }
 
@@ -298,19 +370,28 @@ fn same(a: &Value, b: &Value) -> bool {
 /// Whether `actual` has everything that `expected` has: objects may have more members, arrays
 /// must have the same length.
 fn is_subset(expected: &Value, actual: &Value) -> bool {
-    match (expected, actual) {
-        (Value::Object(expected), Value::Object(actual)) => expected
-            .iter()
-            .all(|(key, value)| actual.get(key).is_some_and(|other| is_subset(value, other))),
-        (Value::Array(expected), Value::Array(actual)) => {
-            expected.len() == actual.len()
-                && expected
-                    .iter()
-                    .zip(actual)
-                    .all(|(value, other)| is_subset(value, other))
+    let mut pairs = vec![(expected, actual)];
+    while let Some(pair) = pairs.pop() {
+        match pair {
+            (Value::Object(expected), Value::Object(actual)) => {
+                for (key, value) in expected {
+                    let Some(other) = actual.get(key) else {
+                        return false;
+                    };
+                    pairs.push((value, other));
+                }
+            }
+            (Value::Array(expected), Value::Array(actual)) if expected.len() == actual.len() => {
+                pairs.extend(expected.iter().zip(actual));
+            }
+            (expected, actual) => {
+                if !same(expected, actual) {
+                    return false;
+                }
+            }
         }
-        _ => same(expected, actual),
     }
+    true
 }
 
 /// The longest text that an explanation quotes, in characters.
@@ -318,11 +399,10 @@ const QUOTED: usize = 200;
 
 fn abridge(value: Value) -> Value {
     match value {
-        Value::String(text) if text.chars().count() > QUOTED => {
-            let mut short: String = text.chars().take(QUOTED).collect();
-            short.push_str("...");
-            Value::from(short)
-        }
+        Value::String(text) => match text.char_indices().nth(QUOTED) {
+            Some((end, _)) => Value::from(format!("{}...", &text[..end])),
+            None => Value::from(text),
+        },
         other => other,
     }
 }

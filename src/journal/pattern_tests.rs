@@ -3,6 +3,9 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 
+use std::time::Duration;
+
+use super::super::looking::Bounds;
 use super::*;
 use crate::broker::message::{Message, Origin, OriginKind, Properties, Qos};
 use crate::exchange::Surface;
@@ -38,11 +41,24 @@ fn pattern(wanted: &Value) -> Result<Pattern<Message>, PatternError> {
     Pattern::parse(wanted.as_object().unwrap())
 }
 
+const BOUNDS: Bounds = Bounds {
+    time: Duration::from_mins(10),
+    entry_bytes: 4 << 20,
+    bytes: 256 << 20,
+};
+
+fn looking() -> Looking {
+    Looking::within(BOUNDS)
+}
+
 #[track_caller]
 fn holds(wanted: &Value, message: &Message) -> bool {
     let pattern = pattern(wanted).unwrap();
-    let matches = pattern.matches(message);
-    assert_eq!(matches, pattern.compare(message).matches());
+    let matches = pattern.matches(message, &mut looking()).unwrap();
+    let agreed = pattern.agreed(message, &mut looking()).unwrap();
+    assert_eq!(matches, agreed == pattern.clauses());
+    let differences = pattern.differences(message, &mut looking()).unwrap();
+    assert_eq!(differences.len(), pattern.clauses() - agreed);
     matches
 }
 
@@ -131,10 +147,11 @@ fn a_near_miss_says_what_differed_and_quotes_no_more_than_needed() {
     let payload = "x".repeat(1000);
     let message = message("a/b", payload.as_bytes());
     let wanted = json!({"topic": "a/b", "qos": 0, "payload": {"contains": "hello"}});
-    let comparison = pattern(&wanted).unwrap().compare(&message);
-    assert_eq!(comparison.agreed, 1);
-    let [qos, payload] = &comparison.differences[..] else {
-        panic!("{comparison:?}")
+    let pattern = pattern(&wanted).unwrap();
+    assert_eq!(pattern.agreed(&message, &mut looking()), Ok(1));
+    let differences = pattern.differences(&message, &mut looking()).unwrap();
+    let [qos, payload] = &differences[..] else {
+        panic!("{differences:?}")
     };
     assert_eq!(
         (&*qos.field, &qos.expected, &qos.actual),
@@ -142,6 +159,81 @@ fn a_near_miss_says_what_differed_and_quotes_no_more_than_needed() {
     );
     assert_eq!(payload.expected, json!({"contains": "hello"}));
     assert_eq!(payload.actual.as_str().unwrap().len(), QUOTED + 3);
+}
+
+#[test]
+fn an_id_matches_in_every_spelling() {
+    let message = message("t", b"");
+    for id in [
+        "0123456789ABCDEF0123456789ABCDEF",
+        "0123456789abcdef0123456789abcdef",
+        "01234567-89ab-cdef-0123-456789ABCDEF",
+    ] {
+        assert!(holds(&json!({"id": id}), &message), "{id}");
+    }
+    assert!(!holds(&json!({"id": "0123456789abcdef"}), &message));
+    assert!(holds(&json!({"id": {"contains": "ABCDEF"}}), &message));
+}
+
+#[test]
+fn a_pattern_may_have_so_many_matchers_and_expressions() {
+    let names = |count: usize| -> Value {
+        let names = (0..count).map(|n| (n.to_string(), json!("x")));
+        json!({"properties": {"user_properties": names.collect::<Map<_, _>>()}})
+    };
+    assert!(pattern(&names(MAX_TESTS)).is_ok());
+    let refused = pattern(&names(MAX_TESTS + 1)).err().unwrap();
+    assert!(refused.why.contains("100 matchers"), "{refused}");
+    let expressions = |count: usize, text: &str| -> Value {
+        let names = (0..count).map(|n| (n.to_string(), json!({"matches": text})));
+        json!({"properties": {"user_properties": names.collect::<Map<_, _>>()}})
+    };
+    assert!(pattern(&expressions(MAX_EXPRESSIONS, "a+")).is_ok());
+    let refused = pattern(&expressions(MAX_EXPRESSIONS + 1, "a+"))
+        .err()
+        .unwrap();
+    assert!(refused.why.contains("8 regular expressions"), "{refused}");
+    let refused = pattern(&expressions(2, r"\w{30}")).err().unwrap();
+    assert!(refused.why.contains("1048576 bytes"), "{refused}");
+}
+
+#[test]
+fn a_text_over_a_bound_ends_the_search_and_names_the_setting() {
+    let message = message("t", &[b'x'; 1000]);
+    let wanted = pattern(&json!({"payload": {"contains": "y"}})).unwrap();
+    let bounds = Bounds {
+        entry_bytes: 999,
+        ..BOUNDS
+    };
+    let halt = wanted
+        .matches(&message, &mut Looking::within(bounds))
+        .unwrap_err();
+    assert_eq!(halt.setting(), Some("journal.search_entry_bytes"));
+    assert!(
+        halt.to_string().starts_with("payload has 1000 bytes"),
+        "{halt}"
+    );
+    let mut looking = Looking::within(Bounds {
+        bytes: 1999,
+        ..BOUNDS
+    });
+    assert_eq!(wanted.matches(&message, &mut looking), Ok(false));
+    assert_eq!(
+        wanted.matches(&message, &mut looking),
+        Err(Halt::Bytes(1999))
+    );
+}
+
+#[test]
+fn deep_documents_are_compared_without_recursion() {
+    let deep = |levels: usize| (0..levels).fold(json!(1), |inner, _| json!([inner]));
+    let (expected, actual) = (deep(100), deep(100));
+    assert!(is_subset(&expected, &actual));
+    assert!(!is_subset(&expected, &deep(99)));
+    // What serde_json does not read, matches nothing.
+    let text = format!("{}{}", "[".repeat(5_000), "]".repeat(5_000));
+    let message = message("t", text.as_bytes());
+    assert!(!holds(&json!({"payload": {"json": []}}), &message));
 }
 
 fn any_json() -> impl Strategy<Value = Value> {
@@ -179,8 +271,8 @@ proptest! {
         let message = message("t", text.as_bytes());
         let part: String = text.chars().skip(cut).collect();
         let (equal, part) = (json!({"payload": text}), json!({"payload": {"contains": part}}));
-        prop_assert!(pattern(&equal).unwrap().matches(&message));
-        prop_assert!(pattern(&part).unwrap().matches(&message));
+        prop_assert!(holds(&equal, &message));
+        prop_assert!(holds(&part, &message));
     }
 
     #[test]

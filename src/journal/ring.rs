@@ -163,6 +163,15 @@ impl<T> Ring<T> {
         self.arrived_since(since).entries
     }
 
+    /// The entry that arrived with this cursor, if it is still here.
+    pub fn get(&self, arrived: Cursor) -> Option<Arc<T>> {
+        let state = self.state.lock();
+        let at = state
+            .slots
+            .binary_search_by_key(&arrived, |slot| slot.cursor);
+        at.ok().map(|at| state.slots[at].entry.clone())
+    }
+
     /// The cursor of the newest event; 0 before the first.
     pub fn last(&self) -> Cursor {
         self.state.lock().last
@@ -226,6 +235,17 @@ mod tests {
         }
         assert_eq!(values(ring.arrived_since(0)), [(2, 2), (3, 3)]);
         assert_eq!((ring.evicted(), ring.bytes()), (1, 20));
+    }
+
+    #[test]
+    fn an_entry_is_found_by_its_cursor_while_it_is_here() {
+        let ring = ring(2);
+        for value in 1..=3 {
+            ring.push(Arc::new(value), 10);
+        }
+        assert_eq!(ring.get(1), None);
+        assert_eq!(ring.get(3).as_deref(), Some(&3));
+        assert_eq!(ring.get(4), None);
     }
 
     #[test]

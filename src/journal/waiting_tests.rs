@@ -63,7 +63,7 @@ fn wanted<T: Shown>(
     quiet: u64,
 ) -> Wait<T> {
     Wait {
-        pattern: Pattern::parse(pattern.as_object().unwrap()).unwrap(),
+        pattern: Arc::new(Pattern::parse(pattern.as_object().unwrap()).unwrap()),
         count: Count { at_least, at_most },
         since: 0,
         timeout: Duration::from_secs(5),
@@ -71,11 +71,18 @@ fn wanted<T: Shown>(
     }
 }
 
-fn topics(found: &Found<Message>) -> Vec<&str> {
+async fn find<T: Record + Shown>(
+    journal: &Journal,
+    ring: &Arc<Ring<T>>,
+    wanted: &Wait<T>,
+) -> Found<T> {
+    wait(journal.reading(), ring, wanted.clone()).await.unwrap()
+}
+
+fn topics(found: Found<Message>) -> Vec<String> {
     found
-        .matched
-        .iter()
-        .map(|(_, m)| m.topic.as_str())
+        .into_matched()
+        .map(|(_, message)| message.topic.clone())
         .collect()
 }
 
@@ -85,15 +92,14 @@ async fn what_is_there_already_is_found_at_once() {
     send(&journal, "a/1", "");
     send(&journal, "b/1", "");
     let started = Instant::now();
-    let found = wait(
+    let found = find(
+        &journal,
         journal.messages(),
         &wanted(&json!({"topic": "a/+"}), 1, None, 0),
     )
     .await;
-    assert_eq!(
-        (found.end, topics(&found), found.cursor),
-        (End::Satisfied, vec!["a/1"], 2)
-    );
+    assert_eq!((found.end, found.cursor), (End::Satisfied, 2));
+    assert_eq!(topics(found), ["a/1"]);
     assert_eq!(started.elapsed(), Duration::ZERO);
 }
 
@@ -108,12 +114,13 @@ async fn a_wait_ends_with_the_match_that_completes_it() {
         }
     });
     let started = Instant::now();
-    let found = wait(
+    let found = find(
+        &journal,
         journal.messages(),
         &wanted(&json!({"topic": "a/+"}), 2, None, 0),
     )
     .await;
-    assert_eq!(topics(&found), ["a/1", "a/2"]);
+    assert_eq!(topics(found), ["a/1", "a/2"]);
     assert_eq!(started.elapsed(), Duration::from_millis(300));
 }
 
@@ -122,13 +129,16 @@ async fn a_wait_that_goes_on_at_the_cursor_sees_only_what_came_later() {
     let journal = journal();
     send(&journal, "a/1", "");
     let mut wait_for = wanted(&json!({}), 1, None, 0);
-    wait_for.since = wait(journal.messages(), &wait_for).await.cursor;
+    wait_for.since = find(&journal, journal.messages(), &wait_for).await.cursor;
     let writer = journal.clone();
     tokio::spawn(async move {
         tokio::time::sleep(Duration::from_millis(1)).await;
         send(&writer, "a/2", "");
     });
-    assert_eq!(topics(&wait(journal.messages(), &wait_for).await), ["a/2"]);
+    assert_eq!(
+        topics(find(&journal, journal.messages(), &wait_for).await),
+        ["a/2"]
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -139,7 +149,7 @@ async fn time_runs_out_with_the_nearest_misses_first() {
     send(&journal, "a", "near, new");
     let pattern = json!({"topic": "a", "payload": "exact", "qos": 0});
     let started = Instant::now();
-    let found = wait(journal.messages(), &wanted(&pattern, 1, None, 0)).await;
+    let found = find(&journal, journal.messages(), &wanted(&pattern, 1, None, 0)).await;
     assert_eq!(started.elapsed(), Duration::from_secs(5));
     assert_eq!(
         (found.end, found.missed, found.count),
@@ -159,7 +169,10 @@ async fn exactly_none_holds_only_after_a_quiet_time() {
     let journal = journal();
     let started = Instant::now();
     let none = wanted(&json!({"topic": "a"}), 0, Some(0), 250);
-    assert_eq!(wait(journal.messages(), &none).await.end, End::Satisfied);
+    assert_eq!(
+        find(&journal, journal.messages(), &none).await.end,
+        End::Satisfied
+    );
     assert_eq!(started.elapsed(), Duration::from_millis(250));
 }
 
@@ -174,7 +187,8 @@ async fn one_too_many_fails_at_once() {
         }
     });
     let started = Instant::now();
-    let found = wait(
+    let found = find(
+        &journal,
         journal.messages(),
         &wanted(&json!({"topic": "a"}), 1, Some(1), 500),
     )
@@ -194,7 +208,8 @@ async fn the_quiet_time_starts_anew_with_every_match_and_only_with_a_match() {
         }
     });
     let started = Instant::now();
-    let found = wait(
+    let found = find(
+        &journal,
         journal.messages(),
         &wanted(&json!({"topic": "a"}), 1, None, 400),
     )
@@ -213,7 +228,8 @@ async fn matches_that_never_stop_time_out() {
             send(&writer, "a", "");
         }
     });
-    let found = wait(
+    let found = find(
+        &journal,
         journal.messages(),
         &wanted(&json!({"topic": "a"}), 1, None, 400),
     )
@@ -234,14 +250,16 @@ async fn a_request_counts_when_it_is_answered_not_when_it_comes() {
         opened.draft.operation = Some("SendMessage".to_owned());
         opened.close(&Answer::new(403));
     });
-    let found = wait(
+    let found = find(
+        &journal,
         journal.requests(),
         &wanted(&json!({"status": 403}), 1, None, 0),
     )
     .await;
     writer.await.unwrap();
-    let entry: &Entry = &found.matched[0].1;
-    assert_eq!((found.end, entry.id.as_str()), (End::Satisfied, "/slow"));
+    assert_eq!(found.end, End::Satisfied);
+    let (_, entry): (_, Arc<Entry>) = found.into_matched().next().unwrap();
+    assert_eq!(entry.id, "/slow");
 }
 
 #[tokio::test(start_paused = true)]
@@ -249,7 +267,7 @@ async fn a_request_that_is_dropped_counts_as_aborted() {
     let journal = journal();
     drop(open(&journal, "/gone"));
     let pattern = json!({"status": null, "reason": {"contains": "aborted"}, "target": "/gone"});
-    let found = wait(journal.requests(), &wanted(&pattern, 1, None, 0)).await;
+    let found = find(&journal, journal.requests(), &wanted(&pattern, 1, None, 0)).await;
     assert_eq!(found.end, End::Satisfied);
 }
 
@@ -264,7 +282,7 @@ async fn a_matcher_sees_of_a_secret_no_more_than_a_reader_does() {
     let found = |pattern: Value| {
         let journal = journal.clone();
         async move {
-            wait(journal.requests(), &wanted(&pattern, 1, None, 0))
+            find(&journal, journal.requests(), &wanted(&pattern, 1, None, 0))
                 .await
                 .end
         }
@@ -295,10 +313,17 @@ async fn entries_that_leave_the_ring_unseen_are_reported() {
     });
     let writer = journal.clone();
     tokio::spawn(async move {
+        // Time moves only once the first look is over.
+        tokio::time::sleep(Duration::from_millis(1)).await;
         for _ in 0..5 {
             send(&writer, "a", "");
         }
     });
-    let found = wait(journal.messages(), &wanted(&json!({}), 5, None, 0)).await;
+    let found = find(
+        &journal,
+        journal.messages(),
+        &wanted(&json!({}), 5, None, 0),
+    )
+    .await;
     assert_eq!((found.end, found.count, found.lost), (End::TimedOut, 2, 3));
 }

@@ -48,7 +48,7 @@ pub enum SettingsError {
     Nanomq(#[from] nanomq::SettingsError),
     /// Tencent IoT Hub's settings.
     #[error("{0}")]
-    TencentIot(#[from] tencent_iot::BadSeed),
+    TencentIot(#[from] tencent_iot::SettingsError),
     /// Tencent TDMQ's settings.
     #[error("{0}")]
     TencentTdmq(#[from] tencent_tdmq::SettingsError),

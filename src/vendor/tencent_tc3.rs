@@ -237,6 +237,12 @@ pub fn verify(
     })
 }
 
+/// What was lenient about a caller that was let in.
+pub fn hint(settings: &Settings) -> Option<String> {
+    let off = settings.auth == Auth::Off;
+    off.then(|| "tencent_cloud.auth is off: the signature was not checked".to_owned())
+}
+
 fn check_time(invocation: &Invocation, window_s: u32, now: Timestamp) -> Result<(), Tc3Error> {
     let apart = now.as_second().saturating_sub(invocation.timestamp);
     if window_s != 0 && apart.unsigned_abs() > u64::from(window_s) {

@@ -58,7 +58,7 @@ async fn a_request_is_shown_whole_with_its_secrets_cut() {
             "body": {"text": "Action=SendMessage&Signature=0123..."},
             "caller": "testid", "status": 200, "error_code": null, "reason": null,
             "response": {"headers": [["Content-Type", "text/xml"]], "body": {"text": "<Token>0123...</Token>"}},
-            "messages": ["M1"], "duration_us": null, "fault": null,
+            "hints": [], "messages": ["M1"], "duration_us": null, "fault": null,
         })
     );
 }
@@ -209,7 +209,7 @@ const BAD_BODIES: &[(&str, &str, &str, &str)] = &[
         "/messages/wait",
         r#"{"matches": {}}"#,
         "bad-body",
-        "unknown field",
+        "unknown member",
     ),
     (
         "/messages/wait",

@@ -261,54 +261,70 @@ async fn values_of_another_type_are_refused_in_the_words_of_json() {
     let bench = bench(json!({"namespaces": [{"topics": [{"name": "events"}]}]})).await;
     let subscription = "/topics/events/eventSubscriptions/s1";
     for (path, properties, why) in [
-        ("/clients/c", json!(5), "properties must be an object"),
-        ("/clients/c", json!([]), "properties must be an object"),
-        ("/clients/c", Value::Null, "properties must be an object"),
+        (
+            "/clients/c",
+            json!(5),
+            "its properties: expected an object, got 5",
+        ),
+        (
+            "/clients/c",
+            json!([]),
+            "its properties: expected an object, got a list",
+        ),
+        (
+            "/clients/c",
+            Value::Null,
+            "its properties: expected an object, got null",
+        ),
         (
             "/clients/c",
             json!({"clientCertificateAuthentication": []}),
-            "properties.clientCertificateAuthentication must be an object, it is an array",
+            "its properties: clientCertificateAuthentication: expected an object, got a list",
         ),
         (
             "/clients/c",
             json!({"clientCertificateAuthentication": "x"}),
-            "properties.clientCertificateAuthentication: invalid type: string \"x\", expected an object",
+            "its properties: clientCertificateAuthentication: expected an object, got \"x\"",
         ),
         (
             "/clients/c",
             with("authenticationName", json!(5)),
-            "properties.authenticationName: invalid type: integer `5`, expected a string",
+            "its properties: authenticationName: expected a text, got 5",
         ),
         (
             "/clients/c",
             with("attributes", json!([])),
-            "properties.attributes: invalid type: array, expected an object",
+            "its properties: attributes: expected an object, got a list",
         ),
         (
             "/clientGroups/abc",
             json!({"query": ["x"]}),
-            "properties.query: invalid type: array, expected a string",
+            "its properties: query: expected a text, got a list",
         ),
         (
             "/topicSpaces/abc",
             json!({"topicTemplates": "a"}),
-            "properties.topicTemplates: invalid type: string \"a\", expected an array",
+            "its properties: topicTemplates: expected a list, got \"a\"",
         ),
         (
             "/topicSpaces/abc",
             json!({"topicTemplates": [1]}),
-            "properties.topicTemplates[0]: invalid type: integer `1`, expected a string",
+            "its properties: topicTemplates[0]: expected a text, got 1",
         ),
-        ("/topics/t2", json!([]), "properties must be an object"),
+        (
+            "/topics/t2",
+            json!([]),
+            "its properties: expected an object, got a list",
+        ),
         (
             subscription,
             json!({"filtersConfiguration": []}),
-            "properties.filtersConfiguration must be an object, it is an array",
+            "its properties: filtersConfiguration: expected an object, got a list",
         ),
         (
             subscription,
             json!({"filtersConfiguration": {"filters": [{"operatorType": "Like", "key": "a"}]}}),
-            "unknown value `Like`",
+            "got \"Like\"",
         ),
         (
             subscription,
@@ -328,14 +344,18 @@ async fn values_of_another_type_are_refused_in_the_words_of_json() {
         (
             "",
             json!({"topicSpacesConfiguration": []}),
-            "topicSpacesConfiguration must be an object",
+            "topicSpacesConfiguration: expected an object, got a list",
         ),
         (
             "",
             json!({"topicSpacesConfiguration": {"state": "On"}}),
             "neither Enabled nor Disabled",
         ),
-        ("", json!([]), "properties must be an object"),
+        (
+            "",
+            json!([]),
+            "its properties: expected an object, got a list",
+        ),
     ] {
         let told = refused(&bench, path, &properties).await;
         assert!(told.contains(why), "{path}: {told}");
@@ -372,9 +392,26 @@ async fn bodies_that_are_deep_or_large_are_refused() {
 }
 
 #[tokio::test]
-async fn properties_without_effect_are_passed_over_with_a_word() {
+async fn members_that_no_template_has_are_refused() {
     let bench = bench(json!({})).await;
-    let properties = with("embedded", json!({"x": 1}));
-    bench.json(201, put("/clients/c", &properties)).await;
-    assert_eq!(bench.reasons(), "properties without effect here: embedded");
+    let told = refused(&bench, "/clients/c", &with("authenticationNam", json!("x"))).await;
+    assert!(
+        told.contains("did you mean \"authenticationName\"?"),
+        "{told}"
+    );
+    for (method, path, body) in [
+        (
+            "PUT",
+            "/clients/c",
+            json!({"properties": by_subject(), "more": 1}),
+        ),
+        ("PUT", "", json!({"properties": {"topicSpaces": {}}})),
+        ("PUT", "", json!({"propertys": {}})),
+        ("PATCH", "", json!({"tag": {}})),
+    ] {
+        let ask = Ask::new(method, &at(path)).body(body.to_string());
+        let told = bench.json(400, ask).await;
+        let message = told["error"]["message"].as_str().unwrap();
+        assert!(message.contains("unknown member"), "{message}");
+    }
 }

@@ -325,7 +325,7 @@ async fn a_namespace_that_makes_no_sense_is_not_made() {
         (
             "/ns2",
             json!({"location": "westus3", "properties": []}),
-            "properties must be an object",
+            "its properties: expected an object, got a list",
         ),
         (
             "/ns2",

@@ -79,6 +79,7 @@ pub(super) async fn connect(core: &Core, info: &ConnectInfo) -> AuthResult {
     });
     match verdict {
         Ok(grant) => {
+            core.noted(&connect.client_id, &grant);
             let peer = Arc::new(Peer {
                 client_id: connect.client_id.clone(),
                 grant: Arc::new(grant),
@@ -192,12 +193,32 @@ pub(super) async fn reauthenticate(
     }
 }
 
+/// What an open client has brought that it needs not: it may think that somebody has checked it.
+fn unclaimed(connect: &Connect) -> Vec<String> {
+    let brought = match &connect.username {
+        Some(name) => format!("the user name {:?}", shown(name)),
+        None if connect.password.is_some() => "the password".to_owned(),
+        None if !connect.tls.certificates.is_empty() => "the client certificate".to_owned(),
+        None => return Vec::new(),
+    };
+    vec![format!(
+        "taken as an open client: {brought} has no vendor's shape and was not checked; \
+         mqtt.open_clients = false refuses such clients"
+    )]
+}
+
 fn open_grant(core: &Core, connect: &Connect) -> Result<Grant, ConnectRefusal> {
     let tenant = tenant::chosen(core, connect.username.as_deref());
     let tenant = tenant.map_err(|reason| refusal(ConnectCode::BadUserNameOrPassword, reason))?;
+    let hints = if tenant.is_none() {
+        unclaimed(connect)
+    } else {
+        Vec::new()
+    };
     Ok(Grant {
         surface: None,
         tenant,
+        hints,
         identity: shown(connect.username.as_deref().unwrap_or_default()).into_owned(),
         max_keep_alive: None,
         limits: Limits::default(),

@@ -50,6 +50,7 @@ pub(super) struct Bounds {
     max_packet_size: u32,
     topic_alias_maximum: u16,
     receive_maximum: Option<NonZeroU16>,
+    max_topic_levels: usize,
     filters_per_subscribe: usize,
     zero_expiry_is_never: bool,
     refused_delivery_ends: bool,
@@ -67,6 +68,7 @@ impl Bounds {
                 .topic_alias_maximum
                 .unwrap_or(settings.topic_alias_maximum),
             receive_maximum: limits.receive_maximum.and_then(NonZeroU16::new),
+            max_topic_levels: settings.max_topic_levels,
             filters_per_subscribe: limits.filters_per_subscribe.unwrap_or(usize::MAX),
             zero_expiry_is_never: limits.zero_expiry_is_never,
             refused_delivery_ends: limits.refused_delivery_ends,
@@ -109,6 +111,7 @@ impl Bounds {
             fields::PUBLISH => {
                 let publish = fields::publish(packet, self.five).unwrap_or_default();
                 validity::publish(first, &publish)
+                    .and_then(|()| self.depth(publish.topic, "topic name"))
                     .and_then(|()| self.publish(first, &publish))
                     .map_err(|violation| violation.about(publish.topic))
             }
@@ -119,8 +122,15 @@ impl Bounds {
                     return Ok(());
                 };
                 validity::subscribe(&subscribe, self.five)
+                    .and_then(|()| self.depths(subscribe.filters.iter().map(|(filter, _)| *filter)))
                     .and_then(|()| self.subscribe(packet, &subscribe))
                     .map_err(|violation| violation.about(&filters(&subscribe)))
+            }
+            fields::UNSUBSCRIBE => {
+                validity::head(first, packet.len(), self.five)?;
+                self.user_property(packet)?;
+                let filters = fields::unsubscribe(packet, self.five).unwrap_or_default();
+                self.depths(filters.into_iter())
             }
             fields::PUBACK => {
                 validity::head(first, packet.len(), self.five)?;
@@ -141,7 +151,7 @@ impl Bounds {
                 filters: fields::subscribe(packet, self.five)?.filters.len(),
             }),
             fields::UNSUBSCRIBE => Some(Asked::Unsubscribe {
-                filters: fields::unsubscribe(packet, self.five)?,
+                filters: fields::unsubscribe(packet, self.five)?.len(),
             }),
             _ => None,
         }
@@ -185,6 +195,17 @@ impl Bounds {
         } else {
             zero_expiry::at_once(packet)
         }
+    }
+
+    fn depth(&self, topic: &[u8], what: &str) -> Result<(), Violation> {
+        validity::depth(topic, self.max_topic_levels).map_err(|reason| {
+            let code = DisconnectReasonCode::MalformedPacket;
+            Violation::ending(code, format!("the {what} is refused: {reason}"))
+        })
+    }
+
+    fn depths<'a>(&self, mut filters: impl Iterator<Item = &'a [u8]>) -> Result<(), Violation> {
+        filters.try_for_each(|filter| self.depth(filter, "topic filter"))
     }
 
     fn acknowledgement(&self, packet: &[u8]) -> Result<(), Violation> {

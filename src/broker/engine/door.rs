@@ -70,7 +70,7 @@ impl Door {
         let mut unread = BytesMut::new();
         let connect = connect(&mut reader, &mut unread, self.longest_packet());
         let opening = match timeout(HANDSHAKE, connect).await? {
-            Ok(connect) => Opening::read(connect),
+            Ok(connect) => Opening::read(connect, core.settings.max_topic_levels),
             Err(error) => Err(Unreadable::from(error.downcast::<Ending>()?)),
         };
         let opening = match opening {

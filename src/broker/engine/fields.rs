@@ -184,17 +184,16 @@ pub(super) fn subscribe(packet: &[u8], five: bool) -> Option<Subscribe<'_>> {
     })
 }
 
-/// How many filters a whole UNSUBSCRIBE has.
-pub(super) fn unsubscribe(packet: &[u8], five: bool) -> Option<usize> {
+/// The filters of an UNSUBSCRIBE.
+pub(super) fn unsubscribe(packet: &[u8], five: bool) -> Option<Vec<&[u8]>> {
     let mut rest = body(packet)?;
     skip(&mut rest, 2)?;
     if five {
         properties(&mut rest)?;
     }
-    let mut filters = 0;
+    let mut filters = Vec::new();
     while rest.has_remaining() {
-        skip_text(&mut rest)?;
-        filters += 1;
+        filters.push(take_text(&mut rest)?);
     }
     Some(filters)
 }

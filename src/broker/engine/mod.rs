@@ -61,7 +61,7 @@ use self::routing::To;
 use self::session::Writing;
 use self::subscriptions::Subscriptions;
 use self::tenant::Scope;
-use super::dialect::{Dialect, Refused};
+use super::dialect::{Dialect, Grant, Noted, Refused};
 use super::message::{
     Client, Counters, Message, Publication, Published, Qos, Retained, Subscription, TopicFilter,
     Transport,
@@ -69,7 +69,7 @@ use super::message::{
 use super::outbox::{Outboxes, RETAINED, Tag};
 use super::outlet::Outlet;
 use super::visitors::Visitors;
-use super::{RefusedSink, Settings, Sink};
+use super::{NotedSink, RefusedSink, Settings, Sink};
 use crate::clock::Clock;
 use crate::exchange::{Refusal, Surface};
 use crate::ids::Ids;
@@ -97,6 +97,7 @@ struct Core {
     visitors: Arc<Visitors>,
     outlets: RwLock<Vec<Arc<dyn Outlet>>>,
     on_refused: OnceLock<RefusedSink>,
+    on_noted: OnceLock<NotedSink>,
     started: Instant,
     /// Whether a task publishes the figures of `$SYS`.
     watched: AtomicBool,
@@ -136,6 +137,20 @@ impl Core {
         );
         if let Some(tell) = self.on_refused.get() {
             tell(refused);
+        }
+    }
+
+    /// Tells of the hints of a grant.
+    fn noted(&self, client_id: &str, grant: &Grant) {
+        if let Some(tell) = self.on_noted.get()
+            && !grant.hints.is_empty()
+        {
+            tell(Noted {
+                surface: grant.surface,
+                client_id: client_id.to_owned(),
+                identity: grant.identity.clone(),
+                hints: grant.hints.clone(),
+            });
         }
     }
 
@@ -193,6 +208,7 @@ impl Engine {
             visitors: Arc::default(),
             outlets: RwLock::default(),
             on_refused: OnceLock::new(),
+            on_noted: OnceLock::new(),
             started: Instant::now(),
             watched: AtomicBool::new(false),
         });
@@ -222,6 +238,10 @@ impl Engine {
     pub(super) fn on_refused(&self, tell: RefusedSink) {
         // Whoever comes second is not told; the emulator registers once.
         let _ = self.core.on_refused.set(tell);
+    }
+
+    pub(super) fn on_noted(&self, tell: NotedSink) {
+        let _ = self.core.on_noted.set(tell);
     }
 
     /// Opens a listener for what comes through this transport and returns the way to it.

@@ -2,6 +2,8 @@
 //! is none. The engine itself answers every CONNECT that it cannot read with "server
 //! unavailable", or not at all.
 
+use std::borrow::Cow;
+
 use bytes::{Bytes, BytesMut};
 use rmqtt::codec::error::DecodeError;
 use rmqtt::codec::v5;
@@ -52,11 +54,11 @@ impl From<Ending> for Unreadable {
 
 impl Opening {
     /// Reads a first packet whose fixed header is a CONNECT's.
-    pub(super) fn read(packet: BytesMut) -> Result<Self, Unreadable> {
+    pub(super) fn read(packet: BytesMut, levels: usize) -> Result<Self, Unreadable> {
         match fields::protocol(&packet) {
-            Some((b"MQIsdp", 3, flags)) => old(3, packet, flags),
-            Some((b"MQTT", 4, flags)) => old(4, packet, flags),
-            Some((b"MQTT", 5, flags)) => five(packet, flags),
+            Some((b"MQIsdp", 3, flags)) => old(3, packet, flags, levels),
+            Some((b"MQTT", 4, flags)) => old(4, packet, flags, levels),
+            Some((b"MQTT", 5, flags)) => five(packet, flags, levels),
             Some((name @ (b"MQTT" | b"MQIsdp"), level, _)) => Err(unsupported(name, level)),
             Some((name, _, _)) => Err(Unreadable {
                 answer: Bytes::new(),
@@ -95,7 +97,7 @@ fn unsupported(name: &[u8], level: u8) -> Unreadable {
     }
 }
 
-fn old(version: u8, packet: BytesMut, flags: u8) -> Result<Opening, Unreadable> {
+fn old(version: u8, packet: BytesMut, flags: u8, levels: usize) -> Result<Opening, Unreadable> {
     let code = ConnectCode::ClientIdentifierNotValid;
     let connect = match packets::decode_3x(&packet) {
         Ok(rmqtt::codec::v3::Packet::Connect(connect)) => connect,
@@ -112,8 +114,8 @@ fn old(version: u8, packet: BytesMut, flags: u8) -> Result<Opening, Unreadable> 
     if flags & (USER_NAME | PASSWORD) == PASSWORD {
         return Err(closed("the CONNECT has a password without a user name"));
     }
-    if let Some((_, reason)) = forbidden(&connect.client_id, will) {
-        return Err(closed(reason));
+    if let Some((_, reason)) = forbidden(&connect.client_id, will, levels) {
+        return Err(closed(&reason));
     }
     // MQTT 3.1 section 3.1: between 1 and 23 characters. Nobody keeps to the 23.
     if version == 3 && connect.client_id.is_empty() {
@@ -126,7 +128,7 @@ fn old(version: u8, packet: BytesMut, flags: u8) -> Result<Opening, Unreadable> 
     Ok(Opening::Old(version, packet.freeze()))
 }
 
-fn five(mut packet: BytesMut, flags: u8) -> Result<Opening, Unreadable> {
+fn five(mut packet: BytesMut, flags: u8, levels: usize) -> Result<Opening, Unreadable> {
     let mut decoded = packets::decode(&packet);
     // MQTT 5.0 section 3.1.3.1: a client without an id gets one, whatever Clean Start says. Its
     // session is new in any case.
@@ -135,8 +137,8 @@ fn five(mut packet: BytesMut, flags: u8) -> Result<Opening, Unreadable> {
         decoded = packets::decode(&packet);
     }
     let (code, reason) = match decoded {
-        Ok(v5::Packet::Connect(connect)) => match five_forbidden(&connect, flags) {
-            Some((code, reason)) => (code, reason.to_owned()),
+        Ok(v5::Packet::Connect(connect)) => match five_forbidden(&connect, flags, levels) {
+            Some((code, reason)) => (code, reason.into_owned()),
             None => return Ok(Opening::Five(packet.freeze(), connect)),
         },
         other => (ConnectAckReason::MalformedPacket, malformed(other.err())),
@@ -157,34 +159,38 @@ fn closed(reason: &str) -> Unreadable {
     }
 }
 
-type Forbidden = Option<(ConnectAckReason, &'static str)>;
+type Forbidden = Option<(ConnectAckReason, Cow<'static, str>)>;
 
 /// What a codec lets pass in the CONNECT of any version.
-fn forbidden(client_id: &str, will: Option<&str>) -> Forbidden {
+fn forbidden(client_id: &str, will: Option<&str>, levels: usize) -> Forbidden {
     if client_id.contains('\0') {
         let reason = "the client id has U+0000 in it";
-        return Some((ConnectAckReason::MalformedPacket, reason));
+        return Some((ConnectAckReason::MalformedPacket, reason.into()));
     }
     if let Some(topic) = will
         && (topic.is_empty() || topic.contains('\0') || validity::has_wildcard(topic))
     {
         let reason = "the will topic is not a topic name";
-        return Some((ConnectAckReason::TopicNameInvalid, reason));
+        return Some((ConnectAckReason::TopicNameInvalid, reason.into()));
+    }
+    if let Some(Err(reason)) = will.map(|topic| validity::depth(topic.as_bytes(), levels)) {
+        let reason = format!("the will topic is refused: {reason}");
+        return Some((ConnectAckReason::TopicNameInvalid, reason.into()));
     }
     None
 }
 
-fn five_forbidden(connect: &v5::Connect, flags: u8) -> Forbidden {
+fn five_forbidden(connect: &v5::Connect, flags: u8, levels: usize) -> Forbidden {
     if flags & WILL == 0 && flags & WILL_OPTIONS != 0 {
         let reason = "the CONNECT has Will QoS or Will Retain without a will";
-        return Some((ConnectAckReason::MalformedPacket, reason));
+        return Some((ConnectAckReason::MalformedPacket, reason.into()));
     }
     if connect.auth_data.is_some() && connect.auth_method.is_none() {
         let reason = "the CONNECT has authentication data without a method";
-        return Some((ConnectAckReason::ProtocolError, reason));
+        return Some((ConnectAckReason::ProtocolError, reason.into()));
     }
     let will = connect.last_will.as_ref().map(|will| &*will.topic);
-    forbidden(&connect.client_id, will)
+    forbidden(&connect.client_id, will, levels)
 }
 
 /// Sets Clean Start in a CONNECT of MQTT 5.

@@ -4,7 +4,7 @@
 use rmqtt::codec::v5::DisconnectReasonCode as Code;
 use rmqtt::types::SharedGroup;
 
-use super::super::message::TopicFilter;
+use super::super::message::{TopicError, TopicFilter, check_depth};
 use super::bounds::Violation;
 use super::fields::{self, Publish, Subscribe};
 
@@ -111,6 +111,12 @@ pub(super) fn subscribe(subscribe: &Subscribe<'_>, five: bool) -> Result<(), Vio
         }
     }
     Ok(())
+}
+
+/// Whether a topic name or filter has no more levels than it may have. The engine walks along
+/// them by recursion. As mosquitto does, the connection of who sends more is ended.
+pub(super) fn depth(topic: &[u8], limit: usize) -> Result<(), TopicError> {
+    check_depth(&String::from_utf8_lossy(topic), limit)
 }
 
 /// Why the engine refuses a filter of its own accord, before it asks about it.

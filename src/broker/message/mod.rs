@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::exchange::Surface;
 
-pub use topic::{MAX_TOPIC_BYTES, TopicError, TopicFilter, TopicName};
+pub use topic::{MAX_TOPIC_BYTES, TopicError, TopicFilter, TopicName, check_depth};
 
 /// Quality of service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -5,6 +5,18 @@ use serde::Serialize;
 /// The longest topic name or filter that MQTT can carry, in bytes of UTF-8.
 pub const MAX_TOPIC_BYTES: usize = 65_535;
 
+/// What a shared subscription begins with; the name of its group is the next level.
+const SHARE: &str = "$share/";
+
+/// How many levels a topic name or filter has. Those of a shared subscription are its filter's.
+fn levels(topic: &str) -> usize {
+    let filter = topic
+        .strip_prefix(SHARE)
+        .and_then(|rest| rest.split_once('/'))
+        .map_or(topic, |(_, filter)| filter);
+    1 + filter.bytes().filter(|&byte| byte == b'/').count()
+}
+
 /// Why a text is not a topic name or topic filter (MQTT 5.0 section 4.7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TopicError {
@@ -23,6 +35,23 @@ pub enum TopicError {
     /// A wildcard of a filter does not stand alone in its level, or `#` is not last.
     #[error("a wildcard must stand alone in its level, and # must be last")]
     MisplacedWildcard,
+    /// It has more levels than `mqtt.max_topic_levels`.
+    #[error("it has {levels} levels, and mqtt.max_topic_levels allows {limit}")]
+    TooDeep {
+        /// How many it has.
+        levels: usize,
+        /// How many it may have.
+        limit: usize,
+    },
+}
+
+/// That a topic name or filter has no more levels than it may have.
+pub fn check_depth(topic: &str, limit: usize) -> Result<(), TopicError> {
+    let levels = levels(topic);
+    if levels > limit {
+        return Err(TopicError::TooDeep { levels, limit });
+    }
+    Ok(())
 }
 
 fn check_text(text: &str) -> Result<(), TopicError> {
@@ -124,6 +153,25 @@ mod tests {
             Err(TopicError::TooLong)
         );
         assert!(TopicName::parse("/a//子 b/$x").is_ok());
+    }
+
+    #[test]
+    fn levels_are_counted_without_the_share_of_a_subscription() {
+        for (topic, count) in [
+            ("a", 1),
+            ("/", 2),
+            ("a/b/#", 3),
+            ("$share/group/a/b", 2),
+            ("$share/group", 2),
+        ] {
+            assert_eq!(levels(topic), count, "{topic}");
+        }
+        assert_eq!(check_depth("a/b", 2), Ok(()));
+        let refused = check_depth("a/b/c", 2).unwrap_err().to_string();
+        assert_eq!(
+            refused,
+            "it has 3 levels, and mqtt.max_topic_levels allows 2"
+        );
     }
 
     #[test]

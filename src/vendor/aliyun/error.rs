@@ -125,7 +125,10 @@ pub enum Error {
 
 impl From<Refusal> for Error {
     fn from(refusal: Refusal) -> Self {
-        Self::Shared(refusal)
+        match refusal {
+            Refusal::Topic(_) => Self::ParameterCheckFailed,
+            other => Self::Shared(other),
+        }
     }
 }
 
@@ -281,6 +284,7 @@ impl Error {
             Self::Shared(Refusal::Overloaded { .. }) => row(500, "SystemOverFlow", OVERFLOW, Assumed, PRODUCT),
             Self::Shared(Refusal::Unavailable(_)) => row(500, "SendMessageFailed", "A storage exception occurred while sending the message. Please try again.", Assumed, PRODUCT),
             Self::Shared(Refusal::Internal(_)) => row(500, "InternalError", INTERNAL, Assumed, PRODUCT),
+            Self::Shared(Refusal::Topic(_)) => Self::ParameterCheckFailed.row(overflow),
             Self::Shared(Refusal::Malformed(problem)) => malformed_row(problem),
         }
     }

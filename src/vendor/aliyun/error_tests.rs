@@ -29,6 +29,7 @@ fn name(error: &Error) -> String {
         },
         Error::Shared(
             refusal @ (Refusal::TooManyRequests { .. }
+            | Refusal::Topic(_)
             | Refusal::Overloaded { .. }
             | Refusal::Unavailable(_)
             | Refusal::Internal(_)),

@@ -76,7 +76,14 @@ impl Aliyun {
         {
             return Err(SettingsError::new(
                 format!("aliyun.quotas.{name}"),
-                format!("there is no such action; for example {}", ACTIONS[0].name),
+                format!(
+                    "no such action; there are {}",
+                    ACTIONS
+                        .iter()
+                        .map(|action| action.name)
+                        .collect::<Vec<_>>()
+                        .join(", ")
+                ),
             ));
         }
         Ok(Self {
@@ -172,6 +179,12 @@ impl Aliyun {
             walk.draft
                 .note(format!("{} is offered over HTTPS only", action.name));
             return Err(Error::SslRequired);
+        }
+        if !action.plain_http && walk.request.scheme == Scheme::Http {
+            walk.draft.hint(format!(
+                "the vendor offers {} over HTTPS only; aliyun.allow_http = false refuses HTTP here",
+                action.name
+            ));
         }
         Ok(())
     }

@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 use super::wire::Format;
 use crate::secret::Secret;
 
+/// The hint of everything that is let in unchecked.
+pub(super) const AUTH_OFF: &str = "aliyun.auth is off: the credentials were not checked";
+
 /// The settings of the Aliyun surface: table `aliyun` of the configuration file.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

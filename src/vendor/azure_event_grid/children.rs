@@ -12,6 +12,7 @@ use super::access::EVERYBODY;
 use super::limits;
 use super::resources::{Namespace, Resource};
 use super::topic::{EventSubscription, Topic};
+use crate::wording::{self, Language};
 
 /// The kinds of children.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,6 +116,50 @@ pub(super) fn check_name(
     }
 }
 
+/// The properties of a namespace topic in the template.
+const TOPIC_PROPERTIES: [&str; 4] = [
+    "publisherType",
+    "inputSchema",
+    "eventRetentionInDays",
+    "provisioningState",
+];
+
+/// The members of a resource in the template language, and in the answers of the resource manager.
+pub(super) const RESOURCE: [&str; 18] = [
+    "properties",
+    "name",
+    "type",
+    "id",
+    "apiVersion",
+    "location",
+    "tags",
+    "sku",
+    "kind",
+    "identity",
+    "systemData",
+    "resources",
+    "dependsOn",
+    "condition",
+    "copy",
+    "scope",
+    "comments",
+    "metadata",
+];
+
+/// That an object has none but known members.
+pub(super) fn check_members(object: &Value, known: &[&str]) -> Result<(), String> {
+    let mut names = object.as_object().into_iter().flat_map(|one| one.keys());
+    let Some(name) = names.find(|name| !known.contains(&name.as_str())) else {
+        return Ok(());
+    };
+    let near = wording::nearest(name, known.iter().copied());
+    let near = near.map_or_else(String::new, |near| format!("; did you mean {near:?}?"));
+    Err(format!(
+        "unknown member {name:?}{near}; there are {}",
+        known.join(", ")
+    ))
+}
+
 /// Some children of one kind.
 pub(super) trait Children {
     /// The names.
@@ -180,9 +225,10 @@ fn array_for_object(given: &Value, read: &Value) -> Option<String> {
                 left.extend(pairs.map(|(at, (a, b))| (format!("{path}[{at}]"), a, b)));
             }
             (Value::Object(given), Value::Object(read)) => {
+                let dot = if path.is_empty() { "" } else { "." };
                 for (name, a) in given {
                     if let Some(b) = read.get(name) {
-                        left.push((format!("{path}.{name}"), a, b));
+                        left.push((format!("{path}{dot}{name}"), a, b));
                     }
                 }
             }
@@ -192,44 +238,36 @@ fn array_for_object(given: &Value, read: &Value) -> Option<String> {
     None
 }
 
+/// That a value is an object.
+pub(super) fn check_object(what: &str, value: &Value) -> Result<(), String> {
+    let got = match value {
+        Value::Object(_) => return Ok(()),
+        Value::Array(_) => "a list".to_owned(),
+        other => other.to_string(),
+    };
+    let got: String = got.chars().take(64).collect();
+    Err(format!("{what}: expected an object, got {got}"))
+}
+
 /// Reads properties in the shape of the vendor's templates; the error says what is wrong.
 pub(super) fn read<T: Serialize + DeserializeOwned>(
     what: &str,
     properties: Value,
 ) -> Result<T, String> {
     let properties = without_nulls(properties);
-    if !properties.is_object() {
-        return Err(format!("{what} must be an object"));
-    }
+    check_object(what, &properties)?;
     let read: T = serde_path_to_error::deserialize(&properties).map_err(|error| {
-        let path = error.path().to_string();
-        let why = in_words(&error.into_inner().to_string());
-        match path.as_str() {
-            "." => format!("{what}: {why}"),
-            path => format!("{what}.{path}: {why}"),
+        let why = wording::plain(&error.inner().to_string(), Language::Json);
+        match error.path().to_string().as_str() {
+            "." | "?" => format!("{what}: {why}"),
+            path => format!("{what}: {path}: {why}"),
         }
     })?;
     let shown = serde_json::to_value(&read).unwrap_or_default();
     match array_for_object(&properties, &shown) {
-        Some(path) => Err(format!("{what}{path} must be an object, it is an array")),
+        Some(path) => Err(format!("{what}: {path}: expected an object, got a list")),
         None => Ok(read),
     }
-}
-
-/// What the reader of JSON says, in JSON's words.
-fn in_words(error: &str) -> String {
-    let mut text = error.to_owned();
-    if let Some(at) = text.find("expected struct ") {
-        let end = text[at + 16..]
-            .find(' ')
-            .map_or(text.len(), |end| at + 16 + end);
-        text.replace_range(at..end, "expected an object");
-    }
-    text.replace("invalid type: sequence", "invalid type: array")
-        .replace("invalid type: map", "invalid type: object")
-        .replace("expected a sequence", "expected an array")
-        .replace("expected a map", "expected an object")
-        .replace("unknown variant", "unknown value")
 }
 
 impl<P: Serialize + DeserializeOwned> Children for Vec<Resource<P>> {
@@ -245,7 +283,7 @@ impl<P: Serialize + DeserializeOwned> Children for Vec<Resource<P>> {
     }
 
     fn put(&mut self, name: &str, properties: Value) -> Result<(), String> {
-        let properties = read("properties", properties)?;
+        let properties = read("its properties", properties)?;
         let mut known = self.iter_mut();
         match known.find(|one| one.short_name().eq_ignore_ascii_case(name)) {
             Some(found) => found.properties = properties,
@@ -280,9 +318,9 @@ impl Children for Vec<Topic> {
     }
 
     fn put(&mut self, name: &str, properties: Value) -> Result<(), String> {
-        if !properties.is_object() {
-            return Err("properties must be an object".to_owned());
-        }
+        check_object("its properties", &properties)?;
+        check_members(&properties, &TOPIC_PROPERTIES)
+            .map_err(|why| format!("its properties: {why}"))?;
         let schema = properties.get("inputSchema").and_then(Value::as_str);
         if schema.is_some_and(|schema| schema != "CloudEventSchemaV1_0") {
             return Err("inputSchema must be \"CloudEventSchemaV1_0\"".to_owned());
@@ -316,7 +354,7 @@ impl Children for Vec<EventSubscription> {
     }
 
     fn put(&mut self, name: &str, properties: Value) -> Result<(), String> {
-        let properties = read("properties", properties)?;
+        let properties = read("its properties", properties)?;
         let mut known = self.iter_mut();
         match known.find(|one| one.name.eq_ignore_ascii_case(name)) {
             Some(found) => found.properties = properties,

@@ -7,6 +7,7 @@ use std::cell::Cell;
 
 use serde_json::{Map, Value};
 
+use super::children::{RESOURCE, check_members};
 use super::limits;
 
 /// How deep expressions and nested resources may go.
@@ -112,6 +113,7 @@ impl Scope<'_> {
         }
         let text = |name: &str| resource.get(name).and_then(Value::as_str);
         let own_type = text("type").ok_or("a resource has no type")?;
+        check_members(resource, &RESOURCE).map_err(|why| format!("a {own_type}: {why}"))?;
         let own_name = text("name").ok_or_else(|| format!("a {own_type} has no name"))?;
         let own_name = self.evaluated(own_name)?;
         let mut name: Vec<String> = own_name.split('/').map(str::to_owned).collect();

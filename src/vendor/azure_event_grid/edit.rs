@@ -18,6 +18,18 @@ use crate::ids::Ids;
 /// The type of a namespace.
 pub(super) const NAMESPACE: &str = "Microsoft.EventGrid/namespaces";
 
+/// The properties of a namespace in the template.
+const NAMESPACE_PROPERTIES: [&str; 8] = [
+    "topicSpacesConfiguration",
+    "topicsConfiguration",
+    "provisioningState",
+    "isZoneRedundant",
+    "publicNetworkAccess",
+    "inboundIpRules",
+    "minimumTlsVersionAllowed",
+    "privateEndpointConnections",
+];
+
 /// Where a declared resource belongs.
 pub(super) struct Place<'a> {
     /// The namespace's name, if it is said.
@@ -86,10 +98,12 @@ impl Edit {
     /// Puts one resource.
     pub(super) fn put(&mut self, place: &Place<'_>, properties: Value) -> Result<(), Error> {
         let Some((kind, name)) = place.child else {
-            if !properties.is_object() && !properties.is_null() {
-                let why = "properties must be an object".to_owned();
-                return Err(Error::InvalidBody(why));
+            if !properties.is_null() {
+                children::check_object("its properties", &properties)
+                    .map_err(Error::InvalidBody)?;
             }
+            children::check_members(&properties, &NAMESPACE_PROPERTIES)
+                .map_err(|why| Error::InvalidBody(format!("its properties: {why}")))?;
             if let Some(configuration) = properties.get("topicSpacesConfiguration") {
                 let read = children::read("topicSpacesConfiguration", configuration.clone());
                 self.next.topic_spaces_configuration = read.map_err(Error::InvalidBody)?;

@@ -292,7 +292,7 @@ fn refusal_row(refusal: &Refusal) -> Row {
         Refusal::Malformed(Malformed::Version) => {
             row(505, "HttpVersionNotSupported", Assumed, "none")
         }
-        Refusal::Malformed(_) => row(400, "BadRequest", Assumed, "none"),
+        Refusal::Malformed(_) | Refusal::Topic(_) => row(400, "BadRequest", Assumed, "none"),
         Refusal::TooManyRequests { operation, .. }
             if operation.starts_with("PublishCloudEvents") =>
         {

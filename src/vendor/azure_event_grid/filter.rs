@@ -8,7 +8,7 @@ use super::topic::FiltersConfiguration;
 
 /// One advanced filter: an operator, a key and one or more values.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AdvancedFilter {
     /// How the value is compared.
     pub operator_type: Operator,

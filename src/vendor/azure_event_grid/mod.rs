@@ -18,6 +18,7 @@ mod entra;
 pub mod error;
 pub mod filter;
 mod jwt;
+mod leniency;
 mod life_cycle;
 mod limits;
 mod mqtt;
@@ -184,7 +185,7 @@ impl Vendor for AzureEventGrid {
         let route = Route::of(&walk.request.head)?;
         let operation = route.operation();
         walk.draft.operation = Some(operation.to_owned());
-        let kind = match route {
+        let kind = match route.clone() {
             Route::Publish => Kind::Publish(Box::new(self.admit_publish(walk).await?)),
             Route::GetRetained => Kind::Retained(self.admit_retained(true, walk).await?),
             Route::ListRetained => Kind::Retained(self.admit_retained(false, walk).await?),
@@ -213,6 +214,7 @@ impl Vendor for AzureEventGrid {
                 Kind::Identity(Self::admit_instance(walk.request).map_err(Error::of_identity)?)
             }
         };
+        self.hint_leniency(&route, walk);
         Ok(Call { operation, kind })
     }
 

@@ -1,13 +1,15 @@
 //! The resources of a namespace in the property shapes of the vendor's resource templates
-//! (`Microsoft.EventGrid/namespaces/...`, api-version 2025-02-15). Unknown properties of a pasted
-//! object are passed over; the emulator's own keys stand beside them in snake case.
+//! (`Microsoft.EventGrid/namespaces/...`, api-version 2025-02-15). Properties that the template has
+//! and the emulator does not need are passed over, all others are refused; the emulator's own keys
+//! stand beside them in snake case.
 
 mod authentication;
 mod rules;
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::settings::SettingsError;
 use super::topic::Topic;
@@ -17,14 +19,56 @@ pub use self::authentication::{
     ClientAuthentication, CustomJwtAuthentication, WebHookAuthentication,
 };
 
+/// A property of the template that the emulator passes over.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PassedOver;
+
+impl<'de> Deserialize<'de> for PassedOver {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        IgnoredAny::deserialize(deserializer).map(|_| Self)
+    }
+}
+
 /// A named child resource of a namespace.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(
+    from = "Pasted<P>",
+    bound(deserialize = "P: Default + Deserialize<'de>")
+)]
 pub struct Resource<P> {
     /// Its name; of `namespace/clients/name` the last part.
     pub name: String,
     /// Its properties.
-    #[serde(default)]
     pub properties: P,
+}
+
+/// A resource as it stands in a template or in an answer of the resource manager.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[expect(dead_code, reason = "the members that are passed over")]
+struct Pasted<P> {
+    name: String,
+    #[serde(default)]
+    properties: P,
+    #[serde(default)]
+    r#type: PassedOver,
+    #[serde(default)]
+    api_version: PassedOver,
+    #[serde(default)]
+    id: PassedOver,
+    #[serde(default)]
+    system_data: PassedOver,
+    #[serde(default)]
+    depends_on: PassedOver,
+}
+
+impl<P> From<Pasted<P>> for Resource<P> {
+    fn from(pasted: Pasted<P>) -> Self {
+        Self {
+            name: pasted.name,
+            properties: pasted.properties,
+        }
+    }
 }
 
 impl Resource<ClientProperties> {
@@ -184,7 +228,7 @@ pub enum Attribute {
 
 /// `properties` of a client.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct ClientProperties {
     /// The name it authenticates by, compared without case; empty: the resource's name.
     pub authentication_name: String,
@@ -195,6 +239,12 @@ pub struct ClientProperties {
     pub client_certificate_authentication: Option<CertificateAuthentication>,
     /// What client groups can ask about it.
     pub attributes: BTreeMap<String, Attribute>,
+    /// `description`.
+    #[serde(skip_serializing)]
+    pub description: PassedOver,
+    /// `provisioningState`.
+    #[serde(skip_serializing)]
+    pub provisioning_state: PassedOver,
 }
 
 impl ClientProperties {
@@ -206,7 +256,7 @@ impl ClientProperties {
 
 /// `clientCertificateAuthentication`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct CertificateAuthentication {
     /// `SubjectMatchesAuthenticationName`, `DnsMatches...`, `UriMatches...`, `IpMatches...`,
     /// `EmailMatches...` or `ThumbprintMatch`.
@@ -218,26 +268,50 @@ pub struct CertificateAuthentication {
 
 /// `properties` of a CA certificate.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct CaCertificateProperties {
     /// The certificate in PEM.
     pub encoded_certificate: String,
+    /// `description`.
+    #[serde(skip_serializing)]
+    pub description: PassedOver,
+    /// `issueTimeInUtc`.
+    #[serde(skip_serializing)]
+    pub issue_time_in_utc: PassedOver,
+    /// `expiryTimeInUtc`.
+    #[serde(skip_serializing)]
+    pub expiry_time_in_utc: PassedOver,
+    /// `provisioningState`.
+    #[serde(skip_serializing)]
+    pub provisioning_state: PassedOver,
 }
 
 /// `properties` of a client group.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct ClientGroupProperties {
     /// Who belongs to it.
     pub query: String,
+    /// `description`.
+    #[serde(skip_serializing)]
+    pub description: PassedOver,
+    /// `provisioningState`.
+    #[serde(skip_serializing)]
+    pub provisioning_state: PassedOver,
 }
 
 /// `properties` of a topic space.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct TopicSpaceProperties {
     /// Topic filters with variables, at most ten.
     pub topic_templates: Vec<String>,
+    /// `description`.
+    #[serde(skip_serializing)]
+    pub description: PassedOver,
+    /// `provisioningState`.
+    #[serde(skip_serializing)]
+    pub provisioning_state: PassedOver,
 }
 
 /// What a permission binding permits.
@@ -253,7 +327,7 @@ pub enum Permission {
 
 /// `properties` of a permission binding.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PermissionBindingProperties {
     /// The group, or `$all`.
     pub client_group_name: String,
@@ -261,6 +335,12 @@ pub struct PermissionBindingProperties {
     pub topic_space_name: String,
     /// What the group may do there.
     pub permission: Permission,
+    /// `description`.
+    #[serde(default, skip_serializing)]
+    pub description: PassedOver,
+    /// `provisioningState`.
+    #[serde(default, skip_serializing)]
+    pub provisioning_state: PassedOver,
 }
 
 impl Default for PermissionBindingProperties {
@@ -269,13 +349,15 @@ impl Default for PermissionBindingProperties {
             client_group_name: "$all".to_owned(),
             topic_space_name: String::new(),
             permission: Permission::Publisher,
+            description: PassedOver,
+            provisioning_state: PassedOver,
         }
     }
 }
 
 /// `topicSpacesConfiguration` of a namespace.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct TopicSpacesConfiguration {
     /// `Enabled` (default) or `Disabled`: whether there is an MQTT broker.
     pub state: String,
@@ -293,6 +375,9 @@ pub struct TopicSpacesConfiguration {
     pub maximum_session_expiry_in_hours: u32,
     /// Sessions of one authentication name (default 1).
     pub maximum_client_sessions_per_authentication_name: u32,
+    /// `routingIdentityInfo`.
+    #[serde(skip_serializing)]
+    pub routing_identity_info: PassedOver,
 }
 
 impl Default for TopicSpacesConfiguration {
@@ -306,16 +391,32 @@ impl Default for TopicSpacesConfiguration {
             client_authentication: ClientAuthentication::default(),
             maximum_session_expiry_in_hours: 1,
             maximum_client_sessions_per_authentication_name: 1,
+            routing_identity_info: PassedOver,
         }
     }
 }
 
 /// One of `customDomains`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct CustomDomain {
     /// The host name.
     pub fully_qualified_domain_name: String,
+    /// `validationState`.
+    #[serde(skip_serializing)]
+    pub validation_state: PassedOver,
+    /// `identity`.
+    #[serde(skip_serializing)]
+    pub identity: PassedOver,
+    /// `certificateUrl`.
+    #[serde(skip_serializing)]
+    pub certificate_url: PassedOver,
+    /// `expectedTxtRecordName`.
+    #[serde(skip_serializing)]
+    pub expected_txt_record_name: PassedOver,
+    /// `expectedTxtRecordValue`.
+    #[serde(skip_serializing)]
+    pub expected_txt_record_value: PassedOver,
 }
 
 impl TopicSpacesConfiguration {

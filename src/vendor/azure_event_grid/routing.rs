@@ -32,7 +32,7 @@ const RESERVED: [&str; 10] = [
 
 /// `routingEnrichments`: attributes that routed events carry in addition.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct Enrichments {
     /// With a fixed value.
     #[serde(rename = "static")]
@@ -43,7 +43,7 @@ pub struct Enrichments {
 
 /// One enrichment.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct Enrichment {
     /// The attribute.
     pub key: String,

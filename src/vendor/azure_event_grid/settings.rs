@@ -24,7 +24,10 @@ pub enum Auth {
 
 /// A role given to a principal: its name for the whole namespace, or with a topic space.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "expected a role's name, or a table with role and topic_space"
+)]
 pub enum RoleAssignment {
     /// On every namespace.
     Everywhere(String),

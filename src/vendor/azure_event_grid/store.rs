@@ -228,6 +228,24 @@ impl NamespaceState {
         self.created.lock().remove(client);
     }
 
+    /// What the use of a topic, and of an event subscription on it, brings into being: its kind
+    /// and its name.
+    pub(super) fn creates<'a>(
+        &self,
+        topic: &'a str,
+        subscription: Option<&'a str>,
+    ) -> Option<(&'static str, &'a str)> {
+        if !self.auto_create {
+            return None;
+        }
+        let topics = self.topics.lock();
+        let Some(known) = topics.get(topic) else {
+            return Some(("topic", topic));
+        };
+        let new = subscription.filter(|name| !known.subscriptions.contains_key(*name));
+        new.map(|name| ("event subscription", name))
+    }
+
     /// Puts events on a topic.
     pub(super) fn publish(
         &self,

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::filter::AdvancedFilter;
 use super::limits;
+use super::resources::PassedOver;
 use crate::secret::Secret;
 
 /// A namespace topic.
@@ -82,27 +83,42 @@ impl EventSubscription {
 
 /// `properties` of an event subscription.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct EventSubscriptionProperties {
     /// How events are delivered.
     pub delivery_configuration: DeliveryConfiguration,
     /// Which events are taken.
     pub filters_configuration: FiltersConfiguration,
+    /// `eventDeliverySchema`.
+    #[serde(skip_serializing)]
+    pub event_delivery_schema: PassedOver,
+    /// `expirationTimeUtc`.
+    #[serde(skip_serializing)]
+    pub expiration_time_utc: PassedOver,
+    /// `provisioningState`.
+    #[serde(skip_serializing)]
+    pub provisioning_state: PassedOver,
+    /// `tags`.
+    #[serde(skip_serializing)]
+    pub tags: PassedOver,
 }
 
 /// `deliveryConfiguration`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct DeliveryConfiguration {
     /// `Queue` or nothing: pull delivery. `Push` is not emulated.
     pub delivery_mode: String,
     /// Pull delivery.
     pub queue: QueueInfo,
+    /// `push`.
+    #[serde(skip_serializing)]
+    pub push: PassedOver,
 }
 
 /// `deliveryConfiguration.queue`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct QueueInfo {
     /// How long a received event stays locked, 60 to 300 s (default 60).
     pub receive_lock_duration_in_seconds: u32,
@@ -173,7 +189,7 @@ impl FiltersConfiguration {
 
 /// `filtersConfiguration`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct FiltersConfiguration {
     /// Event types that are taken; empty takes all.
     pub included_event_types: Vec<String>,

@@ -244,6 +244,7 @@ impl From<Refusal> for Error {
             Refusal::TooManyRequests { .. }
             | Refusal::Overloaded { .. }
             | Refusal::Unavailable(_) => Problem::SendFailed,
+            Refusal::Topic(_) => Problem::BadParameters,
             Refusal::Internal(_) => Problem::Internal,
         };
         Self::new(problem, refusal.to_string())

@@ -113,6 +113,8 @@ impl Nanomq {
         walk: &mut Walk<'_>,
     ) -> Result<(), Error> {
         if self.settings.auth == Strictness::Off {
+            walk.draft
+                .hint("nanomq.auth is off: the credentials were not checked");
             return Ok(());
         }
         let login = self.state.login();

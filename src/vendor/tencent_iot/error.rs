@@ -296,6 +296,7 @@ impl From<Refusal> for Error {
             },
             Refusal::Malformed(problem) => Self::Unreadable(problem.to_string()),
             Refusal::TooManyRequests { .. } => Self::RequestLimitExceeded(refusal.to_string()),
+            Refusal::Topic(problem) => Self::TopicName(problem),
             Refusal::Overloaded { .. } | Refusal::Unavailable(_) | Refusal::Internal(_) => {
                 Self::Internal(refusal.to_string())
             }

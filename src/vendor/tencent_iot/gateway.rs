@@ -12,6 +12,7 @@ use super::error::Error;
 use super::fields::{Asked, Fields, wrong_value};
 use super::platform::Platform;
 use super::registration::{admit_legacy, admit_registration, register};
+use super::settings::auth_off;
 use super::store::{Device, Product};
 use super::topic::{self, Wish};
 use super::{LEGACY_REGISTER, MAX_PAYLOAD, TencentIot};
@@ -34,7 +35,7 @@ pub(super) enum Operation {
 }
 
 impl Operation {
-    const ALL: [Self; 4] = [
+    pub(super) const ALL: [Self; 4] = [
         Self::Publish,
         Self::Register,
         Self::ReportLog,
@@ -51,7 +52,7 @@ impl Operation {
     }
 
     /// The name in the journal and in `[tencent_iot.quotas]`: the path without its first slash.
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         &self.path()[1..]
     }
 }
@@ -115,6 +116,7 @@ pub(super) fn admit(
         return admit_legacy(vendor, walk);
     }
     let strict = vendor.settings.auth == Auth::Strict;
+    walk.draft.hints.extend(auth_off(vendor.settings.auth));
     let signature = strict
         .then(|| {
             Signature::read(
@@ -145,6 +147,9 @@ pub(super) fn admit(
     }
     check_enabled(&owner, &known)?;
     let asks = if operation == Operation::Publish {
+        walk.draft
+            .hints
+            .extend(lenient_topic(&owner, &device, &fields));
         publish_fields(vendor, &owner, &device, &fields)?
     } else {
         log_fields(&fields)?
@@ -223,6 +228,16 @@ pub(super) fn check_enabled(product: &Product, device: &Device) -> Result<(), Er
         return Err(Error::DeviceIsNotEnabled);
     }
     Ok(())
+}
+
+/// Whether a topic is allowed by `auto_create` alone, in words.
+fn lenient_topic(product: &Product, device: &str, fields: &Fields) -> Option<String> {
+    let name = fields.text("TopicName").ok()?;
+    let id = &product.id;
+    let denied = |own| topic::denial(id, device, &product.topics, own, name, Wish::Publish);
+    (denied(false).is_some() && denied(true).is_none()).then(|| {
+        format!("topic {name:?} is not a topic of product {id}: tencent_iot.auto_create is on")
+    })
 }
 
 fn publish_fields(

@@ -37,6 +37,22 @@ const MAX_PAYLOAD: usize = 16 << 10;
 /// The path of the older registration, whose answers have a shape of their own.
 const LEGACY_REGISTER: &str = "/register/dev";
 
+/// Settings that cannot be.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// A product or a device.
+    #[error(transparent)]
+    Seed(#[from] BadSeed),
+    /// A rate of an operation that there is not.
+    #[error("tencent_iot.quotas.{name}: no such operation; there are {}", known.join(", "))]
+    Operation {
+        /// Its name.
+        name: String,
+        /// What there is.
+        known: Vec<&'static str>,
+    },
+}
+
 /// The IoT Hub surface.
 #[derive(Debug)]
 pub struct TencentIot {
@@ -57,7 +73,15 @@ enum Kind {
 
 impl TencentIot {
     /// The surface with the products and devices of its settings.
-    pub fn new(settings: Settings, cloud: tencent_tc3::Settings) -> Result<Self, BadSeed> {
+    pub fn new(settings: Settings, cloud: tencent_tc3::Settings) -> Result<Self, SettingsError> {
+        let mut known = mqtt::OPERATIONS.to_vec();
+        known.extend(gateway::Operation::ALL.map(gateway::Operation::name));
+        known.extend(cloud::names());
+        let mut named = settings.quotas.keys();
+        if let Some(name) = named.find(|name| !known.contains(&name.as_str())) {
+            let name = name.clone();
+            return Err(SettingsError::Operation { name, known });
+        }
         Ok(Self {
             store: Arc::new(Store::new(&settings)?),
             settings: Arc::new(settings),

@@ -15,7 +15,7 @@ use self::credentials::{UserName, bad, check_password};
 use super::MAX_PAYLOAD;
 use super::keys::PublicKey;
 use super::platform::{Platform, is_for_platform};
-use super::settings::Settings;
+use super::settings::{Settings, auth_off};
 use super::store::{Device, DeviceId, Product, Store};
 use super::topic::{self, Wish};
 use crate::broker::dialect::{
@@ -27,6 +27,11 @@ use crate::clock::Clock;
 use crate::exchange::Surface;
 use crate::quota::Quotas;
 use crate::vendor::tencent_tc3::Auth;
+
+const PUBLISH: &str = "mqtt/publish";
+const DELIVER: &str = "mqtt/deliver";
+/// What has a rate over MQTT.
+pub(super) const OPERATIONS: [&str; 2] = [PUBLISH, DELIVER];
 
 /// The longest keep-alive in seconds; a longer one is refused (limits page).
 const MAX_KEEP_ALIVE: u16 = 900;
@@ -137,7 +142,7 @@ impl IotHub {
 
     /// What the limits page says of one device; 0 in `[tencent_iot.quotas]` lifts a rate.
     fn limits(&self) -> Limits {
-        let down = self.rate("mqtt/deliver", DOWN_PER_SECOND);
+        let down = self.rate(DELIVER, DOWN_PER_SECOND);
         let filters = self.settings.filters_per_subscribe;
         let interval_ms = self.settings.offline_replay_ms;
         Limits {
@@ -227,7 +232,7 @@ impl IotHub {
     }
 
     fn over_rate(&self, peer: &Peer) -> bool {
-        let operation = "mqtt/publish";
+        let operation = PUBLISH;
         let rate = self.rate(operation, UP_PER_SECOND);
         self.quotas
             .take(operation, &peer.grant.identity, rate)
@@ -280,6 +285,7 @@ impl Dialect for IotHub {
             tenant: Some(product.id),
             max_keep_alive: Some(MAX_KEEP_ALIVE),
             limits: self.limits(),
+            hints: auth_off(self.settings.auth).into_iter().collect(),
         })
     }
 
@@ -302,7 +308,7 @@ impl Dialect for IotHub {
             return PublishVerdict::Withhold {
                 reason: format!(
                     "more than {} messages in one second",
-                    self.rate("mqtt/publish", UP_PER_SECOND)
+                    self.rate(PUBLISH, UP_PER_SECOND)
                 ),
             };
         }

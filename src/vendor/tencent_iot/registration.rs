@@ -9,7 +9,7 @@ use super::error::Error;
 use super::fields::{Asked, Fields, check_name, wrong_value};
 use super::gateway::{Asks, Call, Operation, body};
 use super::keys::{self, Identity, PublicKey};
-use super::settings::{Encryption, RegisterType};
+use super::settings::{Encryption, RegisterType, auth_off};
 use super::store::{Device, Product};
 use crate::exchange::Answer;
 use crate::pipeline::Walk;
@@ -114,6 +114,7 @@ pub(super) fn admit_legacy(vendor: &TencentIot, walk: &mut Walk<'_>) -> Result<C
     let device = fields.filled("deviceName")?.to_owned();
     walk.draft.caller = Some(format!("{product}/{device}"));
     let owner = product_of(vendor, &product, &device)?;
+    walk.draft.hints.extend(auth_off(vendor.settings.auth));
     if vendor.settings.auth == Auth::Strict {
         let nonce = fields.number("nonce")?;
         let timestamp = fields.number("timestamp")?;

@@ -8,6 +8,12 @@ use serde::{Deserialize, Serialize};
 use crate::secret::Secret;
 use crate::vendor::tencent_tc3::Auth;
 
+/// The hint of everything that is let in unchecked.
+pub(super) fn auth_off(auth: Auth) -> Option<String> {
+    let off = auth == Auth::Off;
+    off.then(|| "tencent_iot.auth is off: the credentials were not checked".to_owned())
+}
+
 /// The table `[tencent_iot]`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

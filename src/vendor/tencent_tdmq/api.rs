@@ -10,6 +10,7 @@ use super::auth::{self, Credentials, Presented, Trusted};
 use super::error::Error;
 use super::policy::{self, Operation, Subject};
 use super::query::{self, Parameters, percent_decoded};
+use super::settings::AUTH_OFF;
 use super::store::Instance;
 use super::{Auth, TencentTdmq};
 use crate::broker::message::{Origin, OriginKind, Publication, TopicName};
@@ -92,6 +93,8 @@ pub(super) fn admit(vendor: &TencentTdmq, walk: &mut Walk<'_>) -> Result<DataCal
         }
         .to_owned(),
     );
+    let created = vendor.store.creates_by_host(walk.request.head.host());
+    walk.draft.hints.extend(created);
     let instance = vendor.store.by_host(walk.request.head.host());
     let credentials = authenticate(vendor, &instance, walk)?;
     match route {
@@ -120,6 +123,7 @@ fn authenticate(
         certificates: &walk.request.certificates,
     };
     if vendor.settings.auth == Auth::Off {
+        walk.draft.hint(AUTH_OFF);
         let named = presented
             .headers
             .get("authorization")

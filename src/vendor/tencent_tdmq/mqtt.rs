@@ -14,6 +14,7 @@ use super::auth::UNTRUSTED;
 use super::events::{Event, Events};
 use super::jwt::{self, Presented};
 use super::policy::{Operation, Subject, decide, denial};
+use super::settings::AUTH_OFF;
 use super::store::Instance;
 use super::subjects::Attachment;
 use super::{Auth, TencentTdmq, certificate};
@@ -86,6 +87,11 @@ impl MqttSide {
         self.vendor
             .store
             .by_host(connect.tls.server_name.as_deref())
+    }
+
+    fn creates(&self, connect: &Connect) -> Option<String> {
+        let host = connect.tls.server_name.as_deref();
+        self.vendor.store.creates_by_host(host)
     }
 
     fn instance_of(&self, peer: &Peer) -> Arc<Instance> {
@@ -282,6 +288,7 @@ impl Dialect for MqttSide {
     }
 
     async fn connect(&self, connect: &Connect) -> Result<Grant, ConnectRefusal> {
+        let created = self.creates(connect).into_iter();
         let instance = self.instance(connect);
         self.check_connect(&instance, connect)?;
         let subject = self
@@ -305,8 +312,10 @@ impl Dialect for MqttSide {
         let subjects = &self.vendor.subjects;
         subjects.connected(&instance.id, subject, Attachment::of(connect));
         let filters = self.vendor.settings.instance.filters_per_client;
+        let off = self.vendor.settings.auth == Auth::Off;
         Ok(Grant {
             surface: Some(Surface::TencentTdmq),
+            hints: created.chain(off.then(|| AUTH_OFF.to_owned())).collect(),
             tenant: Some(instance.id.clone()),
             identity: identity.unwrap_or_default(),
             max_keep_alive: None,

@@ -7,10 +7,14 @@
 //! whose substring is out of range (the expression would fail). That `*` also crosses `/`, and
 //! that a resource may be an MQTT topic filter, is assumed.
 
-use regex::Regex;
+use regex::RegexBuilder;
 
 use super::certificate::Identity;
 use crate::broker::message::TopicFilter;
+
+/// The most bytes of a compiled expression. It is asked at every connect and publish: a larger one
+/// matches nothing.
+const MAX_COMPILED: usize = 256 << 10;
 
 /// The values of the variables.
 #[derive(Debug, Clone, Copy)]
@@ -135,7 +139,9 @@ impl Pattern {
                 Piece::Value(text) => regex::escape(text),
             })
             .collect();
-        let regex = Regex::new(&format!("(?s)^(?:{body})$"));
+        let regex = RegexBuilder::new(&format!("(?s)^(?:{body})$"))
+            .size_limit(MAX_COMPILED)
+            .build();
         regex.is_ok_and(|regex| regex.is_match(text))
     }
 

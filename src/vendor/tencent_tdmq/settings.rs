@@ -14,6 +14,9 @@ use super::policy::{Policy, is_address};
 use super::store::User;
 use crate::secret::Secret;
 
+/// The hint of everything that is let in unchecked.
+pub(super) const AUTH_OFF: &str = "tencent_tdmq.auth is off: the credentials were not checked";
+
 /// Whether credentials are checked.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -145,7 +148,10 @@ impl Settings {
             let known = RATES.contains(&name.as_str())
                 || Action::ALL.iter().any(|action| action.name() == name);
             if !known {
-                return wrong("quotas", format!("there is no operation {name:?}"));
+                let mut known: Vec<_> = RATES.to_vec();
+                known.extend(Action::ALL.iter().map(|action| action.name()));
+                let problem = format!("no such operation {name:?}; there are {}", known.join(", "));
+                return wrong("quotas", problem);
             }
         }
         let mut users = BTreeSet::new();

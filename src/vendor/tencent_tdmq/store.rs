@@ -189,6 +189,19 @@ impl Store {
         self.ensure(&self.main)
     }
 
+    /// What naming an instance brings into being, in words.
+    pub(super) fn creates(&self, id: &str) -> Option<String> {
+        let new = self.auto_create && is_instance_id(id) && !self.instances.read().contains_key(id);
+        new.then(|| {
+            format!("instance {id:?} was created by this request: tencent_tdmq.auto_create is on")
+        })
+    }
+
+    /// What naming an instance by its access point brings into being, in words.
+    pub(super) fn creates_by_host(&self, host: Option<&str>) -> Option<String> {
+        self.creates(&access_point_instance(host?)?)
+    }
+
     /// The named instance.
     pub(super) fn find(&self, id: &str) -> Option<Arc<Instance>> {
         if let Some(instance) = self.instances.read().get(id) {

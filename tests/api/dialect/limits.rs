@@ -32,6 +32,7 @@ impl Dialect for Bounded {
             identity: "somebody".into(),
             max_keep_alive: None,
             limits: self.0.clone(),
+            hints: Vec::new(),
         })
     }
 }

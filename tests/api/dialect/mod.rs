@@ -53,6 +53,7 @@ impl Dialect for Sample {
             identity: connect.client_id.clone(),
             max_keep_alive: Some(30),
             limits: Limits::default(),
+            hints: Vec::new(),
         })
     }
 

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::Fields;
-use crate::broker::message::{Origin, OriginKind, Properties, Publication};
+use crate::broker::message::{Origin, OriginKind, Properties, Publication, check_depth};
 use crate::exchange::Surface;
 use crate::pipeline::Walk;
 use crate::vendor::aliyun::Aliyun;
@@ -76,6 +76,11 @@ impl SendMessage {
                 .note(format!("MqttTopic {:?}: {problem}", self.mqtt_topic));
             Error::ParameterCheckFailed
         })?;
+        let levels = walk.app.broker.max_topic_levels();
+        if let Err(problem) = check_depth(&self.mqtt_topic, levels) {
+            walk.draft.note(format!("MqttTopic: {problem}"));
+            return Err(Error::ParameterCheckFailed);
+        }
         let limit = aliyun.settings.max_payload_bytes;
         if self.payload.len() > limit {
             walk.draft.note(format!(

@@ -129,6 +129,9 @@ fn use_instance(
     walk: &mut Walk<'_>,
 ) -> Result<(), Error> {
     check_instance_id(id, walk.draft)?;
+    walk.draft
+        .hints
+        .extend(aliyun.store.creates(id, None, None));
     aliyun
         .store
         .use_instance(id, walk.receipt.now)
@@ -145,6 +148,8 @@ fn use_topic(
     parent: &str,
     walk: &mut Walk<'_>,
 ) -> Result<(), Error> {
+    let created = aliyun.store.creates(instance, Some(parent), None);
+    walk.draft.hints.extend(created);
     let used = aliyun.store.use_topic(instance, parent, walk.receipt.now);
     match used {
         Ok(()) => Ok(()),

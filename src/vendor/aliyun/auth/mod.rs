@@ -18,7 +18,7 @@ use self::nonces::Nonces;
 use super::envelope::{Envelope, Scheme};
 use super::error::Error;
 use super::parameters::Parameters;
-use super::settings::{AuthMode, Settings, SettingsError};
+use super::settings::{AUTH_OFF, AuthMode, Settings, SettingsError};
 use crate::exchange::Request;
 use crate::journal::Draft;
 use crate::pipeline::Walk;
@@ -106,6 +106,7 @@ impl Authenticator {
         let (request, now) = (walk.request, walk.receipt.now);
         let draft = &mut *walk.draft;
         if self.mode == AuthMode::Off {
+            draft.hint(AUTH_OFF);
             return Ok(claimed(envelope, parameters, draft));
         }
         let claim = match envelope.scheme {

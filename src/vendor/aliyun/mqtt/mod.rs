@@ -20,7 +20,7 @@ use self::token::{Denial, UPLOAD_TOKEN};
 use self::watch::Order;
 use super::auth::Authenticator;
 use super::client_id::ClientId;
-use super::settings::Settings;
+use super::settings::{AUTH_OFF, AuthMode, Settings};
 use super::store::custom::Access;
 use super::store::session::{Event, Mode, Session};
 use super::store::{Store, Unknown, instance_problem};
@@ -95,6 +95,17 @@ impl ApsaraMqtt {
                 ),
             })
         })
+    }
+
+    /// What the cloud might have refused about a client that is let in.
+    fn leniencies(&self, client_id: &str, instance: &str) -> Vec<String> {
+        let group = ClientId::parse(client_id).ok().map(|client| client.group);
+        let created = self.store.creates(instance, None, group);
+        let off = self.settings.auth == AuthMode::Off;
+        created
+            .into_iter()
+            .chain(off.then(|| AUTH_OFF.to_owned()))
+            .collect()
     }
 
     fn limits(&self) -> Limits {
@@ -193,6 +204,7 @@ impl Dialect for ApsaraMqtt {
             ending: None,
         };
         let client_id = &connect.client_id;
+        let hints = self.leniencies(client_id, claimed.instance());
         session.mode = self.admit(connect, &claimed).inspect_err(|refusal| {
             self.event(client_id, &session, "close", refusal.words());
         })?;
@@ -202,6 +214,7 @@ impl Dialect for ApsaraMqtt {
             identity: claimed.identity().to_owned(),
             max_keep_alive: Some(MAX_KEEP_ALIVE),
             limits: self.limits(),
+            hints,
         };
         if let Some(displaced) = self.store.sessions.open(client_id, session.clone()) {
             self.event(client_id, &displaced, "close", "clientId conflict");

@@ -186,6 +186,32 @@ impl Store {
         with_group.map(|(id, _)| id.clone()).min()
     }
 
+    /// What the use of an instance, and of a topic or group in it, brings into being, in words.
+    pub(super) fn creates(
+        &self,
+        instance: &str,
+        parent: Option<&str>,
+        group: Option<&str>,
+    ) -> Option<String> {
+        let instances = self.instances.read();
+        let known = instances.get(instance);
+        let new = |what: &str, name: &str| {
+            let new = format!("{what} {name:?} was created by this request");
+            Some(format!("{new}: aliyun.auto_create is on"))
+        };
+        match (known, parent, group) {
+            _ if !self.auto_create => None,
+            (None, ..) => new("instance", instance),
+            (Some(known), Some(parent), _) if !known.topics.contains(parent) => {
+                new("parent topic", parent)
+            }
+            (Some(known), _, Some(group)) if !known.groups.contains_key(group) => {
+                new("group", group)
+            }
+            _ => None,
+        }
+    }
+
     /// Whether an instance may be used; makes it where `auto_create` is on.
     pub(super) fn use_instance(&self, id: &str, now: Timestamp) -> Result<(), Unknown> {
         if self.instances.read().contains_key(id) {

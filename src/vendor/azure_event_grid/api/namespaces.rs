@@ -8,13 +8,15 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::resources::{passed_over, whole};
+use super::resources::whole;
 use crate::exchange::Answer;
 use crate::ids::Ids;
 use crate::pipeline::Walk;
 use crate::secret::Secret;
 use crate::vendor::azure_event_grid::AzureEventGrid;
-use crate::vendor::azure_event_grid::children::check_name;
+use crate::vendor::azure_event_grid::children::{
+    RESOURCE, check_members, check_name, check_object,
+};
 use crate::vendor::azure_event_grid::edit::{Edit, NAMESPACE, Place, merge, no_topic};
 use crate::vendor::azure_event_grid::error::Error;
 use crate::vendor::azure_event_grid::limits;
@@ -65,8 +67,9 @@ impl AzureEventGrid {
         name: &str,
         known: Option<Arc<NamespaceState>>,
         body: &Value,
-        walk: &mut Walk<'_>,
+        walk: &Walk<'_>,
     ) -> Result<Answer, Error> {
+        check_members(body, &RESOURCE).map_err(Error::InvalidBody)?;
         let (state, status) = match known {
             Some(state) => (state, 200),
             None => (self.new_namespace(name, body, &walk.app.ids)?, 201),
@@ -83,7 +86,6 @@ impl AzureEventGrid {
             self.store.add(state.clone());
         }
         let shown = object(scope, &state);
-        passed_over(properties, &shown["properties"], walk);
         Ok(whole(walk, status, &shown))
     }
 
@@ -135,11 +137,11 @@ pub(super) fn patch(
     scope: &str,
     state: &Arc<NamespaceState>,
     body: &Value,
-    walk: &mut Walk<'_>,
+    walk: &Walk<'_>,
 ) -> Result<Answer, Error> {
-    if !body.is_object() {
-        return Err(Error::InvalidBody("it must be an object".to_owned()));
-    }
+    check_object("it", body)
+        .and_then(|()| check_members(body, &RESOURCE))
+        .map_err(Error::InvalidBody)?;
     let mut edit = Edit::of(state.clone());
     if let Some(properties) = body.get("properties") {
         edit.patch(&ITSELF, properties.clone())?;

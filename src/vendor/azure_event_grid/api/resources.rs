@@ -293,7 +293,7 @@ impl AzureEventGrid {
             let state = state.unwrap_or_else(|| path.clone());
             let other = place.namespace.filter(|name| !is(name, state.name()));
             if let Some(other) = other {
-                walk.draft.note(format!(
+                walk.draft.hint(format!(
                     "there is no namespace {other:?}: {} is put into {:?}",
                     one.name.join("/"),
                     state.name()
@@ -392,6 +392,7 @@ fn put(
     body: &Value,
     walk: &mut Walk<'_>,
 ) -> Result<Answer, Error> {
+    children::check_members(body, &children::RESOURCE).map_err(Error::InvalidBody)?;
     let properties = body
         .get("properties")
         .ok_or_else(|| Error::InvalidBody("it has no member \"properties\"".to_owned()))?;
@@ -407,7 +408,7 @@ fn put(
     };
     edit.put(&place, properties.clone())?;
     let status = if known { 200 } else { 201 };
-    finish(edit, status, &place, properties, walk)
+    finish(edit, status, &place, walk)
 }
 
 fn patch(
@@ -416,13 +417,11 @@ fn patch(
     topic: Option<&str>,
     name: &str,
     body: &Value,
-    walk: &mut Walk<'_>,
+    walk: &Walk<'_>,
 ) -> Result<Answer, Error> {
     // Event subscriptions are patched without the envelope of their other requests.
     let properties = body.get("properties").unwrap_or(body);
-    if !properties.is_object() {
-        return Err(Error::InvalidBody("it must be an object".to_owned()));
-    }
+    children::check_object("its properties", properties).map_err(Error::InvalidBody)?;
     let mut edit = Edit::of(state.clone());
     let place = Place {
         namespace: None,
@@ -430,7 +429,7 @@ fn patch(
         child: Some((kind, name)),
     };
     edit.patch(&place, properties.clone())?;
-    finish(edit, 200, &place, properties, walk)
+    finish(edit, 200, &place, walk)
 }
 
 /// Puts a change of one resource in force and shows the resource.
@@ -438,8 +437,7 @@ fn finish(
     mut edit: Edit,
     status: u16,
     place: &Place<'_>,
-    given: &Value,
-    walk: &mut Walk<'_>,
+    walk: &Walk<'_>,
 ) -> Result<Answer, Error> {
     edit.check()?;
     let Some((kind, name)) = place.child else {
@@ -448,26 +446,9 @@ fn finish(
     let shown = children::of(&mut edit.next, kind, place.topic)
         .and_then(|children| children.get(name))
         .unwrap_or_default();
-    passed_over(given, &shown, walk);
     edit.commit(walk.receipt.now, &walk.app.ids);
     let body = object(walk.request.head.path(), kind, name, shown);
     Ok(whole(walk, status, &body))
-}
-
-/// Tells the journal of properties that have no effect here.
-pub(super) fn passed_over(given: &Value, shown: &Value, walk: &mut Walk<'_>) {
-    let names = given.as_object().into_iter().flat_map(|all| all.keys());
-    let unknown: Vec<_> = names
-        .filter(|name| shown.get(name.as_str()).is_none() && *name != "provisioningState")
-        .take(10)
-        .map(|name| name.chars().take(64).collect::<String>())
-        .collect();
-    if !unknown.is_empty() {
-        walk.draft.note(format!(
-            "properties without effect here: {}",
-            unknown.join(", ")
-        ));
-    }
 }
 
 /// Removing what is not there is no error (resource manager conventions).

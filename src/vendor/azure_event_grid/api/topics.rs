@@ -19,7 +19,8 @@ use crate::vendor::azure_event_grid::queue::{Received, Settlement};
 use crate::vendor::azure_event_grid::store::{Missing, NamespaceState};
 
 /// The api-versions of the namespace topics' data plane.
-const VERSIONS: [&str; 3] = ["2023-11-01", "2024-06-01", "2023-10-01-preview"];
+pub(in crate::vendor::azure_event_grid) const VERSIONS: [&str; 3] =
+    ["2023-11-01", "2024-06-01", "2023-10-01-preview"];
 /// Delays that `release` takes, in seconds.
 const DELAYS: [u32; 5] = [0, 10, 60, 600, 3600];
 

@@ -178,6 +178,7 @@ impl AzureDialect {
             identity: session.who.authentication_name().to_owned(),
             max_keep_alive: Some(limits::KEEP_ALIVE),
             limits: limits::of_client(&namespace, &self.authenticator.settings),
+            hints: super::leniency::of_connect(self.auth()),
         }
     }
 

@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::super::jwt;
+use super::PassedOver;
 use super::rules::NAMES;
 
 /// Certificates that an issuer may have at a time (JWTSETUP: for rotation).
@@ -12,7 +13,7 @@ const ISSUER_CERTIFICATES: usize = 2;
 
 /// `clientAuthentication`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct ClientAuthentication {
     /// `ClientCertificateSubject`, `...Dns`, `...Uri`, `...Ip`, `...Email`, tried in order where
     /// CONNECT carries no user name.
@@ -26,7 +27,7 @@ pub struct ClientAuthentication {
 
 /// `customJwtAuthentication`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct CustomJwtAuthentication {
     /// The `iss` that tokens must carry.
     pub token_issuer: String,
@@ -38,7 +39,10 @@ pub struct CustomJwtAuthentication {
 
 /// One of `issuerCertificates`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "expected a PEM text, or an object with certificateUrl"
+)]
 pub enum IssuerCertificate {
     /// A PEM public key or certificate: the emulator's own, shorter form.
     Pem(String),
@@ -48,12 +52,15 @@ pub enum IssuerCertificate {
     KeyVault {
         /// The certificate's identifier.
         certificate_url: String,
+        /// `identity`.
+        #[serde(default, skip_serializing)]
+        identity: PassedOver,
     },
 }
 
 /// One of `encodedIssuerCertificates`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct EncodedCertificate {
     /// The `kid` of the tokens that it is for.
     pub kid: String,
@@ -63,7 +70,7 @@ pub struct EncodedCertificate {
 
 /// `webHookAuthentication`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct WebHookAuthentication {
     /// Where the CONNECT is posted to.
     pub endpoint_url: String,
@@ -71,6 +78,9 @@ pub struct WebHookAuthentication {
     pub azure_active_directory_application_id_or_uri: String,
     /// The tenant of that token; empty: the emulator's.
     pub azure_active_directory_tenant_id: String,
+    /// `identity`.
+    #[serde(skip_serializing)]
+    pub identity: PassedOver,
 }
 
 impl CustomJwtAuthentication {
@@ -117,7 +127,9 @@ impl CustomJwtAuthentication {
     pub fn key_vault_url(&self) -> Option<&str> {
         self.issuer_certificates.iter().find_map(|one| match one {
             IssuerCertificate::Pem(_) => None,
-            IssuerCertificate::KeyVault { certificate_url } => Some(certificate_url.as_str()),
+            IssuerCertificate::KeyVault {
+                certificate_url, ..
+            } => Some(certificate_url.as_str()),
         })
     }
 }

@@ -2,7 +2,7 @@
 //! here unless `nanomq.subscribe_enabled` is set. Then they work for a connected client, in the
 //! shape that the manual gives them (documented; the codes for what fails are assumed).
 
-use crate::broker::message::{Qos, TopicFilter};
+use crate::broker::message::{Qos, TopicFilter, check_depth};
 use crate::pipeline::Walk;
 
 use super::super::cjson::{Json, to_u64};
@@ -31,7 +31,10 @@ pub async fn change(item: &Json, change: Change, walk: &mut Walk<'_>) -> Result<
         .into_iter()
         .map(|topic| {
             let topic = std::str::from_utf8(topic).map_err(|_| bad("a topic is not UTF-8"))?;
-            TopicFilter::parse(topic).map_err(|why| bad(&format!("the filter {topic:?}: {why}")))
+            let filter = TopicFilter::parse(topic).and_then(|filter| {
+                check_depth(filter.as_str(), walk.app.broker.max_topic_levels()).map(|()| filter)
+            });
+            filter.map_err(|why| bad(&format!("the filter {topic:?}: {why}")))
         })
         .collect::<Result<Vec<_>, _>>()?;
     let level = item.get("qos").and_then(Json::number).map_or(0, to_u64);

@@ -47,6 +47,11 @@ enum Action {
     UpdateDeviceShadow,
 }
 
+/// The names of all actions.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    ACTIONS.iter().map(|entry| entry.name)
+}
+
 /// One row of the table of actions.
 #[derive(Clone, Copy)]
 struct Entry {
@@ -161,6 +166,7 @@ pub(super) fn admit(vendor: &TencentIot, walk: &mut Walk<'_>) -> Result<Call, Er
     walk.draft.operation = tencent_tc3::action(request);
     let caller = tencent_tc3::verify(request, settings, walk.receipt.now, "iotcloud")?;
     walk.draft.caller = Some(caller.secret_id.clone());
+    walk.draft.hints.extend(tencent_tc3::hint(settings));
     let version = match caller.invocation.version.as_str() {
         "2018-06-14" => Version::V2018,
         "2021-04-08" => Version::V2021,

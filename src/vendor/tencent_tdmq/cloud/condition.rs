@@ -8,7 +8,8 @@ mod value;
 
 use serde_json::Value;
 
-use self::value::Function;
+use self::value::{Evaluation, Function};
+use crate::journal::{Halt, Looking};
 
 /// How deep brackets may be nested, and how long a condition may be: it is read and evaluated on
 /// the stack.
@@ -62,11 +63,13 @@ impl Condition {
     }
 
     /// Whether a body meets it: it is JSON, and what comes out is neither `false` nor `null`.
-    pub(super) fn is_met_by(&self, body: &[u8]) -> bool {
+    pub(super) fn is_met_by(&self, body: &[u8], looking: &mut Looking) -> Result<bool, Halt> {
+        looking.step()?;
+        looking.text("FilterExpression", body.len())?;
         let Ok(body) = serde_json::from_slice(body) else {
-            return false;
+            return Ok(false);
         };
-        self.0.holds(&body)
+        Evaluation::new(looking).holds(&self.0, &body)
     }
 }
 

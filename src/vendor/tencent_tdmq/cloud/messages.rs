@@ -183,8 +183,9 @@ fn condition(parameters: &Parameters) -> Result<Option<Condition>, Error> {
     Condition::parse(&text).map(Some).map_err(Error::Condition)
 }
 
-/// `Topic` is a topic name or filter.
-pub(super) fn describe_message_by_topic(
+/// `Topic` is a topic name or filter. A condition may be costly, so it is evaluated beside the
+/// serving threads, and within the bounds of a search of the journal.
+pub(super) async fn describe_message_by_topic(
     parameters: &Parameters,
     walk: &mut Walk<'_>,
 ) -> Result<Fields, Error> {
@@ -192,17 +193,31 @@ pub(super) fn describe_message_by_topic(
     let filter = TopicFilter::parse(topic).map_err(|error| value("Topic", error.to_string()))?;
     let from = parameters.needed_integer("StartTime")?;
     let number = parameters.bounded("MaxNumber", 100, 1..=1024)?;
+    let number = usize::try_from(number).unwrap_or_default();
     let condition = condition(parameters)?;
-    let data: Vec<Value> = newest_first(walk)
+    let messages = newest_first(walk);
+    let found = walk.app.journal.reading().look(move |looking| {
+        let mut found = Vec::new();
+        for message in messages {
+            if found.len() == number {
+                break;
+            }
+            let asked = message.time.as_millisecond() >= from && filter.matches(&message.topic);
+            let met = match &condition {
+                Some(condition) if asked => condition.is_met_by(&message.payload, looking)?,
+                _ => asked,
+            };
+            if met {
+                found.push(message);
+            }
+        }
+        Ok(found)
+    });
+    let found = found
+        .await
+        .map_err(|halt| Error::Condition(halt.to_string()))?;
+    let data: Vec<Value> = found
         .iter()
-        .filter(|message| {
-            message.time.as_millisecond() >= from
-                && filter.matches(&message.topic)
-                && condition
-                    .as_ref()
-                    .is_none_or(|condition| condition.is_met_by(&message.payload))
-        })
-        .take(usize::try_from(number).unwrap_or_default())
         .map(|message| {
             json!({
                 "MessageId": message.id,

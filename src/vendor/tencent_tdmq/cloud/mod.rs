@@ -105,6 +105,7 @@ pub(super) fn admit(vendor: &TencentTdmq, walk: &mut Walk<'_>) -> Result<CloudCa
     walk.draft.operation = tencent_tc3::action(walk.request);
     let caller = tencent_tc3::verify(walk.request, &vendor.cloud, walk.receipt.now, SERVICE)?;
     walk.draft.caller = Some(caller.secret_id.clone());
+    walk.draft.hints.extend(tencent_tc3::hint(&vendor.cloud));
     let invocation = caller.invocation;
     if invocation.version != VERSION {
         return Err(Tc3Error::NoSuchVersion(invocation.version).into());
@@ -153,6 +154,9 @@ async fn act(
     if action == Action::DescribeInstanceList {
         return instances::describe_instance_list(vendor, parameters);
     }
+    if let Some(id) = parameters.text("InstanceId")? {
+        walk.draft.hints.extend(vendor.store.creates(id));
+    }
     let instance = instance(vendor, parameters)?;
     match action {
         Action::PublishMessage => {
@@ -189,7 +193,9 @@ async fn act(
         }
         Action::KickOutClient => clients::kick_out_client(&instance, parameters, walk).await,
         Action::DescribeMessageList => messages::describe_message_list(parameters, walk),
-        Action::DescribeMessageByTopic => messages::describe_message_by_topic(parameters, walk),
+        Action::DescribeMessageByTopic => {
+            messages::describe_message_by_topic(parameters, walk).await
+        }
         Action::DescribeMessageDetails => messages::describe_message_details(parameters, walk),
         Action::CreateJWTAuthenticator => {
             authenticators::create(&instance, Type::Jwt, parameters, now)

@@ -130,6 +130,7 @@ fn shared(refusal: &Refusal, plane: Plane) -> Row {
             (414, "TargetTooLong", "InvalidParameter")
         }
         Refusal::Malformed(_) => (400, "BadRequest", "InvalidParameter"),
+        Refusal::Topic(_) => (400, "InvalidTopic", "InvalidParameterValue"),
         Refusal::TooManyRequests { .. } => (429, "TooManyRequests", "RequestLimitExceeded"),
         Refusal::Overloaded { .. } => (503, "Overloaded", "ResourceUnavailable"),
         Refusal::Unavailable(_) => (503, "Unavailable", "ResourceUnavailable"),

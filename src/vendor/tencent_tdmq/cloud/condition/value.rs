@@ -2,10 +2,10 @@
 
 use std::cmp::Ordering;
 
-use regex::Regex;
 use serde_json::Value;
 
 use super::Term;
+use crate::journal::{Expression, Halt, Looking};
 
 /// A function that yields at most one value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,37 +64,110 @@ fn is_true(value: &Value) -> bool {
     !matches!(value, Value::Null | Value::Bool(false))
 }
 
-impl Term {
-    /// Whether what comes out is a value that counts as true.
-    pub(super) fn holds(&self, input: &Value) -> bool {
-        self.evaluate(input).is_some_and(|value| is_true(&value))
+/// The evaluation of one condition.
+pub(super) struct Evaluation<'a> {
+    looking: &'a mut Looking,
+    /// Why it ended early.
+    halt: Option<Halt>,
+}
+
+impl<'a> Evaluation<'a> {
+    pub(super) fn new(looking: &'a mut Looking) -> Self {
+        Self {
+            looking,
+            halt: None,
+        }
+    }
+
+    /// Whether what comes out of a term is a value that counts as true.
+    pub(super) fn holds(mut self, term: &Term, input: &Value) -> Result<bool, Halt> {
+        let value = self.evaluate(term, input);
+        match self.halt {
+            Some(halt) => Err(halt),
+            None => Ok(value.is_some_and(|value| is_true(&value))),
+        }
     }
 
     /// The value; `None` after an error, and where `select` has none.
-    fn evaluate(&self, input: &Value) -> Option<Value> {
-        match self {
-            Self::Input => Some(input.clone()),
-            Self::Literal(value) => Some(value.clone()),
-            Self::Index(of, index) => at(&of.evaluate(input)?, index),
-            Self::Try(term) => term.evaluate(input),
-            Self::Pipe(first, second) => second.evaluate(&first.evaluate(input)?),
-            Self::Alternative(first, second) => match first.evaluate(input) {
+    fn evaluate(&mut self, term: &Term, input: &Value) -> Option<Value> {
+        match term {
+            Term::Input => Some(input.clone()),
+            Term::Literal(value) => Some(value.clone()),
+            Term::Index(of, index) => at(&self.evaluate(of, input)?, index),
+            Term::Try(term) => self.evaluate(term, input),
+            Term::Pipe(first, second) => {
+                let value = self.evaluate(first, input)?;
+                self.evaluate(second, &value)
+            }
+            Term::Alternative(first, second) => match self.evaluate(first, input) {
                 Some(value) if is_true(&value) => Some(value),
-                _ => second.evaluate(input),
+                _ => self.evaluate(second, input),
             },
-            Self::Or(first, second) => {
-                let holds = is_true(&first.evaluate(input)?) || is_true(&second.evaluate(input)?);
+            Term::Or(first, second) => {
+                let holds = is_true(&self.evaluate(first, input)?)
+                    || is_true(&self.evaluate(second, input)?);
                 Some(holds.into())
             }
-            Self::And(first, second) => {
-                let holds = is_true(&first.evaluate(input)?) && is_true(&second.evaluate(input)?);
+            Term::And(first, second) => {
+                let holds = is_true(&self.evaluate(first, input)?)
+                    && is_true(&self.evaluate(second, input)?);
                 Some(holds.into())
             }
-            Self::Compare(first, operator, second) => {
-                let order = order(&first.evaluate(input)?, &second.evaluate(input)?);
+            Term::Compare(first, operator, second) => {
+                let first = self.evaluate(first, input)?;
+                let order = order(&first, &self.evaluate(second, input)?);
                 Some(stands(operator, order).into())
             }
-            Self::Call(function, argument) => call(*function, argument.as_deref(), input),
+            Term::Call(function, argument) => self.call(*function, argument.as_deref(), input),
+        }
+    }
+
+    fn call(
+        &mut self,
+        function: Function,
+        argument: Option<&Term>,
+        input: &Value,
+    ) -> Option<Value> {
+        let Some(argument) = argument else {
+            return plain(function, input);
+        };
+        let argument = self.evaluate(argument, input)?;
+        let texts = match (input, &argument) {
+            (Value::String(text), Value::String(part)) => Some((text.as_str(), part.as_str())),
+            _ => None,
+        };
+        match function {
+            Function::Select => is_true(&argument).then(|| input.clone()),
+            Function::Contains => contains(input, &argument).map(Value::from),
+            Function::StartsWith => texts.map(|(text, part)| text.starts_with(part).into()),
+            Function::EndsWith => texts.map(|(text, part)| text.ends_with(part).into()),
+            Function::Test => {
+                let (text, part) = texts?;
+                self.matches(text, part).map(Value::from)
+            }
+            Function::Has => match (input, argument) {
+                (Value::Object(fields), Value::String(name)) => {
+                    Some(fields.contains_key(&name).into())
+                }
+                (Value::Array(items), Value::Number(at)) => {
+                    let at = at.as_u64().and_then(|at| usize::try_from(at).ok());
+                    Some(at.is_some_and(|at| at < items.len()).into())
+                }
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    fn matches(&mut self, text: &str, expression: &str) -> Option<bool> {
+        let expression = Expression::alone(expression).ok()?;
+        let found = expression.is_match("FilterExpression", text, self.looking);
+        match found {
+            Ok(found) => Some(found),
+            Err(halt) => {
+                self.halt = Some(halt);
+                None
+            }
         }
     }
 }
@@ -201,42 +274,13 @@ fn contains(whole: &Value, part: &Value) -> Option<bool> {
     }
 }
 
-fn call(function: Function, argument: Option<&Term>, input: &Value) -> Option<Value> {
-    let argument = || argument.and_then(|term| term.evaluate(input));
-    let texts = || match (input, argument()?) {
-        (Value::String(text), Value::String(part)) => Some((text.as_str(), part)),
-        _ => None,
-    };
-    match function {
-        Function::Not => Some((!is_true(input)).into()),
-        Function::Select if is_true(&argument()?) => Some(input.clone()),
-        Function::Select => None,
-        Function::Contains => contains(input, &argument()?).map(Value::from),
-        Function::StartsWith => texts().map(|(text, part)| text.starts_with(&part).into()),
-        Function::EndsWith => texts().map(|(text, part)| text.ends_with(&part).into()),
-        Function::Test => {
-            let (text, part) = texts()?;
-            let regex = Regex::new(&part).ok()?;
-            Some(regex.is_match(text).into())
-        }
-        Function::Has => match (input, argument()?) {
-            (Value::Object(fields), Value::String(name)) => Some(fields.contains_key(&name).into()),
-            (Value::Array(items), Value::Number(at)) => {
-                let at = at.as_u64().and_then(|at| usize::try_from(at).ok());
-                Some(at.is_some_and(|at| at < items.len()).into())
-            }
-            _ => None,
-        },
-        _ => plain(function, input),
-    }
-}
-
 /// The functions without an argument.
 fn plain(function: Function, input: &Value) -> Option<Value> {
     let kinds = [
         "null", "boolean", "boolean", "number", "string", "array", "object",
     ];
     match (function, input) {
+        (Function::Not, _) => Some((!is_true(input)).into()),
         (Function::Type, _) => Some(kinds[usize::from(rank(input))].into()),
         (Function::ToString, Value::String(_)) | (Function::ToNumber, Value::Number(_)) => {
             Some(input.clone())

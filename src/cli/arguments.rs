@@ -1,0 +1,191 @@
+//! Reading the command line and the `MQTTSTACK_*` environment, and saying in one line what is
+//! wrong with them.
+
+use std::ffi::{OsStr, OsString};
+
+use clap::builder::Resettable;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Arg, Command, CommandFactory, FromArgMatches};
+
+use super::Cli;
+use crate::wording;
+
+const PREFIX: &str = "MQTTSTACK_";
+/// The switch of this repository's own tests, which the programs that they start inherit.
+const OF_THE_TESTS: &str = "MQTTSTACK_SKIP_SDK_TESTS";
+
+/// Why there is nothing to run.
+#[derive(Debug)]
+pub(super) enum Unusable {
+    /// Asked for help or the version: not a fault, and printed by clap.
+    Help(clap::Error),
+    /// What is wrong, in one line.
+    Wrong(String),
+}
+
+/// Reads what the program was called with.
+pub(super) fn read(
+    arguments: impl IntoIterator<Item = OsString>,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<Cli, Unusable> {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let environment: Vec<_> = environment
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
+        .filter(|(name, _)| name.starts_with(PREFIX))
+        .collect();
+    let mut command = Cli::command();
+    command.build();
+    check_names(&command, &environment).map_err(Unusable::Wrong)?;
+    let told = |error: clap::Error| {
+        if error.use_stderr() {
+            Unusable::Wrong(in_one_line(&error, &command, &arguments))
+        } else {
+            Unusable::Help(error)
+        }
+    };
+    let read = Cli::command()
+        .mut_args(without_empty)
+        .mut_subcommand("healthcheck", |one| one.mut_args(without_empty))
+        .try_get_matches_from(&arguments);
+    read.and_then(|matches| Cli::from_arg_matches(&matches))
+        .map_err(told)
+}
+
+/// A variable that is empty counts as one that is not there, as is usual in CI.
+fn without_empty(argument: Arg) -> Arg {
+    let empty = argument
+        .get_env()
+        .and_then(std::env::var_os)
+        .is_some_and(|value| value.is_empty());
+    if empty {
+        argument.env(Resettable::Reset)
+    } else {
+        argument
+    }
+}
+
+/// The variables that there are.
+fn known(command: &Command) -> Vec<&str> {
+    let all = std::iter::once(command).chain(command.get_subcommands());
+    let mut names: Vec<&str> = all
+        .flat_map(Command::get_arguments)
+        .filter_map(Arg::get_env)
+        .filter_map(OsStr::to_str)
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+/// A variable that nobody reads would promise what is not done.
+fn check_names(command: &Command, environment: &[(String, OsString)]) -> Result<(), String> {
+    let known = known(command);
+    let unknown = environment
+        .iter()
+        .map(|(name, _)| name.as_str())
+        .find(|name| *name != OF_THE_TESTS && !known.contains(name));
+    let Some(name) = unknown else {
+        return Ok(());
+    };
+    Err(match wording::nearest(name, known.iter().copied()) {
+        Some(near) => format!("{name}: there is no such variable; did you mean {near}?"),
+        None => format!(
+            "{name}: there is no such variable; the tables of the configuration have no \
+             variables, and there are {}",
+            known.join(", ")
+        ),
+    })
+}
+
+/// What clap says on several lines, in one: the error and its tip, without usage.
+fn in_one_line(error: &clap::Error, command: &Command, arguments: &[OsString]) -> String {
+    let mut text = error
+        .render()
+        .to_string()
+        .lines()
+        .map(str::trim)
+        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"))
+        .filter(|line| !line.is_empty())
+        .map(|line| line.strip_prefix("error: ").unwrap_or(line))
+        .collect::<Vec<_>>()
+        .join("; ");
+    let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg) else {
+        return text;
+    };
+    let flag = argument.split([' ', '=']).next().unwrap_or_default();
+    if error.kind() == ErrorKind::UnknownArgument {
+        text.push_str(match flag {
+            "--port" | "-p" => {
+                "; tip: each listener has a port of its own: --http-port, --mqtt-port and others; \
+                 see mqttstack --help"
+            }
+            _ => "; see mqttstack --help",
+        });
+        return text;
+    }
+    let written = arguments
+        .iter()
+        .any(|one| one.to_string_lossy().split('=').next() == Some(flag));
+    let all = std::iter::once(command).chain(command.get_subcommands());
+    let variable = all
+        .flat_map(Command::get_arguments)
+        .find(|one| flag.strip_prefix("--") == one.get_long())
+        .and_then(Arg::get_env);
+    match variable {
+        Some(variable) if !written => format!("{}: {text}", variable.to_string_lossy()),
+        _ => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(arguments: &[&str], environment: &[(&str, &str)]) -> String {
+        let arguments = std::iter::once(&"mqttstack").chain(arguments);
+        let read = read(
+            arguments.map(OsString::from),
+            environment
+                .iter()
+                .map(|(name, value)| ((*name).into(), (*value).into())),
+        );
+        match read {
+            Err(Unusable::Wrong(text)) => text,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_refused_command_line_is_told_in_one_line() {
+        for (arguments, words) in [
+            (&["--http-port", "x"][..], "--http-port"),
+            (&["--http-prot", "1"], "--http-port"),
+            (&["--seed"], "--seed"),
+            (&["run"], "run"),
+            (&["--port", "1"], "--mqtt-port"),
+            (&["--nothing-like-it"], "--help"),
+        ] {
+            let text = refusal(arguments, &[]);
+            assert!(text.contains(words) && !text.contains('\n'), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_variable_is_refused_with_the_nearest() {
+        let text = refusal(&[], &[("MQTTSTACK_HTTP_PROT", "1")]);
+        assert_eq!(
+            text,
+            "MQTTSTACK_HTTP_PROT: there is no such variable; did you mean MQTTSTACK_HTTP_PORT?"
+        );
+        let text = refusal(&["config"], &[("MQTTSTACK_AZURE_AUTO_CREATE", "")]);
+        assert!(text.contains("no such variable"), "{text}");
+    }
+
+    #[test]
+    fn variables_of_others_are_not_looked_at() {
+        let others = [("MQTTSTACK", "x"), ("PATH", "y"), (OF_THE_TESTS, "1")];
+        let others = others.map(|(name, value)| (name.into(), value.into()));
+        assert!(read([OsString::from("mqttstack")], others).is_ok());
+    }
+}
