@@ -309,34 +309,6 @@ pub enum PublishVerdict {
     },
 }
 
-/// A whole packet that is not answered filter by filter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Asked {
-    /// A SUBSCRIBE.
-    Subscribe {
-        /// How many filters it has.
-        filters: usize,
-    },
-    /// An UNSUBSCRIBE.
-    Unsubscribe {
-        /// How many filters it has.
-        filters: usize,
-    },
-}
-
-/// Why a whole packet is refused. Nothing in it takes effect.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AskedRefusal {
-    /// The reason code for each filter of a SUBACK (3.x: 0x80) or of an UNSUBACK; for the
-    /// DISCONNECT where the connection ends.
-    pub code: u8,
-    /// Whether the connection ends instead. That of 3.x always does for an UNSUBSCRIBE, whose
-    /// acknowledgement cannot refuse.
-    pub close: bool,
-    /// The reason in words, for the journal.
-    pub reason: String,
-}
-
 /// What becomes of one filter of a SUBSCRIBE.
 #[derive(Debug, Clone)]
 pub enum SubscribeVerdict {
@@ -362,6 +334,26 @@ pub enum SubscribeVerdict {
         /// The reason in words, for the journal.
         reason: String,
     },
+}
+
+/// A packet that is asked about as a whole, before each of its filters is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Packet {
+    /// SUBSCRIBE.
+    Subscribe,
+    /// UNSUBSCRIBE.
+    Unsubscribe,
+}
+
+/// Why such a packet is refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PacketRefusal {
+    /// The reason code of every filter in the SUBACK or UNSUBACK, which must be one that the
+    /// packet can have. 3.x gets 0x80 in its SUBACK; it has no UNSUBACK that refuses, and gets
+    /// none.
+    pub code: u8,
+    /// The reason in words, for the journal.
+    pub reason: String,
 }
 
 /// One vendor's MQTT side. No function may block.
@@ -400,9 +392,13 @@ pub trait Dialect: Send + Sync {
         PublishVerdict::Allow
     }
 
-    /// Whether the client may send this packet at all: asked once for each SUBSCRIBE and
-    /// UNSUBSCRIBE, before its filters.
-    fn asked(&self, _peer: &Peer, _asked: Asked) -> Result<(), AskedRefusal> {
+    /// Whether the client may send this packet now: asked once for each, however many filters it
+    /// has. A refused packet changes nothing, and none of its filters is asked about. Not asked
+    /// about what [`Broker::subscribe`] and [`Broker::unsubscribe`] do.
+    ///
+    /// [`Broker::subscribe`]: super::Broker::subscribe
+    /// [`Broker::unsubscribe`]: super::Broker::unsubscribe
+    fn packet(&self, _peer: &Peer, _packet: Packet) -> Result<(), PacketRefusal> {
         Ok(())
     }
 

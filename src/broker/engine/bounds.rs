@@ -5,11 +5,13 @@
 use std::num::NonZeroU16;
 
 use bytes::Bytes;
-use rmqtt::codec::v5::{ConnectAck, DisconnectReasonCode, SubscribeAckReason};
+use rmqtt::codec::v5::{
+    ConnectAck, DisconnectReasonCode, SubscribeAckReason, UnsubscribeAckReason,
+};
 use rmqtt::codec::{v3, v5};
 
 use super::super::Settings;
-use super::super::dialect::{Asked, AskedRefusal, Feature, Limits};
+use super::super::dialect::{Feature, Limits, PacketRefusal};
 use super::super::message::Qos;
 use super::{convert, fields, packets, validity, zero_expiry};
 
@@ -144,50 +146,6 @@ impl Bounds {
         }
     }
 
-    /// What a SUBSCRIBE or UNSUBSCRIBE asks for.
-    pub(super) fn asked(&self, packet: &[u8]) -> Option<Asked> {
-        match packet.first()? & 0xf0 {
-            fields::SUBSCRIBE => Some(Asked::Subscribe {
-                filters: fields::subscribe(packet, self.five)?.filters.len(),
-            }),
-            fields::UNSUBSCRIBE => Some(Asked::Unsubscribe {
-                filters: fields::unsubscribe(packet, self.five)?.len(),
-            }),
-            _ => None,
-        }
-    }
-
-    /// How the refusal of what was asked is told.
-    pub(super) fn refusal(&self, packet: &[u8], asked: Asked, refusal: AskedRefusal) -> Violation {
-        let packet_id = fields::packet_id(packet).and_then(NonZeroU16::new);
-        let answer = match (packet_id, asked) {
-            (Some(packet_id), Asked::Subscribe { filters }) => {
-                let code = SubscribeAckReason::try_from(refusal.code);
-                let code = code.unwrap_or(SubscribeAckReason::UnspecifiedError);
-                Some(refused(packet_id, code, filters, self.five))
-            }
-            (Some(packet_id), Asked::Unsubscribe { filters }) if self.five => {
-                let code = v5::UnsubscribeAckReason::try_from(refusal.code);
-                let code = code.unwrap_or(v5::UnsubscribeAckReason::UnspecifiedError);
-                Some(packets::encode(v5::Packet::UnsubscribeAck(
-                    v5::UnsubscribeAck {
-                        packet_id,
-                        properties: Vec::new(),
-                        reason_string: None,
-                        status: vec![code; filters],
-                    },
-                )))
-            }
-            _ => None,
-        };
-        Violation {
-            topic: None,
-            code: refusal.code,
-            reason: refusal.reason,
-            answer: answer.filter(|_| !refusal.close),
-        }
-    }
-
     /// A PUBLISH of MQTT 5 as the engine can read it, if it is another.
     pub(super) fn readable(&self, packet: &[u8]) -> Option<Bytes> {
         if self.zero_expiry_is_never {
@@ -276,9 +234,9 @@ impl Bounds {
             reason: format!("the SUBSCRIBE has {count} filters, the most allowed is {most}"),
             answer: Some(refused(
                 packet_id,
-                SubscribeAckReason::QuotaExceeded,
                 count,
                 self.five,
+                SubscribeAckReason::QuotaExceeded.into(),
             )),
         })
     }
@@ -295,17 +253,69 @@ fn filters(subscribe: &fields::Subscribe<'_>) -> Vec<u8> {
 }
 
 /// The SUBACK that refuses a SUBSCRIBE whole.
-fn refused(packet_id: NonZeroU16, reason: SubscribeAckReason, filters: usize, five: bool) -> Bytes {
+fn refused(packet_id: NonZeroU16, filters: usize, five: bool, code: u8) -> Bytes {
     if five {
+        let code =
+            SubscribeAckReason::try_from(code).unwrap_or(SubscribeAckReason::UnspecifiedError);
         return packets::encode(v5::Packet::SubscribeAck(v5::SubscribeAck {
             packet_id,
             properties: Vec::new(),
             reason_string: None,
-            status: vec![reason; filters],
+            status: vec![code; filters],
         }));
     }
     packets::encode_3x(v3::Packet::SubscribeAck {
         packet_id,
         status: vec![v3::SubscribeReturnCode::Failure; filters],
     })
+}
+
+/// A SUBSCRIBE that the client's dialect refuses whole.
+pub(super) fn refused_subscribe(
+    packet: &[u8],
+    subscribe: &fields::Subscribe<'_>,
+    five: bool,
+    refusal: PacketRefusal,
+) -> Violation {
+    let packet_id = fields::packet_id(packet).and_then(NonZeroU16::new);
+    let count = subscribe.filters.len();
+    Violation {
+        topic: None,
+        code: refusal.code,
+        reason: refusal.reason,
+        // Without a packet id there is nothing to answer, and the engine has not seen it.
+        answer: Some(packet_id.map_or_else(Bytes::new, |packet_id| {
+            refused(packet_id, count, five, refusal.code)
+        })),
+    }
+    .about(&filters(subscribe))
+}
+
+/// The same of an UNSUBSCRIBE. MQTT 3.x has no answer that refuses it.
+pub(super) fn refused_unsubscribe(
+    packet: &[u8],
+    filters: &[&[u8]],
+    five: bool,
+    refusal: PacketRefusal,
+) -> Violation {
+    let packet_id = fields::packet_id(packet).and_then(NonZeroU16::new);
+    let code = UnsubscribeAckReason::try_from(refusal.code)
+        .unwrap_or(UnsubscribeAckReason::UnspecifiedError);
+    let answer = packet_id
+        .filter(|_| five)
+        .map_or_else(Bytes::new, |packet_id| {
+            packets::encode(v5::Packet::UnsubscribeAck(v5::UnsubscribeAck {
+                packet_id,
+                properties: Vec::new(),
+                reason_string: None,
+                status: vec![code; filters.len()],
+            }))
+        });
+    Violation {
+        topic: None,
+        code: refusal.code,
+        reason: refusal.reason,
+        answer: Some(answer),
+    }
+    .about(&filters.join(&b' '))
 }

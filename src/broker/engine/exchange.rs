@@ -12,9 +12,9 @@ use rmqtt::codec::v5::{
     Packet,
 };
 
-use super::super::dialect::{ConnectRefusal, Limits, Refused};
+use super::super::dialect::{self, ConnectRefusal, Limits, PacketRefusal, Refused};
 use super::super::visitors::{Authentication, Ending, Visit};
-use super::bounds::{Bounds, Violation};
+use super::bounds::{self, Bounds, Violation};
 use super::opening::Opening;
 use super::packets::{decode, encode};
 use super::{Core, admission, fields, frame, validity};
@@ -97,11 +97,13 @@ impl Exchange {
         if let Err(violation) = self.bounds.check(packet) {
             return self.refuse(first, violation);
         }
-        if let Some(violation) = self.forbidden(packet) {
+        let asked = match first & 0xf0 {
+            fields::SUBSCRIBE => self.subscribe(packet),
+            fields::UNSUBSCRIBE => self.unsubscribe(packet),
+            _ => Ok(()),
+        };
+        if let Err(violation) = asked {
             return self.refuse(first, violation);
-        }
-        if first & 0xf0 == fields::SUBSCRIBE {
-            self.unreadable(packet);
         }
         if self.version < 5 {
             return Passage::On;
@@ -118,15 +120,6 @@ impl Exchange {
             },
             _ => Passage::On,
         }
-    }
-
-    /// Why the client's dialect does not take a SUBSCRIBE or UNSUBSCRIBE.
-    fn forbidden(&self, packet: &[u8]) -> Option<Violation> {
-        let asked = self.bounds.asked(packet)?;
-        let peer = self.visit.peer()?;
-        let dialect = self.core.doors.dialect(&peer)?;
-        let refusal = dialect.asked(&peer, asked).err()?;
-        Some(self.bounds.refusal(packet, asked, refusal))
     }
 
     /// Tells journal and client of a packet that breaks a rule.
@@ -156,19 +149,41 @@ impl Exchange {
         });
     }
 
-    /// Tells the journal of the filters that the engine refuses (MQTT 5) or closes the connection
-    /// for (3.x) without asking.
-    fn unreadable(&self, packet: &[u8]) {
-        let subscribe = fields::subscribe(packet, self.version >= 5);
-        let filters = subscribe
-            .into_iter()
-            .flat_map(|subscribe| subscribe.filters);
-        for (filter, _) in filters {
+    /// Puts a SUBSCRIBE to the client's dialect, and tells the journal of the filters that the engine
+    /// refuses (MQTT 5) or closes the connection for (3.x) without asking.
+    fn subscribe(&self, packet: &[u8]) -> Result<(), Violation> {
+        let five = self.version >= 5;
+        let Some(subscribe) = fields::subscribe(packet, five) else {
+            return Ok(());
+        };
+        if let Err(refusal) = self.ask(dialect::Packet::Subscribe) {
+            return Err(bounds::refused_subscribe(packet, &subscribe, five, refusal));
+        }
+        for (filter, _) in &subscribe.filters {
             if let Some(reason) = validity::unreadable(filter) {
                 let topic = String::from_utf8_lossy(filter).into_owned();
                 let code = DisconnectReasonCode::TopicFilterInvalid.into();
                 self.tell("SUBSCRIBE", Some(topic), code, reason.to_owned());
             }
+        }
+        Ok(())
+    }
+
+    /// Puts an UNSUBSCRIBE to the client's dialect.
+    fn unsubscribe(&self, packet: &[u8]) -> Result<(), Violation> {
+        let five = self.version >= 5;
+        let Some(filters) = fields::unsubscribe(packet, five) else {
+            return Ok(());
+        };
+        self.ask(dialect::Packet::Unsubscribe)
+            .map_err(|refusal| bounds::refused_unsubscribe(packet, &filters, five, refusal))
+    }
+
+    fn ask(&self, packet: dialect::Packet) -> Result<(), PacketRefusal> {
+        let peer = self.visit.peer();
+        match peer.and_then(|peer| Some((self.core.doors.dialect(&peer)?, peer))) {
+            Some((dialect, peer)) => dialect.packet(&peer, packet),
+            None => Ok(()),
         }
     }
 

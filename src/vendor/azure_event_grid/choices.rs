@@ -208,7 +208,7 @@ pub const CHOICES: &[Choice] = &[
         Some("throughput_units"),
     ),
     choice(
-        "over a rate: PUBACK and SUBACK 0x97, CONNACK 0x9F; who cannot be told so is disconnected with 0x97",
+        "over a rate: PUBACK and SUBACK 0x97, UNSUBACK 0x83, CONNACK 0x9F; a publisher that cannot be told so is disconnected with 0x97",
         Assumed,
         "LIFE: QuotaExceeded",
         Some("throughput_units"),

@@ -27,7 +27,7 @@ use super::store::Store;
 use super::template::Identity;
 use crate::app::App;
 use crate::broker::dialect::{
-    Asked, AskedRefusal, Connect, ConnectCode, ConnectRefusal, Dialect, Grant, Peer, Publish,
+    Connect, ConnectCode, ConnectRefusal, Dialect, Grant, Packet, PacketRefusal, Peer, Publish,
     PublishVerdict, SubscribeVerdict,
 };
 use crate::broker::message::Qos;
@@ -37,6 +37,8 @@ use crate::exchange::Surface;
 const NOT_AUTHORIZED: u8 = 0x87;
 /// The reason code of too much: a rate, a size, a session's queue.
 const QUOTA_EXCEEDED: u8 = 0x97;
+/// The reason code of what has no other.
+const IMPLEMENTATION_SPECIFIC: u8 = 0x83;
 /// What the engine calls the end of a silent client's connection.
 const KEEP_ALIVE_TIMEOUT: &str = "KeepaliveTimeout";
 /// What the vendor's resource log says of it, and its reason code.
@@ -364,20 +366,15 @@ impl Dialect for AzureDialect {
         }
     }
 
-    fn asked(&self, peer: &Peer, asked: Asked) -> Result<(), AskedRefusal> {
+    fn packet(&self, peer: &Peer, packet: Packet) -> Result<(), PacketRefusal> {
         let namespace = peer.grant.tenant.as_deref().unwrap_or_default();
         let counted = self.rates.subscribe(namespace, &peer.client_id);
-        let Err(refusal) = counted else {
-            return Ok(());
-        };
-        // An UNSUBACK has no code for a quota, and that of 3.1.1 none at all.
-        let close = matches!(asked, Asked::Unsubscribe { .. });
-        if close {
-            self.sessions.ending(&peer.client_id, sessions::OVER_QUOTA);
-        }
-        Err(AskedRefusal {
-            code: QUOTA_EXCEEDED,
-            close,
+        counted.map_err(|refusal| PacketRefusal {
+            code: match packet {
+                Packet::Subscribe => QUOTA_EXCEEDED,
+                // An UNSUBACK has no code for a quota.
+                Packet::Unsubscribe => IMPLEMENTATION_SPECIFIC,
+            },
             reason: Error::from(refusal).to_string(),
         })
     }
