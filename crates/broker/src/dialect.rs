@@ -83,13 +83,13 @@ pub struct Limits {
     /// Receive Maximum: how many PUBLISH packets of QoS 1 and 2 the client may have under way; one
     /// more ends the connection with 0x93. MQTT 3.x has no such limit.
     pub receive_maximum: Option<u16>,
-    /// How many deliveries of QoS 1 and 2 may be under way to the client; never above its own
-    /// Receive Maximum.
-    pub max_inflight: Option<u16>,
     /// How much may wait in the session before it ends.
     pub session_overflow: Option<SessionOverflow>,
     /// Topic Alias Maximum; a higher alias ends the connection with 0x94.
     pub topic_alias_maximum: Option<u16>,
+    /// How many deliveries of QoS 1 and 2 the client may leave unacknowledged; never above its
+    /// own Receive Maximum.
+    pub deliveries_in_flight: Option<u16>,
     /// How many filters one SUBSCRIBE may have; a longer one is refused whole (3.x: 0x80 each,
     /// 5: 0x97 each).
     pub filters_per_subscribe: Option<usize>,
@@ -110,6 +110,13 @@ pub struct Limits {
     /// The longest Session Expiry Interval in seconds; a longer one is lowered, and a session of
     /// 3.x without Clean Session has this one.
     pub max_session_expiry: Option<u32>,
+    /// How many retained messages there may be in the client's part of the topic tree. A message
+    /// that would be one more is refused with 0x97; without an acknowledgement that could say so
+    /// the connection ends.
+    pub retained_messages: Option<usize>,
+    /// The longest life of a retained message in seconds: a longer Message Expiry Interval is
+    /// lowered, and a message of 3.x, which has none, gets this one.
+    pub max_retained_expiry: Option<u32>,
     /// Whether a Message Expiry Interval of 0 means that the message never expires; else it
     /// counts as 1, since the message may be delivered only at once.
     pub zero_expiry_is_never: bool,
@@ -382,6 +389,12 @@ pub trait Dialect: Send + Sync {
     /// Whether a CONNECT is spoken in this dialect: by the shape of its credentials, the server
     /// name, the certificate. Says nothing about whether they are right.
     fn claims(&self, connect: &Connect) -> bool;
+
+    /// Whether a CONNECT that no dialect claims looks more like this one's than like an open
+    /// client's: then it is put to this one, which refuses it in its vendor's words.
+    fn resembles(&self, _connect: &Connect) -> bool {
+        false
+    }
 
     /// Whether the client may connect. Decides, and changes nothing: the broker may still refuse
     /// the CONNECT; [`Dialect::connected`] tells that the client was accepted.

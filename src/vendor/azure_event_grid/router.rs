@@ -76,7 +76,7 @@ impl Router {
             None => match tenant.and_then(|tenant| tenant.split_once('/')) {
                 Some((vendor, name)) if vendor == Surface::Azure.as_str() => self.store.find(name),
                 Some(_) => None,
-                None => Some(self.store.namespace(None)),
+                None => self.store.namespace(None),
             },
         }
     }

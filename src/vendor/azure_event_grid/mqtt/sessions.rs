@@ -31,6 +31,8 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// `disconnectionReason` of a client whose permission is missing.
 pub(super) const UNAUTHORIZED: &str = "ClientAuthorizationError";
+/// `disconnectionReason` of a client that sends too much (mqtt-client-life-cycle-events page).
+pub(super) const OVER_QUOTA: &str = "QuotaExceeded";
 
 /// Until when a client's credentials are good.
 #[derive(Debug, Clone, PartialEq, Eq)]

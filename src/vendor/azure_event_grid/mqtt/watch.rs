@@ -17,7 +17,7 @@ use super::super::access;
 use super::super::limits;
 use super::super::resources::Permission;
 use super::sessions::{Session, Sessions, UNAUTHORIZED};
-use super::{NOT_AUTHORIZED, Who};
+use super::{NOT_AUTHORIZED, QUOTA_EXCEEDED, Who};
 use crate::app::App;
 use crate::broker::Broker;
 use crate::broker::message::{DeliveryOutcome, Message};
@@ -28,9 +28,6 @@ use crate::journal::{Draft, Ring};
 const INTERVAL: Duration = Duration::from_millis(250);
 /// After how many looks the sessions that have ended are forgotten.
 const SWEEP: u32 = 20;
-
-/// The reason code of a session that is terminated for its queue, for the journal alone (assumed).
-const QUOTA_EXCEEDED: u8 = 0x97;
 
 /// What only the holder of the broker can do.
 #[derive(Debug)]
@@ -222,6 +219,10 @@ impl Session {
     fn invalid(&self, now: Timestamp) -> Option<String> {
         if let Some(why) = self.expires.as_ref().and_then(|expiry| expiry.reason(now)) {
             return Some(why);
+        }
+        if self.namespace.is_removed() {
+            let name = self.namespace.name();
+            return Some(format!("the namespace {name:?} was deleted"));
         }
         let Who::Client {
             authentication_name,

@@ -131,11 +131,6 @@ const ACTIONS: [Entry; 16] = [
     },
 ];
 
-/// Whether an action of the cloud API is called so.
-pub(super) fn is_action(name: &str) -> bool {
-    ACTIONS.iter().any(|entry| entry.name == name)
-}
-
 /// A cloud API call that was understood and allowed.
 #[derive(Debug)]
 pub(super) struct Call {
