@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use mqttstack_base::message::Qos;
-use mqttstack_base::secret::shown;
+use mqttstack_base::secret::shown_user;
 
 use super::core::Core;
 use super::dialect::{
@@ -33,7 +33,7 @@ fn within(limits: &Limits, opening: &Opening) -> Result<(), ConnectRefusal> {
             format!("the CONNECT has {size} bytes, the longest packet allowed has {longest}"),
         ));
     }
-    let will = opening.will.as_ref().map(|will| &will.will);
+    let will = opening.will.as_ref();
     let highest = limits.max_qos.unwrap_or(Qos::ExactlyOnce);
     if let Some(will) = will.filter(|will| will.qos > highest) {
         let (qos, highest) = (will.qos.level(), highest.level());
@@ -61,6 +61,26 @@ fn within(limits: &Limits, opening: &Opening) -> Result<(), ConnectRefusal> {
     Ok(())
 }
 
+/// The user name of a CONNECT, without a secret that may be in it.
+fn shown_name(connect: &Connect) -> Option<String> {
+    let name = connect.username.as_deref()?;
+    Some(shown_user(name, connect.password.is_some()).into_owned())
+}
+
+/// What an open client has brought that it needs not: it may think that somebody has checked it.
+fn unchecked(connect: &Connect) -> Vec<String> {
+    let brought = match shown_name(connect) {
+        Some(name) => format!("the user name {name:?}"),
+        None if connect.password.is_some() => "the password".to_owned(),
+        None if !connect.tls.certificates.is_empty() => "the client certificate".to_owned(),
+        None => return Vec::new(),
+    };
+    vec![format!(
+        "taken as an open client: {brought} has no vendor's shape and was not checked; \
+         mqtt.open_clients = false refuses such clients"
+    )]
+}
+
 impl Core {
     /// Puts a CONNECT to the vendor that claims it. Nothing is changed by the answer.
     pub(crate) async fn admit(
@@ -70,8 +90,9 @@ impl Core {
     ) -> Result<(Arc<Peer>, Option<Arc<dyn Dialect>>), ConnectRefusal> {
         let claimant = {
             let dialects = self.dialects.read();
-            let claimant = dialects.iter().find(|dialect| dialect.claims(connect));
-            claimant.cloned()
+            let claims = dialects.iter().find(|dialect| dialect.claims(connect));
+            let resembles = || dialects.iter().find(|dialect| dialect.resembles(connect));
+            claims.or_else(resembles).cloned()
         };
         let verdict = match &claimant {
             Some(dialect) => dialect.connect(connect).await,
@@ -91,6 +112,7 @@ impl Core {
         });
         match verdict {
             Ok(grant) => {
+                self.noted(&connect.client_id, &grant);
                 let peer = Arc::new(Peer {
                     client_id: connect.client_id.clone(),
                     grant: Arc::new(grant),
@@ -102,10 +124,7 @@ impl Core {
                 self.refused(Refused {
                     surface: claimant.map(|dialect| dialect.surface()),
                     packet: "CONNECT",
-                    identity: connect
-                        .username
-                        .as_deref()
-                        .map(|name| shown(name).into_owned()),
+                    identity: shown_name(connect),
                     topic: None,
                     code: refusal.code.code(connect.protocol_version),
                     reason: refusal.reason.clone(),
@@ -121,11 +140,14 @@ impl Core {
         let tenant =
             tenant.map_err(|reason| refusal(ConnectCode::BadUserNameOrPassword, reason))?;
         Ok(Grant {
-            surface: None,
-            tenant,
-            identity: shown(connect.username.as_deref().unwrap_or_default()).into_owned(),
-            max_keep_alive: None,
-            limits: Limits::default(),
+            tenant: tenant.clone(),
+            identity: shown_name(connect).unwrap_or_default(),
+            hints: if tenant.is_none() {
+                unchecked(connect)
+            } else {
+                Vec::new()
+            },
+            ..Grant::default()
         })
     }
 

@@ -2,7 +2,7 @@
 //! settings. What the CONNECT itself may have is checked in `admission.rs`, each filter and topic
 //! by the client's vendor.
 
-use mqttstack_base::message::Qos;
+use mqttstack_base::message::{Qos, check_depth};
 
 use super::Settings;
 use super::dialect::{Feature, Limits};
@@ -20,6 +20,7 @@ pub(crate) struct Bounds {
     topic_alias_maximum: u16,
     pub(crate) receive_maximum: u16,
     filters_per_subscribe: usize,
+    max_topic_levels: usize,
     refused_delivery_ends: bool,
 }
 
@@ -39,6 +40,7 @@ impl Bounds {
                 .unwrap_or(settings.receive_maximum)
                 .max(1),
             filters_per_subscribe: limits.filters_per_subscribe.unwrap_or(usize::MAX),
+            max_topic_levels: settings.max_topic_levels,
             refused_delivery_ends: limits.refused_delivery_ends,
         }
     }
@@ -100,8 +102,13 @@ impl Bounds {
                 }
                 Ok(())
             }
-            Packet::Unsubscribe { user_property, .. } => {
-                self.user_property("UNSUBSCRIBE", *user_property)
+            Packet::Unsubscribe {
+                user_property,
+                filters,
+                ..
+            } => {
+                self.user_property("UNSUBSCRIBE", *user_property)?;
+                self.depths(filters.iter().map(String::as_str))
             }
             Packet::Disconnect { user_property, .. } => {
                 self.user_property("DISCONNECT", *user_property)
@@ -111,7 +118,21 @@ impl Bounds {
         }
     }
 
+    /// Whether a topic has no more levels than it may have. As mosquitto does, the connection of
+    /// who sends more is ended.
+    fn depth(&self, topic: &str, what: &str) -> Result<(), Violation> {
+        check_depth(topic, self.max_topic_levels).map_err(|reason| {
+            let reason = format!("the {what} is refused: {reason}");
+            Violation::new(code::MALFORMED, reason).about(topic)
+        })
+    }
+
+    fn depths<'a>(&self, mut filters: impl Iterator<Item = &'a str>) -> Result<(), Violation> {
+        filters.try_for_each(|filter| self.depth(filter, "topic filter"))
+    }
+
     fn publish(&self, publish: &Publish) -> Result<(), Violation> {
+        self.depth(&publish.topic, "topic name")?;
         let (qos, highest) = (publish.qos.level(), self.max_qos.level());
         if qos > highest {
             return Err(Violation::new(
@@ -147,6 +168,7 @@ impl Bounds {
 
     fn subscribe(&self, subscribe: &Subscribe) -> Result<(), Violation> {
         self.user_property("SUBSCRIBE", !subscribe.user_properties.is_empty())?;
+        self.depths(subscribe.filters.iter().map(|asked| &*asked.filter))?;
         if subscribe.identifier.is_some() && self.lacks(Feature::SubscriptionIdentifier) {
             return Err(Violation::new(
                 code::IDENTIFIERS_NOT_SUPPORTED,

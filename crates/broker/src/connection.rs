@@ -17,16 +17,16 @@ use std::time::Duration;
 use jiff::Timestamp;
 use mqttstack_base::exchange::Refusal;
 use mqttstack_base::message::{DeliveryOutcome, Origin, OriginKind, Qos, Transport};
-use mqttstack_base::secret::shown;
+use mqttstack_base::secret::shown_user;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, Sleep, timeout};
 
 use super::SYSTEM_PREFIX;
 use super::bounds::Bounds;
-use super::core::Core;
+use super::core::{Core, limit_life};
 use super::dialect::{
-    Connect, ConnectRefusal, Dialect, Grant, Peer, Publish as Question, PublishVerdict, Refused,
-    SubscribeVerdict, Visitor,
+    Connect, ConnectRefusal, Dialect, Grant, MessageFilter, Packet as Whole, Peer, PublishVerdict,
+    Refused, SubscribeVerdict, Visitor,
 };
 use super::encode::{self, Shape, Told};
 use super::ending::Ending;
@@ -72,6 +72,9 @@ struct Writing {
     to: u64,
     dup: bool,
 }
+
+/// Which of a subscription's messages its client gets.
+type Filter = Option<Arc<dyn MessageFilter>>;
 
 /// The packet id of a PUBLISH, and a digest of its message.
 #[derive(Debug, Clone, Copy)]
@@ -205,7 +208,8 @@ where
             }
             match packet::frame(unread) {
                 Frame::Packet { header, total } if total <= unread.len() => {
-                    let opening = opening::read(first, &unread[header..total], total);
+                    let levels = core.settings.max_topic_levels;
+                    let opening = opening::read(first, &unread[header..total], total, levels);
                     wire.use_up(total);
                     return opening.map_err(Some);
                 }
@@ -249,7 +253,7 @@ where
 {
     let assigned = opening.client_id.is_empty();
     if assigned {
-        opening.client_id = format!("auto-{}", core.ids.upper_hex::<16>());
+        opening.client_id = core.ids.uuid().simple().to_string();
         // The session is new in any case (MQTT 5.0 section 3.1.3.1).
         opening.clean_start = true;
     }
@@ -275,13 +279,13 @@ where
         username: opening
             .username
             .as_deref()
-            .map(|name| shown(name).into_owned()),
+            .map(|name| shown_user(name, opening.password.is_some()).into_owned()),
         keep_alive: granted.keep_alive,
         clean_start: opening.clean_start,
         transport: arrival.transport,
         remote: Some(arrival.remote),
         connected_at: core.clock.now(),
-        will: opening.will.as_ref().map(|will| will.will.clone()),
+        will: opening.will.clone(),
     };
     let claim = Claim {
         key: Key {
@@ -354,7 +358,7 @@ fn question(opening: &Opening, arrival: &Arrival) -> Connect {
         protocol_version: opening.version,
         clean_start: opening.clean_start,
         keep_alive: opening.keep_alive,
-        will: opening.will.as_ref().map(|will| will.will.clone()),
+        will: opening.will.clone(),
         transport: arrival.transport,
         peer: Some(arrival.remote),
         tls: arrival.tls.clone(),
@@ -392,7 +396,8 @@ impl Granted {
         } else {
             longest
         };
-        let window = grant.limits.max_inflight.unwrap_or(settings.max_inflight);
+        let own = grant.limits.deliveries_in_flight;
+        let window = own.unwrap_or(settings.max_inflight);
         Self {
             keep_alive: if too_long { ceiling } else { asked },
             expiry,
@@ -767,6 +772,7 @@ where
         {
             properties.message_expiry_interval = None;
         }
+        limit_life(&self.peer, retain, &mut properties);
         let draft = Draft {
             topic,
             payload,
@@ -780,18 +786,12 @@ where
                 request: None,
             },
         };
-        let question = Question {
-            topic: &draft.topic,
-            payload: &draft.payload,
-            qos,
-            retain,
-            properties: &draft.properties,
-            will: false,
-        };
+        let question = draft.question();
         let verdict = match &self.dialect {
             Some(dialect) => dialect.publish(&self.peer, &question),
             None => self.core.open_publish(&question),
         };
+        let verdict = self.core.retainable(&self.peer, &question, verdict);
         self.judged(verdict, draft, PacketId(packet_id, digest))
     }
 
@@ -823,6 +823,11 @@ where
                 self.core.keep_consumed(draft);
                 self.take(qos, packet_id);
             }
+            PublishVerdict::Discard { reason } => {
+                self.core
+                    .refused_publish(&self.peer, &draft.topic, code::NORMAL, &reason);
+                self.take(draft.qos, packet_id);
+            }
             PublishVerdict::Refuse { code, reason } => {
                 self.core
                     .refused_publish(&self.peer, &draft.topic, code, &reason);
@@ -853,7 +858,7 @@ where
         let targets = match only {
             None => self
                 .core
-                .targets(&self.tenant, &draft.topic, Some(self.session.id)),
+                .targets(&self.tenant, &draft.question(), Some(self.session.id)),
             Some(client_id) => {
                 let found = self.core.sessions.get(&self.tenant, client_id);
                 found.map_or_else(Vec::new, |session| Core::only(session, draft.qos))
@@ -955,10 +960,11 @@ where
         let packet_id = subscribe.packet_id;
         let version = self.peer.protocol_version;
         let count = subscribe.filters.len();
-        if let Some(reason) = self.bounds.too_many(count) {
+        let too_many = self.bounds.too_many(count);
+        let too_many = too_many.map(|reason| (code::QUOTA_EXCEEDED, reason));
+        if let Some((code, reason)) = too_many.or_else(|| self.refuses(Whole::Subscribe)) {
             let filters = subscribe.filters.iter().map(|asked| &*asked.filter);
             let filters = filters.collect::<Vec<_>>().join(" ");
-            let code = code::QUOTA_EXCEEDED;
             self.core
                 .refused_packet(&self.peer, "SUBSCRIBE", Some(&filters), code, &reason);
             let codes = vec![code; count];
@@ -971,9 +977,9 @@ where
         let mut ending = None;
         for asked in &subscribe.filters {
             match self.grant(asked, &subscribe.user_properties) {
-                Ok(qos) => {
+                Ok((qos, filter)) => {
                     codes.push(qos.level());
-                    granted.extend(self.enter(asked, qos, subscribe.identifier));
+                    granted.extend(self.enter(asked, qos, filter, subscribe.identifier));
                 }
                 Err((code, end)) => {
                     codes.push(code);
@@ -988,9 +994,8 @@ where
         if let Some(ending) = ending {
             return Err(ending);
         }
-        for (filter, qos) in granted {
-            self.core
-                .deliver_retained(&self.session, &filter, qos, subscribe.identifier);
+        for (filter, options) in granted {
+            self.core.deliver_retained(&self.session, &filter, &options);
             if filter.starts_with(SYSTEM_PREFIX) {
                 system::figures_for(&self.core, &self.session, &filter);
                 system::watch(&self.core);
@@ -1003,8 +1008,8 @@ where
     fn grant(
         &mut self,
         asked: &Asked,
-        _user_properties: &[(String, String)],
-    ) -> Result<Qos, (u8, Option<Ending>)> {
+        user_properties: &[(String, String)],
+    ) -> Result<(Qos, Filter), (u8, Option<Ending>)> {
         let (share, bare) = router::parts(&asked.filter);
         let not_authorized = code::NOT_AUTHORIZED;
         let verdict = if share.is_some() && self.bounds.lacks_shared() {
@@ -1014,21 +1019,33 @@ where
             }
         } else {
             match &self.dialect {
-                Some(dialect) => dialect.subscribe(&self.peer, &asked.filter, asked.qos),
+                Some(dialect) => {
+                    dialect.subscribe(&self.peer, &asked.filter, asked.qos, user_properties)
+                }
                 None => self.core.open_subscribe(bare, asked.qos),
             }
         };
         let (code, reason, ending) = match verdict {
-            SubscribeVerdict::Allow(_) if let Err(reason) = readable(&asked.filter) => {
+            SubscribeVerdict::Allow(_) | SubscribeVerdict::AllowWhere(..)
+                if let Err(reason) = readable(&asked.filter) =>
+            {
                 (code::TOPIC_FILTER_INVALID, reason, None)
             }
-            SubscribeVerdict::Allow(_) if self.has_its_filters(&asked.filter) => (
-                code::QUOTA_EXCEEDED,
-                "the client is subscribed to as many filters as it may be".to_owned(),
-                None,
-            ),
+            SubscribeVerdict::Allow(_) | SubscribeVerdict::AllowWhere(..)
+                if self.has_its_filters(&asked.filter) =>
+            {
+                (
+                    code::QUOTA_EXCEEDED,
+                    "the client is subscribed to as many filters as it may be".to_owned(),
+                    None,
+                )
+            }
             SubscribeVerdict::Allow(granted) => {
-                return Ok(granted.min(asked.qos).min(self.bounds.max_qos));
+                return Ok((granted.min(asked.qos).min(self.bounds.max_qos), None));
+            }
+            SubscribeVerdict::AllowWhere(granted, filter) => {
+                let qos = granted.min(asked.qos).min(self.bounds.max_qos);
+                return Ok((qos, Some(filter)));
             }
             SubscribeVerdict::Refuse { code, reason } => (code, reason, None),
             SubscribeVerdict::Close { reason } => {
@@ -1052,6 +1069,12 @@ where
         Err((code, ending))
     }
 
+    /// Why the client's vendor refuses a whole packet.
+    fn refuses(&self, packet: Whole) -> Option<(u8, String)> {
+        let asked = self.dialect.as_ref()?.packet(&self.peer, packet);
+        asked.err().map(|refusal| (refusal.code, refusal.reason))
+    }
+
     /// Whether the client has as many filters as it may have, and this is a new one.
     fn has_its_filters(&self, filter: &str) -> bool {
         let Some(limit) = self.peer.grant.limits.filters_per_client else {
@@ -1062,7 +1085,13 @@ where
     }
 
     /// Enters a subscription. Returns the filter whose retained messages the client gets.
-    fn enter(&self, asked: &Asked, qos: Qos, identifier: Option<u32>) -> Option<(String, Qos)> {
+    fn enter(
+        &self,
+        asked: &Asked,
+        qos: Qos,
+        filter: Filter,
+        identifier: Option<u32>,
+    ) -> Option<(String, Options)> {
         let options = Options {
             qos,
             no_local: asked.no_local || self.bridge,
@@ -1070,12 +1099,13 @@ where
             retain_handling: asked.retain_handling,
             identifier,
             order: self.core.next_order.fetch_add(1, Ordering::Relaxed),
+            filter,
         };
         let (share, bare) = router::parts(&asked.filter);
         let new = self
             .core
             .router
-            .subscribe(&self.session, &asked.filter, options)?;
+            .subscribe(&self.session, &asked.filter, options.clone())?;
         if let Some(dialect) = &self.dialect {
             dialect.subscribed(&self.peer, bare, qos);
         }
@@ -1089,15 +1119,32 @@ where
             1 => new,
             _ => false,
         };
-        (wanted && share.is_none()).then(|| (bare.to_owned(), qos))
+        (wanted && share.is_none()).then(|| (bare.to_owned(), options))
     }
 
     fn unsubscribe(&mut self, packet_id: u16, filters: &[String]) {
+        let version = self.peer.protocol_version;
+        if let Some((code, reason)) = self.refuses(Whole::Unsubscribe) {
+            let name = "UNSUBSCRIBE";
+            let all = filters.join(" ");
+            self.core
+                .refused_packet(&self.peer, name, Some(&all), code, &reason);
+            // 3.x has no UNSUBACK that refuses.
+            if self.five {
+                let codes = vec![code; filters.len()];
+                let unsuback = encode::unsuback(version, packet_id, &codes);
+                self.wire.out.extend_from_slice(&unsuback);
+            }
+            return;
+        }
         let codes: Vec<_> = filters
             .iter()
             .map(|filter| {
                 if !self.core.router.unsubscribe(&self.session, filter) {
                     return code::NO_SUBSCRIPTION_EXISTED;
+                }
+                if let Some(dialect) = &self.dialect {
+                    dialect.unsubscribed(&self.peer, router::parts(filter).1);
                 }
                 self.core.tell(|| Event::Unsubscribed {
                     client_id: self.session.key.client_id.clone(),
@@ -1106,7 +1153,6 @@ where
                 code::NORMAL
             })
             .collect();
-        let version = self.peer.protocol_version;
         let unsuback = encode::unsuback(version, packet_id, &codes);
         self.wire.out.extend_from_slice(&unsuback);
     }

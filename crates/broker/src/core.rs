@@ -7,11 +7,11 @@ use std::time::Instant;
 use mqttstack_base::clock::Clock;
 use mqttstack_base::exchange::Surface;
 use mqttstack_base::ids::Ids;
-use mqttstack_base::message::{Origin, OriginKind, TopicFilter};
+use mqttstack_base::message::{Origin, OriginKind, Properties, Qos, TopicFilter, Will};
 use parking_lot::{MutexGuard, RwLock};
 use tokio::sync::broadcast;
 
-use super::dialect::{Dialect, Publish, PublishVerdict, Refused};
+use super::dialect::{Dialect, Grant, Noted, Peer, Publish, PublishVerdict, Refused, SessionEnd};
 use super::ending::Ending;
 use super::events::{self, Event};
 use super::outlet::Outlet;
@@ -19,11 +19,11 @@ use super::packet::code;
 use super::retained::RetainedStore;
 use super::router::Router;
 use super::routing::Draft;
-use super::session::{LastWill, NEVER, Owner, Session, State};
+use super::session::{NEVER, Owner, Session, State};
 use super::sessions::Sessions;
 use super::tenant::Tenant;
 use super::timers::{FellDue, Timers, What};
-use super::{RefusedSink, Settings, Sink};
+use super::{NotedSink, RefusedSink, Settings, Sink};
 
 /// What the parts of one broker share.
 pub(crate) struct Core {
@@ -33,6 +33,7 @@ pub(crate) struct Core {
     pub(crate) ids: Ids,
     pub(crate) sink: Sink,
     pub(crate) on_refused: OnceLock<RefusedSink>,
+    pub(crate) on_noted: OnceLock<NotedSink>,
     pub(crate) dialects: RwLock<Vec<Arc<dyn Dialect>>>,
     pub(crate) outlets: RwLock<Vec<Arc<dyn Outlet>>>,
     pub(crate) sessions: Sessions,
@@ -83,6 +84,7 @@ impl Core {
             ids,
             sink,
             on_refused: OnceLock::new(),
+            on_noted: OnceLock::new(),
             dialects: RwLock::default(),
             outlets: RwLock::default(),
             sessions: Sessions::default(),
@@ -115,11 +117,53 @@ impl Core {
         }
     }
 
+    /// Tells of the hints of a grant.
+    pub(crate) fn noted(&self, client_id: &str, grant: &Grant) {
+        if let Some(tell) = self.on_noted.get()
+            && !grant.hints.is_empty()
+        {
+            tell(Noted {
+                surface: grant.surface,
+                client_id: client_id.to_owned(),
+                identity: grant.identity.clone(),
+                hints: grant.hints.clone(),
+            });
+        }
+    }
+
+    /// The verdict on a retained message, unless it would be one more than there may be.
+    pub(crate) fn retainable(
+        &self,
+        peer: &Peer,
+        publish: &Publish<'_>,
+        verdict: PublishVerdict,
+    ) -> PublishVerdict {
+        let most = peer.grant.limits.retained_messages;
+        let Some(most) = most.filter(|_| publish.retain && !publish.payload.is_empty()) else {
+            return verdict;
+        };
+        let tenant = Tenant::of_client(&self.settings, &peer.grant);
+        let now = self.clock.now();
+        if !matches!(verdict, PublishVerdict::Allow)
+            || !self.retained.is_full(&tenant, publish.topic, most, now)
+        {
+            return verdict;
+        }
+        let code = code::QUOTA_EXCEEDED;
+        let reason =
+            format!("there are {most} retained messages, which are as many as there may be");
+        if peer.protocol_version >= 5 && publish.qos != Qos::AtMostOnce {
+            PublishVerdict::Refuse { code, reason }
+        } else {
+            PublishVerdict::Disconnect { code, reason }
+        }
+    }
+
     /// Ends a session: its subscriptions, all that waits, its will if it is still to be
     /// published. Returns the will's topic then.
-    pub(crate) fn end_session(&self, session: &Arc<Session>, reason: &str) -> Option<String> {
+    pub(crate) fn end_session(&self, session: &Arc<Session>, end: SessionEnd) -> Option<String> {
         let now = self.clock.now();
-        let (filters, will) = {
+        let (filters, will, peer, dialect) = {
             let mut state = session.lock();
             if state.closed {
                 return None;
@@ -129,18 +173,27 @@ impl Core {
             self.timers.cancel(state.expires.take());
             self.timers.cancel(state.will_due.take());
             self.timers.cancel(state.sweep.take());
-            (std::mem::take(&mut state.subscriptions), state.will.take())
+            (
+                std::mem::take(&mut state.subscriptions),
+                state.will.take(),
+                state.peer.clone(),
+                state.dialect.clone(),
+            )
         };
         self.router.forget(session, filters.into_keys());
         self.sessions.remove(session);
-        let (others, dropped) = session.abandon(reason, now);
+        let (others, dropped) = session.abandon(&end.to_string(), now);
         self.dropped(dropped);
         self.hand_on(session, others);
+        if let Some(dialect) = &dialect {
+            dialect.session_ended(&peer, end);
+        }
         self.tell(|| Event::SessionEnded {
             client_id: session.key.client_id.clone(),
+            end,
         });
         let will = will?;
-        let topic = will.will.topic.clone();
+        let topic = will.topic.clone();
         self.publish_will(session, &will).then_some(topic)
     }
 
@@ -160,9 +213,14 @@ impl Core {
         if ending.forgets_will() {
             state.will = None;
         }
-        if state.expiry == 0 || matches!(ending, Ending::Kicked | Ending::QueueOverflow) {
+        let end = match ending {
+            Ending::Kicked => Some(SessionEnd::Kicked),
+            Ending::QueueOverflow => Some(state.overflow()),
+            _ => (state.expiry == 0).then_some(SessionEnd::WithConnection),
+        };
+        if let Some(end) = end {
             drop(state);
-            self.end_session(session, &format!("the session ended: {ending}"));
+            self.end_session(session, end);
         } else {
             let will = self.outlive(session, state);
             if let Some(will) = will {
@@ -184,7 +242,7 @@ impl Core {
         &self,
         session: &Arc<Session>,
         mut state: MutexGuard<'_, State>,
-    ) -> Option<Box<LastWill>> {
+    ) -> Option<Box<Will>> {
         let now = self.clock.now();
         let after = |seconds: u32| {
             let life = jiff::SignedDuration::from_secs(seconds.into());
@@ -198,7 +256,7 @@ impl Core {
         let ignored = state.limits().will_delay_ignored;
         // MQTT 5.0 section 3.1.3.2.2: at the latest when the session ends.
         let delay = match &state.will {
-            Some(will) if !ignored => will.will.delay.min(state.expiry),
+            Some(will) if !ignored => will.delay.min(state.expiry),
             _ => 0,
         };
         if delay == 0 {
@@ -209,18 +267,17 @@ impl Core {
     }
 
     /// Publishes a will, if its client may; whether it did.
-    pub(crate) fn publish_will(&self, session: &Session, will: &LastWill) -> bool {
+    pub(crate) fn publish_will(&self, session: &Session, will: &Will) -> bool {
         let (peer, dialect) = {
             let state = session.lock();
             (state.peer.clone(), state.dialect.clone())
         };
-        let LastWill { will, properties } = will;
         let mut draft = Draft {
             topic: will.topic.clone(),
             payload: will.payload.clone(),
             qos: will.qos,
             retain: will.retain,
-            properties: properties.clone(),
+            properties: will.properties.clone(),
             origin: Origin {
                 kind: OriginKind::Will,
                 vendor: peer.grant.surface,
@@ -228,7 +285,9 @@ impl Core {
                 request: None,
             },
         };
+        limit_life(&peer, draft.retain, &mut draft.properties);
         let question = Publish {
+            client_id: Some(&peer.client_id),
             topic: &draft.topic,
             payload: &draft.payload,
             qos: draft.qos,
@@ -240,12 +299,13 @@ impl Core {
             Some(dialect) => dialect.publish(&peer, &question),
             None => self.open_publish(&question),
         };
+        let verdict = self.retainable(&peer, &question, verdict);
         let tenant = Tenant::of_client(&self.settings, &peer.grant);
         let targets = match verdict {
-            PublishVerdict::Allow => self.targets(&tenant, &draft.topic, Some(session.id)),
+            PublishVerdict::Allow => self.targets(&tenant, &draft.question(), Some(session.id)),
             PublishVerdict::AllowUnretained => {
                 draft.retain = false;
-                self.targets(&tenant, &draft.topic, Some(session.id))
+                self.targets(&tenant, &draft.question(), Some(session.id))
             }
             PublishVerdict::DeliverTo(client_id) => {
                 draft.retain = false;
@@ -253,6 +313,10 @@ impl Core {
                 found.map_or_else(Vec::new, |session| Self::only(session, draft.qos))
             }
             PublishVerdict::Consume(_) | PublishVerdict::ConsumeSecret => return false,
+            PublishVerdict::Discard { reason } => {
+                self.refused_publish(&peer, &draft.topic, code::NORMAL, &reason);
+                return false;
+            }
             PublishVerdict::Refuse { code, reason }
             | PublishVerdict::Disconnect { code, reason } => {
                 self.refused_publish(&peer, &draft.topic, code, &reason);
@@ -277,17 +341,8 @@ impl Core {
         match owner {
             Some(owner) => owner.end(Ending::QueueOverflow),
             None => {
-                let (peer, dialect) = {
-                    let state = session.lock();
-                    (state.peer.clone(), state.dialect.clone())
-                };
-                self.end_session(
-                    session,
-                    &format!("the session ended: {}", Ending::QueueOverflow),
-                );
-                if let Some(dialect) = dialect {
-                    dialect.session_overflowed(&peer);
-                }
+                let end = session.lock().overflow();
+                self.end_session(session, end);
             }
         }
     }
@@ -307,7 +362,7 @@ impl Core {
                     }
                 }
                 let client_id = session.key.client_id.to_string();
-                let will = self.end_session(&session, "the session has expired");
+                let will = self.end_session(&session, SessionEnd::Expired);
                 happened.push(FellDue::SessionExpired {
                     client_id: client_id.clone(),
                 });
@@ -328,7 +383,7 @@ impl Core {
                 if let Some(will) = will.filter(|will| self.publish_will(&session, will)) {
                     happened.push(FellDue::WillPublished {
                         client_id: session.key.client_id.to_string(),
-                        topic: will.will.topic.clone(),
+                        topic: will.topic.clone(),
                     });
                 }
             }
@@ -364,4 +419,17 @@ impl Core {
         self.dialects.write().clear();
         self.outlets.write().clear();
     }
+}
+
+/// Gives a retained message the life that its client's vendor allows: a longer one is lowered, and
+/// a message of 3.x, which has none, gets it.
+pub(crate) fn limit_life(peer: &Peer, retain: bool, properties: &mut Properties) {
+    let Some(longest) = peer.grant.limits.max_retained_expiry.filter(|_| retain) else {
+        return;
+    };
+    properties.message_expiry_interval = match properties.message_expiry_interval {
+        Some(own) => Some(own.min(longest)),
+        None if peer.protocol_version < 5 => Some(longest),
+        None => None,
+    };
 }

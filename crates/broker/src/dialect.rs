@@ -2,6 +2,7 @@
 //! A dialect is chosen at CONNECT, by the first that [`Dialect::claims`] it; a client that none
 //! claims is an open one. The broker asks these questions; a vendor answers them in its `mqtt.rs`.
 
+use std::any::Any;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -65,7 +66,44 @@ pub struct Grant {
     pub limits: Limits,
     /// What was lenient about letting it in, in words: the journal gets an entry with them.
     pub hints: Vec<String>,
+    /// What the vendor has found out and wants again once the client is connected.
+    pub admitted: Admitted,
 }
+
+/// What a vendor has found out about a client that it admits. The broker does not look into it;
+/// the vendor has it back in [`Peer::grant`].
+#[derive(Clone, Default)]
+pub struct Admitted(Option<Arc<dyn Any + Send + Sync>>);
+
+impl Admitted {
+    /// Keeps a value.
+    pub fn new<T: Any + Send + Sync>(value: T) -> Self {
+        Self(Some(Arc::new(value)))
+    }
+
+    /// The value, if it is of this type.
+    pub fn get<T: Any + Send + Sync>(&self) -> Option<&T> {
+        self.0.as_ref()?.downcast_ref()
+    }
+}
+
+impl std::fmt::Debug for Admitted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Admitted")
+    }
+}
+
+impl PartialEq for Admitted {
+    /// Two are equal if they are the same, or nothing.
+    fn eq(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (Some(own), Some(other)) => Arc::ptr_eq(own, other),
+            (own, other) => own.is_none() && other.is_none(),
+        }
+    }
+}
+
+impl Eq for Admitted {}
 
 /// What a vendor's broker limits for one client. Whatever is `None` or left at its default is as
 /// `broker::Settings` has it; an MQTT 5 client learns what differs from its CONNACK (MQTT 5.0
@@ -452,9 +490,9 @@ pub trait Dialect: Send + Sync {
     /// told of, and before the next connection of the same client id is accepted.
     fn disconnected(&self, _peer: &Peer, _ending: &Ending) {}
 
-    /// The session of a client that is away has ended, since more waited for it than its
-    /// [`Limits::session_overflow`] allows.
-    fn session_overflowed(&self, _peer: &Peer) {}
+    /// The client's session has ended, with its connection or without one. Told after
+    /// [`Dialect::disconnected`].
+    fn session_ended(&self, _peer: &Peer, _end: SessionEnd) {}
 
     /// A filter has been granted.
     fn subscribed(&self, _peer: &Peer, _filter: &str, _qos: Qos) {}
@@ -462,6 +500,43 @@ pub trait Dialect: Send + Sync {
     /// A subscription to this filter has been given up. Not told of those that end with their
     /// session.
     fn unsubscribed(&self, _peer: &Peer, _filter: &str) {}
+}
+
+/// Why a session ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SessionEnd {
+    /// With its connection, which it was not to outlive.
+    WithConnection,
+    /// Its Session Expiry Interval is over.
+    Expired,
+    /// Its client asked for a new one (Clean Start).
+    CleanStart,
+    /// It was told to go: [`Broker::kick`], a reset.
+    ///
+    /// [`Broker::kick`]: super::Broker::kick
+    Kicked,
+    /// More waited for it than its [`Limits::session_overflow`] allows.
+    Overflow {
+        /// How many messages waited.
+        messages: usize,
+        /// How many bytes of payload they had.
+        bytes: usize,
+    },
+    /// The broker stopped.
+    Stopped,
+}
+
+impl std::fmt::Display for SessionEnd {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::WithConnection => "the session ended with its connection",
+            Self::Expired => "the session has expired",
+            Self::CleanStart => "the client started a new session (Clean Start)",
+            Self::Kicked => "the session was ended by an administrative action",
+            Self::Overflow { .. } => "more messages waited for the session than its vendor allows",
+            Self::Stopped => "the broker stopped",
+        })
+    }
 }
 
 /// A CONNECT that was accepted with hints, for the journal.

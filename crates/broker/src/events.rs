@@ -8,7 +8,7 @@ use mqttstack_base::message::{Delivery, Message};
 use tokio::sync::broadcast;
 
 use super::core::Core;
-use super::dialect::Peer;
+use super::dialect::{Peer, SessionEnd};
 use super::ending::Ending;
 
 /// How many events a reader may be behind.
@@ -35,6 +35,8 @@ pub enum Event {
     SessionEnded {
         /// Whose.
         client_id: Arc<str>,
+        /// Why.
+        end: SessionEnd,
     },
     /// A filter was granted.
     Subscribed {

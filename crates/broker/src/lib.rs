@@ -35,8 +35,8 @@ mod wire;
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 
 use mqttstack_base::clock::Clock;
 use mqttstack_base::exchange::{Refusal, Surface};
@@ -50,7 +50,7 @@ use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
 use self::core::Core;
-use self::dialect::{Dialect, Refused, SubscribeVerdict};
+use self::dialect::{Dialect, Noted, Refused, SessionEnd, SubscribeVerdict};
 pub use self::ending::Ending;
 pub use self::events::Event;
 use self::message::{
@@ -59,6 +59,7 @@ use self::message::{
 };
 use self::outlet::Outlet;
 use self::router::{Options, Target};
+use self::routing::Draft;
 use self::session::Session;
 use self::tenant::Tenant;
 pub use self::timers::FellDue;
@@ -81,6 +82,8 @@ pub struct Settings {
     pub max_inflight: u16,
     /// How many topic aliases are used in each direction (default 32).
     pub topic_alias_maximum: u16,
+    /// How many levels a topic name or filter may have (default 200, as mosquitto has it).
+    pub max_topic_levels: usize,
     /// Topic filters that the open dialect may not subscribe to.
     pub deny_subscribe: Vec<String>,
     /// Topic filters that the open dialect may not publish to.
@@ -132,6 +135,7 @@ impl Default for Settings {
             receive_maximum: u16::MAX,
             max_inflight: 16,
             topic_alias_maximum: 32,
+            max_topic_levels: 200,
             deny_subscribe: Vec::new(),
             deny_publish: Vec::new(),
             queue_limit: 1_000,
@@ -149,12 +153,52 @@ pub type Sink = Arc<dyn Fn(Arc<Message>) + Send + Sync>;
 /// Takes every MQTT packet that was refused, at once and without waiting: the journal.
 pub type RefusedSink = Arc<dyn Fn(Refused) + Send + Sync>;
 
+/// Takes every CONNECT that was accepted with hints, at once and without waiting: the journal.
+pub type NotedSink = Arc<dyn Fn(Noted) + Send + Sync>;
+
+/// What became of a change of a client's keep-alive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeepAliveChange {
+    /// It is in force.
+    Changed,
+    /// No such client is connected.
+    NotConnected,
+    /// The client connected with keep-alive 0: nothing counts its silence, and nothing begins to.
+    Unwatched,
+}
+
+/// A handle that does not keep the broker: for what the broker itself holds, and for tasks that
+/// such things start.
+#[derive(Debug, Clone)]
+pub struct WeakBroker {
+    core: Weak<Core>,
+    ports: Weak<Mutex<Vec<JoinHandle<()>>>>,
+    connections: TaskTracker,
+}
+
+impl WeakBroker {
+    /// The broker, if somebody else still keeps it.
+    pub fn upgrade(&self) -> Option<Broker> {
+        Some(Broker {
+            core: self.core.upgrade()?,
+            ports: self.ports.upgrade()?,
+            connections: self.connections.clone(),
+        })
+    }
+}
+
 /// A shared handle on the broker.
 #[derive(Clone)]
 pub struct Broker {
     core: Arc<Core>,
     ports: Arc<Mutex<Vec<JoinHandle<()>>>>,
     connections: TaskTracker,
+}
+
+impl std::fmt::Debug for Core {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Core")
+    }
 }
 
 impl std::fmt::Debug for Broker {
@@ -164,6 +208,15 @@ impl std::fmt::Debug for Broker {
 }
 
 impl Broker {
+    /// A handle that does not keep it.
+    pub fn downgrade(&self) -> WeakBroker {
+        WeakBroker {
+            core: Arc::downgrade(&self.core),
+            ports: Arc::downgrade(&self.ports),
+            connections: self.connections.clone(),
+        }
+    }
+
     /// Starts a broker. No listener is open yet. Must be called inside a tokio runtime.
     #[expect(clippy::unused_async, reason = "it needs a runtime to spawn into")]
     pub async fn start(settings: Settings, clock: Clock, ids: Ids, sink: Sink) -> Self {
@@ -195,6 +248,17 @@ impl Broker {
     pub fn on_refused(&self, tell: RefusedSink) {
         // Whoever comes second is not told; the emulator registers once.
         let _ = self.core.on_refused.set(tell);
+    }
+
+    /// Registers who is told of hints; only the first one is.
+    pub fn on_noted(&self, tell: NotedSink) {
+        // Whoever comes second is not told; the emulator registers once.
+        let _ = self.core.on_noted.set(tell);
+    }
+
+    /// How many levels a topic name or filter may have.
+    pub fn max_topic_levels(&self) -> usize {
+        self.core.settings.max_topic_levels
     }
 
     /// What happens from now on.
@@ -284,12 +348,15 @@ impl Broker {
         if core.stopped.load(Ordering::Acquire) {
             return Err(Refusal::Unavailable("it has stopped".into()));
         }
+        message::check_depth(publication.topic.as_str(), self.max_topic_levels())
+            .map_err(|error| Refusal::Topic(error.to_string()))?;
         let scope = Tenant::of_vendor(&core.settings, publication.origin.vendor, tenant);
+        let draft = Draft::from(publication);
         let targets = match client_id {
-            None => core.targets(&scope, publication.topic.as_str(), None),
-            Some(client_id) => self.one(&scope, tenant, client_id, publication.qos),
+            None => core.targets(&scope, &draft.question(), None),
+            Some(client_id) => self.one(&scope, tenant, client_id, draft.qos),
         };
-        core.publish(&scope, publication, targets).await
+        core.publish(&scope, draft, targets).await
     }
 
     /// One client as the only target, if it has a session. Where no tenant is named it may be
@@ -350,6 +417,9 @@ impl Broker {
     )]
     pub async fn subscribe(&self, client_id: &str, filter: &TopicFilter, qos: Qos) -> bool {
         let core = &self.core;
+        if message::check_depth(filter.as_str(), self.max_topic_levels()).is_err() {
+            return false;
+        }
         let Some(session) = core.sessions.any(client_id) else {
             return false;
         };
@@ -365,11 +435,13 @@ impl Broker {
             return false;
         }
         let verdict = match &dialect {
-            Some(dialect) => dialect.subscribe(&peer, filter.as_str(), qos),
+            Some(dialect) => dialect.subscribe(&peer, filter.as_str(), qos, &[]),
             None => core.open_subscribe(filter.as_str(), qos),
         };
-        let SubscribeVerdict::Allow(granted) = verdict else {
-            return false;
+        let (granted, own) = match verdict {
+            SubscribeVerdict::Allow(granted) => (granted, None),
+            SubscribeVerdict::AllowWhere(granted, own) => (granted, Some(own)),
+            _ => return false,
         };
         let qos = granted.min(qos);
         let options = Options {
@@ -379,10 +451,11 @@ impl Broker {
             retain_handling: 0,
             identifier: None,
             order: core.next_order.fetch_add(1, Ordering::Relaxed),
+            filter: own,
         };
         if core
             .router
-            .subscribe(&session, filter.as_str(), options)
+            .subscribe(&session, filter.as_str(), options.clone())
             .is_none()
         {
             return false;
@@ -396,7 +469,7 @@ impl Broker {
             filter: filter.as_str().into(),
         });
         if share.is_none() {
-            core.deliver_retained(&session, bare, qos, None);
+            core.deliver_retained(&session, bare, &options);
         }
         true
     }
@@ -411,6 +484,13 @@ impl Broker {
             return false;
         };
         if self.core.router.unsubscribe(&session, filter.as_str()) {
+            let (peer, dialect) = {
+                let state = session.lock();
+                (state.peer.clone(), state.dialect.clone())
+            };
+            if let Some(dialect) = dialect {
+                dialect.unsubscribed(&peer, router::parts(filter.as_str()).1);
+            }
             self.core.tell(|| Event::Unsubscribed {
                 client_id: session.key.client_id.clone(),
                 filter: filter.as_str().into(),
@@ -444,8 +524,7 @@ impl Broker {
         loop {
             let owner = session.lock().owner.clone();
             let Some(owner) = owner else {
-                self.core
-                    .end_session(session, &format!("the session ended: {}", Ending::Kicked));
+                self.core.end_session(session, SessionEnd::Kicked);
                 return;
             };
             let released = owner.released().notified();
@@ -484,20 +563,29 @@ impl Broker {
         true
     }
 
-    /// Gives a connected client another keep-alive in seconds, which begins now, as if a packet
-    /// of it had come; false if it is not connected or has no keep-alive.
-    pub fn keep_alive(&self, client_id: &str, seconds: u16) -> bool {
+    /// Gives a connected client another keep-alive, in seconds and above 0, as if its CONNECT had
+    /// asked for it, whatever ceilings there are: from now on its connection ends once nothing has
+    /// come from it for one and a half times as long (with 0x8D in MQTT 5). The call itself counts
+    /// as a packet of the client. [`Broker::clients`] tells the new value. It holds until the
+    /// connection ends; the client is not told.
+    #[expect(
+        clippy::unused_async,
+        reason = "asked by callers that may wait one day"
+    )]
+    pub async fn keep_alive(&self, client_id: &str, seconds: u16) -> KeepAliveChange {
         let Some(session) = self.core.sessions.any(client_id) else {
-            return false;
+            return KeepAliveChange::NotConnected;
         };
-        let state = session.lock();
-        match &state.owner {
-            Some(owner) if state.about.keep_alive > 0 => {
-                owner.keep_alive(seconds);
-                true
-            }
-            _ => false,
+        let mut state = session.lock();
+        let Some(owner) = state.owner.clone() else {
+            return KeepAliveChange::NotConnected;
+        };
+        if state.about.keep_alive == 0 {
+            return KeepAliveChange::Unwatched;
         }
+        state.about.keep_alive = seconds;
+        owner.keep_alive(seconds);
+        KeepAliveChange::Changed
     }
 
     /// Totals since the start.
@@ -548,7 +636,7 @@ impl Broker {
             tracing::debug!("some MQTT connections were left open at the stop");
         }
         for session in self.core.sessions.all() {
-            self.core.end_session(&session, "the broker stopped");
+            self.core.end_session(&session, SessionEnd::Stopped);
         }
         self.core.clear();
     }

@@ -4,12 +4,11 @@
 
 use bytes::Bytes;
 use mqtt_protocol_core::mqtt::packet::{Property, v3_1_1, v5_0};
-use mqttstack_base::message::{Properties, Qos, Will};
+use mqttstack_base::message::{Properties, Qos, Will, check_depth};
 
 use super::dialect::ConnectCode;
 use super::encode::{refused_3x, refused_5};
 use super::packet::{self, Violation, code};
-use super::session::LastWill;
 
 /// The flags of a CONNECT (MQTT 5.0 section 3.1.2.3).
 const USER_NAME: u8 = 0b1000_0000;
@@ -38,7 +37,7 @@ pub(crate) struct Opening {
     pub(crate) password: Option<Bytes>,
     pub(crate) clean_start: bool,
     pub(crate) keep_alive: u16,
-    pub(crate) will: Option<LastWill>,
+    pub(crate) will: Option<Will>,
     /// The size of the whole packet in bytes.
     pub(crate) size: usize,
     /// What only MQTT 5 can say; its defaults for the others.
@@ -121,7 +120,12 @@ fn protocol(body: &[u8]) -> Option<(&[u8], u8, u8)> {
 }
 
 /// Reads a first packet whose type is CONNECT. `size`: of the whole packet.
-pub(crate) fn read(first: u8, body: &[u8], size: usize) -> Result<Opening, Unreadable> {
+pub(crate) fn read(
+    first: u8,
+    body: &[u8],
+    size: usize,
+    levels: usize,
+) -> Result<Opening, Unreadable> {
     if first & 0x0f != 0 {
         let reason = "the CONNECT has flags in its first byte, expected none";
         return Err(closed(code::MALFORMED, reason));
@@ -144,7 +148,18 @@ pub(crate) fn read(first: u8, body: &[u8], size: usize) -> Result<Opening, Unrea
             ),
         )),
     };
-    opening.map(|opening| Opening { bridge, ..opening })
+    let opening = opening?;
+    if let Some(will) = &opening.will
+        && let Err(reason) = check_depth(&will.topic, levels)
+    {
+        let reason = format!("the will topic is refused: {reason}");
+        return Err(if opening.version < 5 {
+            closed(code::TOPIC_NAME_INVALID, reason)
+        } else {
+            told(Violation::new(code::TOPIC_NAME_INVALID, reason))
+        });
+    }
+    Ok(Opening { bridge, ..opening })
 }
 
 /// The body with the name and level of MQTT 3.1.1, which MQTT 3.1 and bridges say otherwise.
@@ -196,7 +211,7 @@ fn check_texts(opening: &Opening) -> Result<(), Violation> {
     if let Some(username) = &opening.username {
         packet::text(username, "user name")?;
     }
-    let Some(LastWill { will, .. }) = &opening.will else {
+    let Some(will) = &opening.will else {
         return Ok(());
     };
     packet::text(&will.topic, "will topic")?;
@@ -214,15 +229,13 @@ fn will_of(
     retain: bool,
     delay: u32,
     properties: Properties,
-) -> Option<LastWill> {
-    Some(LastWill {
-        will: Will {
-            topic: topic?.to_owned(),
-            payload: Bytes::copy_from_slice(payload.unwrap_or_default()),
-            qos,
-            retain,
-            delay,
-        },
+) -> Option<Will> {
+    Some(Will {
+        topic: topic?.to_owned(),
+        payload: Bytes::copy_from_slice(payload.unwrap_or_default()),
+        qos,
+        retain,
+        delay,
         properties,
     })
 }

@@ -132,6 +132,29 @@ impl RetainedStore {
         all
     }
 
+    /// Whether a message on this topic would be one more than so many of a tenant.
+    pub(crate) fn is_full(
+        &self,
+        tenant: &Tenant,
+        topic: &str,
+        most: usize,
+        now: Timestamp,
+    ) -> bool {
+        let trees = self.trees.read();
+        let Some(tree) = trees.get(tenant) else {
+            return most == 0;
+        };
+        if tree.get(topic).is_some_and(|kept| !kept.is_empty()) {
+            return false;
+        }
+        let live = tree.loads().filter(|kept| {
+            kept.0
+                .as_ref()
+                .is_some_and(|(envelope, _)| left(&envelope.message, now).is_ok())
+        });
+        live.count() >= most
+    }
+
     /// How many are kept.
     pub(crate) fn count(&self) -> usize {
         let trees = self.trees.read();

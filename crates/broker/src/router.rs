@@ -10,6 +10,7 @@ use mqttstack_base::message::{Qos, Subscription};
 use parking_lot::RwLock;
 
 use super::SYSTEM_PREFIX;
+use super::dialect::{MessageFilter, Publish};
 use super::session::Session;
 use super::tenant::Tenant;
 use super::tree::{Load, Tree};
@@ -18,7 +19,7 @@ use super::tree::{Load, Tree};
 const SHARE: &str = "$share/";
 
 /// The options of one subscription.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Options {
     /// The granted maximum quality of service.
     pub(crate) qos: Qos,
@@ -28,6 +29,17 @@ pub(crate) struct Options {
     pub(crate) identifier: Option<u32>,
     /// Its place in the order in which all subscriptions were made.
     pub(crate) order: u64,
+    /// Which of the messages that match the client gets.
+    pub(crate) filter: Option<Arc<dyn MessageFilter>>,
+}
+
+impl Options {
+    /// Whether the subscription is for this message, whose topic matches.
+    pub(crate) fn takes(&self, publish: &Publish<'_>) -> bool {
+        self.filter
+            .as_ref()
+            .is_none_or(|filter| filter.takes(publish))
+    }
 }
 
 /// A topic filter and the share name in front of it, if it has one (MQTT 5.0 section 4.8.2).
@@ -149,7 +161,12 @@ impl Group {
     /// The member whose turn it is among those that are connected and have room; among the
     /// others if there is none. Members of the publisher's own session that want No Local are
     /// never chosen (the option is an error for shared subscriptions).
-    fn choose(&self, except: Option<u64>, limits: (usize, usize)) -> Option<&Member> {
+    fn choose(
+        &self,
+        except: Option<u64>,
+        publish: &Publish<'_>,
+        limits: (usize, usize),
+    ) -> Option<&Member> {
         use std::sync::atomic::Ordering;
 
         use super::session::Room;
@@ -160,6 +177,7 @@ impl Group {
             members
                 .map(|(_, member)| member)
                 .filter(|member| Some(member.session.id) != except)
+                .filter(|member| member.options.takes(publish))
         };
         let ready = in_turn()
             .find(|member| matches!(member.session.has_room(limits.0, limits.1), Room::Yes));
@@ -273,7 +291,7 @@ impl Router {
     pub(crate) fn targets(
         &self,
         tenant: &Tenant,
-        topic: &str,
+        publish: &Publish<'_>,
         publisher: Option<u64>,
         limits: (usize, usize),
     ) -> Vec<Target> {
@@ -284,16 +302,17 @@ impl Router {
         let mut targets = Targets::default();
         let mut shared = Vec::new();
         let mut nodes = 0;
-        tree.filters_matching(topic, |load: &Subscribers| {
+        tree.filters_matching(publish.topic, |load: &Subscribers| {
             for member in load.plain.values() {
-                if member.options.no_local && Some(member.session.id) == publisher {
+                let own = member.options.no_local && Some(member.session.id) == publisher;
+                if own || !member.options.takes(publish) {
                     continue;
                 }
                 targets.add(member, nodes);
             }
             nodes += usize::from(!load.plain.is_empty());
             for group in &load.groups {
-                let chosen = group.choose(None, limits);
+                let chosen = group.choose(None, publish, limits);
                 shared.extend(chosen.map(|member| Target::new(member, Some(group.name.clone()))));
             }
         });
@@ -306,13 +325,14 @@ impl Router {
         &self,
         gone: &Session,
         group: &GroupName,
+        publish: &Publish<'_>,
         limits: (usize, usize),
     ) -> Option<Target> {
         let trees = self.trees.read();
         let tree = trees.get(&Self::tenant(&gone.key.tenant, &group.filter))?;
         let load = tree.get(&group.filter)?;
         let own = load.groups.iter().find(|own| *own.name == *group)?;
-        let member = own.choose(Some(gone.id), limits)?;
+        let member = own.choose(Some(gone.id), publish, limits)?;
         Some(Target::new(member, Some(own.name.clone())))
     }
 

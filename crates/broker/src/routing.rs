@@ -9,16 +9,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use mqttstack_base::exchange::Refusal;
 use mqttstack_base::message::{
-    Delivery as Row, DeliveryOutcome, Message, Origin, Properties, Publication, Published, Qos,
+    Delivery as Row, DeliveryOutcome, Message, Origin, OriginKind, Properties, Publication,
+    Published, Qos,
 };
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::core::Core;
-use super::dialect::Peer;
+use super::dialect::{Peer, Publish};
 use super::encode::Envelope;
 use super::events::Event;
-use super::router::Target;
+use super::router::{Options, Target};
 use super::session::{Delivery, NO_ROW, Publishing, Room, Session, expiry};
 use super::tenant::Tenant;
 use super::timers::What;
@@ -35,6 +36,34 @@ pub(crate) struct Draft {
     pub(crate) retain: bool,
     pub(crate) properties: Properties,
     pub(crate) origin: Origin,
+}
+
+impl Draft {
+    /// The message as it is asked about.
+    pub(crate) fn question(&self) -> Publish<'_> {
+        Publish {
+            client_id: self.origin.client_id.as_deref(),
+            topic: &self.topic,
+            payload: &self.payload,
+            qos: self.qos,
+            retain: self.retain,
+            properties: &self.properties,
+            will: self.origin.kind == OriginKind::Will,
+        }
+    }
+}
+
+/// A message that has its row, as it is asked about.
+pub(crate) fn question(message: &Message) -> Publish<'_> {
+    Publish {
+        client_id: message.origin.client_id.as_deref(),
+        topic: &message.topic,
+        payload: &message.payload,
+        qos: message.qos,
+        retain: message.retain,
+        properties: &message.properties,
+        will: message.origin.kind == OriginKind::Will,
+    }
 }
 
 impl From<Publication> for Draft {
@@ -65,11 +94,11 @@ impl Core {
     pub(crate) fn targets(
         &self,
         tenant: &Tenant,
-        topic: &str,
+        publish: &Publish<'_>,
         publisher: Option<u64>,
     ) -> Vec<Target> {
         let limits = self.queue_limits();
-        self.router.targets(tenant, topic, publisher, limits)
+        self.router.targets(tenant, publish, publisher, limits)
     }
 
     /// One client, subscribed or not.
@@ -87,10 +116,9 @@ impl Core {
     pub(crate) async fn publish(
         &self,
         tenant: &Tenant,
-        publication: Publication,
+        draft: Draft,
         targets: Vec<Target>,
     ) -> Result<Published, Refusal> {
-        let draft = Draft::from(publication);
         self.wait_for_room(&targets, draft.qos, None).await?;
         let matched = targets.len();
         let message = self.route(tenant, draft, targets, None);
@@ -263,17 +291,14 @@ impl Core {
     }
 
     /// Gives a new subscription the retained messages that match it.
-    pub(crate) fn deliver_retained(
-        &self,
-        session: &Arc<Session>,
-        filter: &str,
-        qos: Qos,
-        identifier: Option<u32>,
-    ) {
+    pub(crate) fn deliver_retained(&self, session: &Arc<Session>, filter: &str, options: &Options) {
         let now = self.clock.now();
         for envelope in self.retained.matching(&session.key.tenant, filter, now) {
             let message = &envelope.message;
-            let qos = message.qos.min(qos);
+            if !options.takes(&question(message)) {
+                continue;
+            }
+            let qos = message.qos.min(options.qos);
             let row = {
                 let mut rows = message.deliveries.lock();
                 if rows.len() < MOST_ROWS {
@@ -294,7 +319,7 @@ impl Core {
                 row,
                 qos,
                 retain: true,
-                identifiers: identifier.into_iter().collect(),
+                identifiers: options.identifier.into_iter().collect(),
                 group: None,
                 envelope,
             };
@@ -311,7 +336,9 @@ impl Core {
             let Some(group) = &delivery.group else {
                 continue;
             };
-            let Some(target) = self.router.another(gone, group, self.queue_limits()) else {
+            let publish = question(delivery.message());
+            let limits = self.queue_limits();
+            let Some(target) = self.router.another(gone, group, &publish, limits) else {
                 continue;
             };
             let qos = delivery.message().qos.min(target.qos);

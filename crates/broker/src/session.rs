@@ -17,7 +17,7 @@ use mqttstack_base::message::{DeliveryOutcome, Message, Qos, Transport, Will};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
-use super::dialect::{Dialect, Limits, Peer};
+use super::dialect::{Dialect, Limits, Peer, SessionEnd};
 use super::encode::Envelope;
 use super::ending::Ending;
 use super::events::Event;
@@ -202,13 +202,6 @@ impl Owner {
     }
 }
 
-/// A will, as it stands in the CONNECT, with its properties.
-#[derive(Debug, Clone)]
-pub(crate) struct LastWill {
-    pub(crate) will: Will,
-    pub(crate) properties: mqttstack_base::message::Properties,
-}
-
 /// What the last CONNECT said, for the listings.
 #[derive(Debug, Clone)]
 pub(crate) struct About {
@@ -266,7 +259,7 @@ pub(crate) struct State {
     used: u16,
     /// Packet ids of QoS 2 that were received and not released, each with a digest of its message.
     pub(crate) received: HashMap<u16, u64>,
-    pub(crate) will: Option<Box<LastWill>>,
+    pub(crate) will: Option<Box<Will>>,
     /// Seconds that it outlives its connection; [`NEVER`] for one that does not expire.
     pub(crate) expiry: u32,
     paces: Option<Box<Paces>>,
@@ -786,6 +779,18 @@ impl State {
             .iter()
             .filter(|delivery| delivery.qos != Qos::AtMostOnce);
         counted.count()
+    }
+
+    /// The end of a session in which too much waits.
+    pub(crate) fn overflow(&self) -> SessionEnd {
+        let payloads = self
+            .queue
+            .iter()
+            .map(|waiting| waiting.message().payload.len());
+        SessionEnd::Overflow {
+            messages: self.queue.len(),
+            bytes: payloads.sum(),
+        }
     }
 
     fn overflows(&self) -> bool {

@@ -6,12 +6,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use mqttstack_base::message::Will;
 use parking_lot::Mutex;
 
 use super::core::Core;
-use super::dialect::{Dialect, Peer};
+use super::dialect::{Dialect, Peer, SessionEnd};
 use super::ending::Ending;
-use super::session::{About, Key, LastWill, Owner, Session};
+use super::session::{About, Key, Owner, Session};
 use super::tenant::Tenant;
 
 /// Every session. Few client ids have more than one: only those of several tenants.
@@ -32,7 +33,7 @@ pub(crate) struct Claim {
     /// Seconds that the session outlives the connection.
     pub(crate) expiry: u32,
     pub(crate) window: u16,
-    pub(crate) will: Option<Box<LastWill>>,
+    pub(crate) will: Option<Box<Will>>,
 }
 
 /// What a look at the sessions says.
@@ -144,7 +145,7 @@ pub(crate) async fn claim(core: &Arc<Core>, mut claim: Claim) -> (Arc<Session>, 
                 }
             }
             Found::Old(session) => {
-                core.end_session(&session, "the client started a new session (Clean Start)");
+                core.end_session(&session, SessionEnd::CleanStart);
             }
             Found::Own(session, present) => {
                 settle(core, &session, &mut claim);

@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 
 use super::core::Core;
 use super::encode::Envelope;
+use super::routing::question;
 use super::session::{Delivery, NO_ROW, Session};
 use super::tenant::Tenant;
 
@@ -128,11 +129,8 @@ pub(crate) fn watch(core: &Arc<Core>) {
 fn tell(core: &Core) {
     let mut ready = std::collections::HashMap::new();
     for (topic, value) in TOPICS.iter().zip(figures(core)) {
-        let targets = core.targets(&Tenant::default(), topic, None);
-        if targets.is_empty() {
-            continue;
-        }
         let envelope = envelope(core, topic, value);
+        let targets = core.targets(&Tenant::default(), &question(&envelope.message), None);
         for target in targets {
             let session = &target.session;
             // Nothing may pile up for a client that is away or does not read.

@@ -4,7 +4,7 @@
 
 use super::resources::Namespace;
 use super::settings::Settings;
-use crate::broker::dialect::{Feature, Limits, Publish};
+use crate::broker::dialect::{Feature, Limits, Publish, SessionOverflow};
 use crate::broker::message::Qos;
 
 /// A message, in bytes. Whether the body or the whole packet is meant is not said.
@@ -126,6 +126,10 @@ pub(super) fn of_client(namespace: &Namespace, settings: &Settings) -> Limits {
                 .maximum_session_expiry_in_hours
                 .saturating_mul(3600),
         ),
+        session_overflow: apply.then_some(SessionOverflow {
+            messages: Some(QUEUED_MESSAGES),
+            bytes: Some(QUEUED_MESSAGE_BYTES),
+        }),
         zero_expiry_is_never: true,
         refused_delivery_ends: true,
         ..Limits::default()

@@ -25,6 +25,7 @@ pub(super) struct Store {
     auto_create: bool,
     /// Held while resources are changed, so that no change is lost to another.
     editing: Mutex<()>,
+    changed: Arc<Notify>,
 }
 
 /// One namespace.
@@ -38,6 +39,8 @@ pub(super) struct NamespaceState {
     created: Mutex<BTreeMap<String, Timestamp>>,
     news: Notify,
     removed: AtomicBool,
+    /// The store's: told of every change.
+    changed: Arc<Notify>,
 }
 
 /// The most topics that come into being by their use, and the most subscriptions of one: a caller
@@ -65,16 +68,29 @@ impl Store {
     /// The configured namespaces.
     pub(super) fn new(settings: &Settings) -> Self {
         let auto_create = settings.auto_create;
+        let changed = Arc::new(Notify::new());
         let namespaces = settings.namespaces.iter();
         let configured: Vec<_> = namespaces
-            .map(|one| Arc::new(NamespaceState::new(one.clone(), auto_create)))
+            .map(|one| {
+                Arc::new(NamespaceState::new(
+                    one.clone(),
+                    auto_create,
+                    changed.clone(),
+                ))
+            })
             .collect();
         Self {
             namespaces: RwLock::new(configured.clone()),
             configured,
             auto_create,
             editing: Mutex::default(),
+            changed,
         }
+    }
+
+    /// Told whenever what is in a namespace changes, or a namespace goes.
+    pub(super) fn changed(&self) -> &Notify {
+        &self.changed
     }
 
     /// The namespace whose name is the first label of the host name, else the first one; `None` if
@@ -103,7 +119,11 @@ impl Store {
 
     /// A namespace that is not among the others yet.
     pub(super) fn new_namespace(&self, namespace: Namespace) -> Arc<NamespaceState> {
-        Arc::new(NamespaceState::new(namespace, self.auto_create))
+        Arc::new(NamespaceState::new(
+            namespace,
+            self.auto_create,
+            self.changed.clone(),
+        ))
     }
 
     /// Adds a namespace; whoever holds [`Store::editing`] has looked that there is none of its
@@ -124,6 +144,7 @@ impl Store {
         state.topics.lock().clear();
         // Who waits at one of its topics is told that it is gone.
         state.news.notify_waiters();
+        self.changed.notify_waiters();
         true
     }
 
@@ -148,6 +169,7 @@ impl Store {
             namespace.removed.store(false, Ordering::Release);
         }
         self.namespaces.write().clone_from(&self.configured);
+        self.changed.notify_waiters();
     }
 }
 
@@ -161,8 +183,9 @@ fn topics(configured: &Namespace) -> BTreeMap<String, Topic> {
 }
 
 impl NamespaceState {
-    fn new(configured: Namespace, auto_create: bool) -> Self {
+    fn new(configured: Namespace, auto_create: bool, changed: Arc<Notify>) -> Self {
         Self {
+            changed,
             auto_create,
             resources: RwLock::new(Arc::new(configured.clone())),
             topics: Mutex::new(topics(&configured)),
@@ -213,6 +236,7 @@ impl NamespaceState {
             let state = topics.entry(topic.name.clone()).or_default();
             state.configure(&topic.subscriptions);
         }
+        self.changed.notify_waiters();
         drop(topics);
         // Who waits at something that is gone is told so.
         self.news.notify_waiters();

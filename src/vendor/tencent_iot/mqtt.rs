@@ -21,19 +21,14 @@ use super::store::{Device, DeviceId, Product, Store};
 use super::topic::{self, Wish};
 use crate::broker::Ending;
 use crate::broker::dialect::{
-    Connect, ConnectCode, ConnectRefusal, Dialect, Grant, Limits, Peer, Publish, PublishVerdict,
-    Replay, SubscribeVerdict,
+    Admitted, Connect, ConnectCode, ConnectRefusal, Dialect, Grant, Limits, Peer, Publish,
+    PublishVerdict, Replay, SubscribeVerdict,
 };
 use crate::broker::message::Qos;
 use crate::clock::Clock;
 use crate::exchange::Surface;
 use crate::quota::Quotas;
 use crate::vendor::tencent_tc3::Auth;
-
-const PUBLISH: &str = "mqtt/publish";
-const DELIVER: &str = "mqtt/deliver";
-/// What has a rate over MQTT.
-pub(super) const OPERATIONS: [&str; 2] = [PUBLISH, DELIVER];
 
 /// The longest keep-alive in seconds; a longer one is refused (limits page).
 const MAX_KEEP_ALIVE: u16 = 900;
@@ -295,6 +290,7 @@ impl Dialect for IotHub {
         }
         self.check_interval(&product, &device)?;
         Ok(Grant {
+            admitted: Admitted::default(),
             surface: Some(Surface::TencentIot),
             identity: format!("{}/{}", product.id, device.name),
             tenant: Some(product.id),

@@ -86,6 +86,7 @@ impl Event<'_> {
             Self::ClientDisconnected { ending } => (
                 "$events/client_disconnected",
                 "client.disconnected",
+                "client.disconnected",
                 json!({"reason": reason(ending), "disconnected_at": at}),
             ),
             Self::SessionSubscribed { filter, qos } => (

@@ -24,8 +24,8 @@ use super::{Auth, TencentTdmq, certificate};
 use crate::app::App;
 use crate::broker::Ending;
 use crate::broker::dialect::{
-    Connect, ConnectCode, ConnectRefusal, Dialect, Grant, Limits, Packet, PacketRefusal, Peer,
-    Publish, PublishVerdict, SubscribeVerdict,
+    Admitted, Connect, ConnectCode, ConnectRefusal, Dialect, Grant, Limits, Packet, PacketRefusal,
+    Peer, Publish, PublishVerdict, SubscribeVerdict,
 };
 use crate::broker::message::Qos;
 use crate::clock::Clock;
@@ -321,6 +321,7 @@ impl Dialect for MqttSide {
         let filters = self.vendor.settings.instance.filters_per_client;
         let off = self.vendor.settings.auth == Auth::Off;
         Ok(Grant {
+            admitted: Admitted::default(),
             surface: Some(Surface::TencentTdmq),
             hints: created.chain(off.then(|| AUTH_OFF.to_owned())).collect(),
             tenant: Some(instance.id.clone()),

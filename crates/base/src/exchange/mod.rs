@@ -395,7 +395,7 @@ pub enum Refusal {
 }
 
 /// What is said of a rate while the clock stands still.
-pub(crate) fn stands_still(frozen: bool) -> &'static str {
+pub fn stands_still(frozen: bool) -> &'static str {
     if frozen {
         "; the emulator's clock stands still, and so does this count until the clock is moved"
     } else {

@@ -27,8 +27,8 @@ use super::store::{Store, Unknown, instance_problem};
 use super::topic::{self, Topic};
 use crate::broker::Ending;
 use crate::broker::dialect::{
-    Connect, ConnectRefusal, Dialect, Feature, Grant, Limits, Peer, Publish, PublishVerdict,
-    Replay, SubscribeVerdict,
+    Admitted, Connect, ConnectRefusal, Dialect, Feature, Grant, Limits, Peer, Publish,
+    PublishVerdict, Replay, SubscribeVerdict,
 };
 use crate::broker::message::Qos;
 use crate::clock::Clock;
@@ -216,7 +216,6 @@ impl Dialect for ApsaraMqtt {
             mode: Mode::Owner,
             channel: self.ids.upper_hex::<16>().to_ascii_lowercase(),
             ending: None,
-            here: false,
         };
         let client_id = &connect.client_id;
         let hints = self.leniencies(client_id, claimed.instance());
@@ -230,11 +229,8 @@ impl Dialect for ApsaraMqtt {
             max_keep_alive: Some(MAX_KEEP_ALIVE),
             limits: self.limits(connect.protocol_version),
             hints,
+            admitted: Admitted::new(session),
         };
-        if let Some(displaced) = self.store.sessions.open(client_id, session.clone()) {
-            self.event(client_id, &displaced, "close", "clientId conflict");
-        }
-        self.event(client_id, &session, "connect", "accepted");
         Ok(grant)
     }
 
@@ -301,13 +297,13 @@ impl Dialect for ApsaraMqtt {
     }
 
     fn connected(&self, peer: &Peer) {
-        self.store.sessions.arrived(&peer.client_id);
+        if let Some(session) = peer.grant.admitted.get::<Session>() {
+            self.store.sessions.open(&peer.client_id, session.clone());
+            self.event(&peer.client_id, session, "connect", "accepted");
+        }
     }
 
     fn disconnected(&self, peer: &Peer, ending: &Ending) {
-        if *ending == Ending::TakenOver {
-            return;
-        }
         if let Some(session) = self.store.sessions.end(&peer.client_id) {
             let (action, info) = match session.ending {
                 Some(info) => ("close", info),

@@ -15,9 +15,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::app::App;
 use crate::broker::Broker;
-use crate::broker::message::{
-    DeliveryOutcome, Message, Origin, OriginKind, Properties, Publication, Qos, TopicName,
-};
+use crate::broker::message::{Origin, OriginKind, Properties, Publication, Qos, TopicName};
 use crate::clock::Clock;
 use crate::exchange::Surface;
 use crate::vendor::aliyun::store::Store;
@@ -160,15 +158,18 @@ impl Watch {
             return;
         }
         let told = json!({ "code": order.code, "type": order.kind });
-        if let Some(message) = self.send(&order.client_id, INVALID_NOTICE, &told).await {
-            written(&message).await;
-        }
+        self.send(&order.client_id, INVALID_NOTICE, &told).await;
+        // What waits for the client is written first.
         self.broker.close(&order.client_id, &order.reason).await;
     }
 
-    async fn send(&self, client_id: &str, topic: &str, told: &Value) -> Option<Arc<Message>> {
+    async fn send(&self, client_id: &str, topic: &str, told: &Value) {
+        // The topics are constants, so they parse.
+        let Ok(topic) = TopicName::parse(topic) else {
+            return;
+        };
         let notice = Publication {
-            topic: TopicName::parse(topic).ok()?,
+            topic,
             payload: told.to_string().into(),
             // Assumed.
             qos: Qos::AtLeastOnce,
@@ -181,28 +182,8 @@ impl Watch {
                 request: None,
             },
         };
-        match self.broker.send_to_client(client_id, notice).await {
-            Ok(published) => Some(published.message),
-            Err(refusal) => {
-                tracing::warn!(client_id, %refusal, "could not tell a client of its token");
-                None
-            }
+        if let Err(refusal) = self.broker.send_to_client(client_id, notice).await {
+            tracing::warn!(client_id, %refusal, "could not tell a client of its token");
         }
-    }
-}
-
-/// Waits until a message was written to its client, a second at most: a close overtakes what
-/// still waits to be written.
-async fn written(message: &Message) {
-    for _ in 0..200 {
-        let waits = message
-            .deliveries
-            .lock()
-            .iter()
-            .any(|delivery| delivery.outcome == DeliveryOutcome::Queued);
-        if !waits {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

@@ -226,7 +226,7 @@ impl Store {
         group: Option<&str>,
     ) -> Option<String> {
         let instances = self.instances.read();
-        let known = instances.get(instance);
+        let known = instances.by_id.get(instance);
         let new = |what: &str, name: &str| {
             let new = format!("{what} {name:?} was created by this request");
             Some(format!("{new}: aliyun.auto_create is on"))

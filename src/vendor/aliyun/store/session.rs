@@ -17,10 +17,6 @@ const MAX_EVENTS: usize = 10_000;
 /// refused attempts may name any.
 const MAX_NAME: usize = 1_024;
 
-/// How many clients may be between an accepted CONNECT and their connection. Of more, those that
-/// came first have not made it and are forgotten.
-const MAX_ARRIVING: usize = 10_000;
-
 /// A token that a connected client presented.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::vendor::aliyun) struct Held {
@@ -61,8 +57,6 @@ pub(in crate::vendor::aliyun) struct Session {
     /// The vendor's words for why its connection is about to be closed, if it is for want of
     /// permission.
     pub ending: Option<&'static str>,
-    /// Whether its connection is there; until then it may still come to nothing.
-    pub here: bool,
 }
 
 /// The vendor's words for a connection that is closed because topic or group are not permitted
@@ -109,37 +103,13 @@ pub(in crate::vendor::aliyun) struct Event {
 #[derive(Debug, Default)]
 pub(in crate::vendor::aliyun) struct Sessions {
     connected: Mutex<HashMap<String, Session>>,
-    /// Client ids and channels in the order in which they were let in.
-    arriving: Mutex<VecDeque<(String, String)>>,
     events: Mutex<VecDeque<Event>>,
 }
 
 impl Sessions {
-    /// A client is let in; returns the session whose place it takes.
-    pub(in crate::vendor::aliyun) fn open(
-        &self,
-        client_id: &str,
-        session: Session,
-    ) -> Option<Session> {
-        let mut arriving = self.arriving.lock();
-        let mut connected = self.connected.lock();
-        if arriving.len() >= MAX_ARRIVING
-            && let Some((lost, channel)) = arriving.pop_front()
-        {
-            let gone = |session: &Session| !session.here && session.channel == channel;
-            if connected.get(&lost).is_some_and(gone) {
-                connected.remove(&lost);
-            }
-        }
-        arriving.push_back((client_id.to_owned(), session.channel.clone()));
-        connected.insert(client_id.to_owned(), session)
-    }
-
-    /// A client that was let in has its connection.
-    pub(in crate::vendor::aliyun) fn arrived(&self, client_id: &str) {
-        if let Some(session) = self.connected.lock().get_mut(client_id) {
-            session.here = true;
-        }
+    /// A client is connected.
+    pub(in crate::vendor::aliyun) fn open(&self, client_id: &str, session: Session) {
+        self.connected.lock().insert(client_id.to_owned(), session);
     }
 
     /// A client's connection has ended.
@@ -268,42 +238,6 @@ impl Sessions {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn session(channel: usize) -> Session {
-        Session {
-            instance: "i".to_owned(),
-            mode: Mode::Owner,
-            channel: channel.to_string(),
-            ending: None,
-            here: false,
-        }
-    }
-
-    #[test]
-    fn clients_that_never_arrive_are_forgotten_and_others_stay() {
-        let sessions = Sessions::default();
-        sessions.open("here", session(0));
-        sessions.arrived("here");
-        for number in 1..=2 * MAX_ARRIVING {
-            sessions.open(&format!("never {number}"), session(number));
-        }
-        assert!(sessions.get("here").is_some());
-        assert!(sessions.get("never 1").is_none());
-        assert_eq!(sessions.connected.lock().len(), MAX_ARRIVING + 1);
-        assert_eq!(sessions.arriving.lock().len(), MAX_ARRIVING);
-    }
-
-    #[test]
-    fn a_client_that_came_again_is_not_forgotten_for_its_first_attempt() {
-        let sessions = Sessions::default();
-        sessions.open("again", session(0));
-        for number in 1..MAX_ARRIVING {
-            sessions.open("other", session(number));
-        }
-        sessions.open("again", session(MAX_ARRIVING));
-        assert_eq!(sessions.arriving.lock()[0].1, "1");
-        assert!(sessions.get("again").is_some());
-    }
 
     #[test]
     fn events_are_bounded_in_number_and_in_the_length_of_names() {

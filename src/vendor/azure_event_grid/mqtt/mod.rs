@@ -28,8 +28,8 @@ use super::template::Identity;
 use crate::app::App;
 use crate::broker::Ending;
 use crate::broker::dialect::{
-    Connect, ConnectCode, ConnectRefusal, Dialect, Grant, Packet, PacketRefusal, Peer, Publish,
-    PublishVerdict, SubscribeVerdict,
+    Admitted, Connect, ConnectCode, ConnectRefusal, Dialect, Grant, Packet, PacketRefusal, Peer,
+    Publish, PublishVerdict, SessionEnd, SubscribeVerdict,
 };
 use crate::broker::message::Qos;
 use crate::exchange::Surface;
@@ -58,7 +58,7 @@ pub(super) fn open(
     rates: Rates,
     app: &App,
 ) -> (Arc<dyn Dialect>, Watch) {
-    let (sessions, watch) = watch::open(app, authenticator.settings.limits);
+    let (sessions, watch) = watch::open(app, store.clone(), authenticator.settings.limits);
     let dialect = AzureDialect {
         authenticator,
         store,
@@ -174,6 +174,7 @@ impl AzureDialect {
     fn grant(&self, session: &Session) -> Grant {
         let namespace = session.namespace.resources();
         Grant {
+            admitted: Admitted::default(),
             surface: Some(Surface::Azure),
             tenant: Some(namespace.name.clone()),
             identity: session.who.authentication_name().to_owned(),
@@ -295,9 +296,11 @@ impl Dialect for AzureDialect {
         let session = self.session(connect).await?;
         self.check_rate(connect, &session)?;
         self.check_will(connect, &session)?;
-        let grant = self.grant(&session);
-        self.sessions.admit(&connect.client_id, session).await?;
-        Ok(grant)
+        self.sessions.check(&connect.client_id, &session)?;
+        Ok(Grant {
+            admitted: Admitted::new(session.clone()),
+            ..self.grant(&session)
+        })
     }
 
     async fn reauthenticate(
@@ -327,6 +330,7 @@ impl Dialect for AzureDialect {
             session.who = renewed.who;
             session.expires = renewed.expires;
         });
+        self.sessions.news.notify_one();
         Ok(grant)
     }
 
@@ -425,14 +429,15 @@ impl Dialect for AzureDialect {
     }
 
     fn disconnected(&self, peer: &Peer, ending: &Ending) {
-        if *ending == Ending::TakenOver {
-            return;
-        }
         if *ending == Ending::KeepAliveTimeout {
             let (code, said) = TIMED_OUT;
             self.sessions
                 .journal_end(&peer.client_id, &peer.grant.identity, code, said);
         }
         self.sessions.disconnected(peer, ending);
+    }
+
+    fn session_ended(&self, peer: &Peer, end: SessionEnd) {
+        self.sessions.ended(peer, end);
     }
 }
