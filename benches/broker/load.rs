@@ -30,8 +30,12 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const SILENCE: Duration = Duration::from_secs(1);
 /// Between two looks of the pacing thread at what is due.
 const TICK: Duration = Duration::from_micros(100);
-/// Messages of one publisher under way at a fixed rate, beyond which the broker has fallen behind.
-const BEHIND: u64 = 30_000;
+/// For the rest to come, before it counts as lost however much still comes.
+const DRAIN: Duration = Duration::from_secs(4);
+/// Seconds by which a broker may be behind a fixed rate.
+const BEHIND: f64 = 2.0;
+/// Messages of one publisher that may be under way whatever the rate: packet ids end at 65,535.
+const UNDER_WAY: u64 = 60_000;
 /// Connections that are opened at a time.
 const AT_ONCE: usize = 32;
 const READ_BUFFER: usize = 64 * 1024;
@@ -113,11 +117,29 @@ impl Traffic {
 
 /// What a measurement of throughput found.
 pub(crate) struct Flow {
-    /// Messages received per second, all subscribers together.
+    /// Messages received per second, all subscribers together; or connects.
     pub(crate) per_second: f64,
-    /// Microseconds of processor time per message received: the broker's and the load tool's.
-    pub(crate) cpu: [f64; 2],
+    /// Microseconds of processor time for each: the broker's and the load tool's.
+    pub(crate) processor: [f64; 2],
     pub(crate) lost: u64,
+}
+
+impl Flow {
+    fn new(count: u64, time: Duration, before: [Duration; 2], after: [Duration; 2]) -> Self {
+        let processor = [0, 1].map(|whose| {
+            let spent = after[whose].saturating_sub(before[whose]);
+            spent.as_secs_f64() * 1e6 / count.max(1) as f64
+        });
+        Self {
+            per_second: count as f64 / time.as_secs_f64(),
+            processor,
+            lost: 0,
+        }
+    }
+
+    pub(crate) fn figures(&self) -> Vec<f64> {
+        vec![self.per_second, self.processor[0], self.processor[1]]
+    }
 }
 
 /// What a measurement at a fixed rate found.
@@ -147,21 +169,13 @@ pub(crate) async fn throughput(
     tokio::time::sleep(warm_up(time)).await;
     let (begun, before, used) = (Instant::now(), field.received(), meter());
     tokio::time::sleep(time).await;
-    let (elapsed, received) = (begun.elapsed(), field.received() - before);
-    let spent = meter();
-    let cpu = [0, 1].map(|whose| {
-        let spent = spent[whose].saturating_sub(used[whose]);
-        spent.as_secs_f64() * 1e6 / received.max(1) as f64
-    });
+    let received = field.received() - before;
+    let flow = Flow::new(received, begun.elapsed(), used, meter());
     let lost = field.drain().await?;
     if received == 0 {
         return Err(io::Error::other("nothing was received"));
     }
-    Ok(Flow {
-        per_second: received as f64 / elapsed.as_secs_f64(),
-        cpu,
-        lost,
-    })
+    Ok(Flow { lost, ..flow })
 }
 
 /// Publishes `rate` messages per second, all publishers together.
@@ -199,7 +213,7 @@ pub(crate) async fn latency(
     if waits.is_empty() {
         return Err(io::Error::other("nothing was received"));
     }
-    let rank = |share: usize| Duration::from_nanos(waits[(waits.len() - 1) * share / 100].into());
+    let rank = |share: usize| Duration::from_micros(waits[(waits.len() - 1) * share / 100].into());
     Ok(Waits {
         p50: rank(50),
         p99: rank(99),
@@ -208,10 +222,14 @@ pub(crate) async fn latency(
 }
 
 /// Connections per second that are opened, accepted with CONNACK, ended with DISCONNECT and the
-/// stream's end, and closed by the broker.
-pub(crate) async fn connects(address: SocketAddr, time: Duration) -> io::Result<f64> {
+/// stream's end, and closed by the broker; and the processor time of each.
+pub(crate) async fn connects(
+    address: SocketAddr,
+    time: Duration,
+    meter: Meter<'_>,
+) -> io::Result<Flow> {
     let count = Arc::new(AtomicU64::new(0));
-    let begun = Instant::now();
+    let (begun, used) = (Instant::now(), meter());
     let mut workers = JoinSet::new();
     for worker in 0..AT_ONCE {
         let count = count.clone();
@@ -233,7 +251,12 @@ pub(crate) async fn connects(address: SocketAddr, time: Duration) -> io::Result<
     while let Some(worker) = workers.join_next().await {
         worker.map_err(io::Error::other)??;
     }
-    Ok(count.load(Relaxed) as f64 / begun.elapsed().as_secs_f64())
+    Ok(Flow::new(
+        count.load(Relaxed),
+        begun.elapsed(),
+        used,
+        meter(),
+    ))
 }
 
 /// Subscribes to what the emulator publishes as `SendMessage` says, with QoS 1.
@@ -355,7 +378,7 @@ impl Lane {
 #[derive(Default)]
 struct Tally {
     received: AtomicU64,
-    /// When each message was due, and how long it took, in nanoseconds.
+    /// When each message was due, in nanoseconds, and how many microseconds it took.
     waits: Mutex<Vec<(u64, u32)>>,
 }
 
@@ -363,6 +386,8 @@ struct Tally {
 pub(crate) struct Field {
     lanes: Vec<Arc<Lane>>,
     tallies: Vec<Arc<Tally>>,
+    /// Whether the subscribers share the messages.
+    shared: bool,
     tasks: JoinSet<()>,
     fault: Arc<Mutex<Option<io::Error>>>,
 }
@@ -379,6 +404,7 @@ impl Field {
                 .map(|_| Arc::new(Lane::new(traffic)))
                 .collect(),
             tallies: Vec::new(),
+            shared: traffic.topics == Topics::Shared,
             tasks: JoinSet::new(),
             fault: Arc::default(),
         };
@@ -420,46 +446,53 @@ impl Field {
         for lane in &self.lanes {
             lane.over.store(true, Relaxed);
         }
-        let (mut last, mut since) = (self.received(), Instant::now());
-        let owed = loop {
-            let owed: u64 = self
-                .lanes
-                .iter()
-                .map(|lane| lane.sent.load(Relaxed) * lane.copies)
-                .sum();
+        let begun = Instant::now();
+        let (mut last, mut since) = (self.received(), begun);
+        while self.lanes.iter().any(|lane| lane.under_way() > 0)
+            && since.elapsed() < SILENCE
+            && begun.elapsed() < DRAIN
+        {
+            tokio::time::sleep(Duration::from_millis(5)).await;
             let received = self.received();
             if received != last {
                 (last, since) = (received, Instant::now());
             }
-            let under_way = self.lanes.iter().any(|lane| lane.under_way() > 0);
-            if !under_way || since.elapsed() > SILENCE {
-                break owed;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        };
-        if let Some(error) = self
+        }
+        let fault = self
             .fault
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .take()
-        {
-            return Err(error);
-        }
-        if self.received() > owed {
-            let more = self.received() - owed;
-            return Err(io::Error::other(format!("{more} messages came twice")));
-        }
-        if self
-            .tallies
-            .iter()
-            .any(|tally| tally.received.load(Relaxed) == 0)
-        {
-            return Err(io::Error::other("a subscriber received nothing"));
-        }
-        Ok(owed - self.received())
+            .take();
+        fault.map_or_else(|| self.missing(), Err)
     }
 
-    /// In nanoseconds, of the messages that were due from then on.
+    fn missing(&self) -> io::Result<u64> {
+        let sent = |index: usize| self.lanes[index % self.lanes.len()].sent.load(Relaxed);
+        let each = self
+            .tallies
+            .iter()
+            .map(|tally| tally.received.load(Relaxed));
+        let each: Vec<u64> = each.collect();
+        if each.contains(&0) {
+            return Err(io::Error::other("a subscriber received nothing"));
+        }
+        let received = if self.shared {
+            vec![each.iter().sum()]
+        } else {
+            each
+        };
+        let mut missing = 0;
+        for (index, received) in received.into_iter().enumerate() {
+            if received > sent(index) {
+                let more = received - sent(index);
+                return Err(io::Error::other(format!("{more} messages came twice")));
+            }
+            missing += sent(index) - received;
+        }
+        Ok(missing)
+    }
+
+    /// In microseconds, of the messages that were due from then on.
     fn waits(&self, from: Duration) -> Vec<u32> {
         let mut all = Vec::new();
         for tally in &self.tallies {
@@ -516,7 +549,7 @@ fn take(
         }
         if let (Some(now), Some(stamp)) = (now, body.last_chunk()) {
             let due = u64::from_be_bytes(*stamp);
-            let wait = now.saturating_sub(due);
+            let wait = now.saturating_sub(due) / 1000;
             waits.push((due, u32::try_from(wait).unwrap_or(u32::MAX)));
         }
     })?;
@@ -585,6 +618,7 @@ impl Paced {
 fn pace(mut publishers: Vec<Paced>, rate: f64, time: Duration, clock: Instant) -> io::Result<()> {
     let begun = clock.elapsed();
     let total = (rate * time.as_secs_f64()) as u64;
+    let most = (rate * BEHIND) as u64 / publishers.len() as u64;
     let mut next = 0;
     while next < total || publishers.iter().any(|one| !one.pending.is_empty()) {
         let now = clock.elapsed();
@@ -603,8 +637,8 @@ fn pace(mut publishers: Vec<Paced>, rate: f64, time: Duration, clock: Instant) -
         next = due;
         for publisher in &mut publishers {
             publisher.flush()?;
-            if publisher.lane.under_way() > BEHIND {
-                let text = format!("more than {BEHIND} messages behind at {rate:.0}/s");
+            if publisher.lane.under_way() > most.clamp(100, UNDER_WAY) {
+                let text = format!("too far behind at {rate:.0} messages/s published");
                 return Err(io::Error::other(text));
             }
         }

@@ -13,7 +13,7 @@
 //! - shared group: one publisher, one group of ten, QoS 1; its members speak MQTT 5, everybody else
 //!   MQTT 3.1.1.
 //! - p50, p99: from the time at which a message was due to the `read` that brought it, in
-//!   milliseconds, at half of what mosquitto could do in the row above (of what the emulator could
+//!   microseconds, at half of what mosquitto could do in the row above (of what the emulator could
 //!   do, if mosquitto is not there), the same rate for each broker.
 //! - connects: TCP connection, CONNECT, CONNACK, DISCONNECT, closed by the broker; 32 at a time.
 //! - idle clients: what 10,000 connected clients with one subscription each add to resident memory
@@ -22,10 +22,12 @@
 //!   up to 1,000 other clients hold so many filters, none of which matches. Flat is good.
 //! - `SendMessage`: signed requests over 64 connections, one QoS 1 subscriber, against our HTTP
 //!   loop with a handler that does nothing (`--bench load` has more on this).
+//! - processor time: microseconds of all cores for each message or connect, of the broker and of
+//!   the load tool. It hardly changes while the machine is busy with something else, which
+//!   throughput and waits do.
 //!
 //! After `--`: `--quick` (one round, for a first look), `--only pairs,idle`, `--seconds 3`,
-//! `--rounds 5`, `--payload 256`, `--clients 1000`, `--cpu` (processor time per message of the
-//! broker and of the load tool, which tells more than throughput on a busy machine).
+//! `--rounds 5`, `--payload 256`, `--clients 1000`.
 
 #![allow(
     clippy::unwrap_used,
@@ -94,9 +96,6 @@ struct Options {
     /// How many clients are idle.
     #[arg(long, default_value_t = 10_000)]
     clients: usize,
-    /// Also print the processor time per message.
-    #[arg(long)]
-    cpu: bool,
     /// What cargo adds.
     #[arg(long, hide = true)]
     bench: bool,
@@ -139,16 +138,7 @@ fn main() {
     }
 }
 
-/// What a row is about.
-struct Row<'a> {
-    what: &'a str,
-    unit: &'a str,
-    /// Which of the figures that were measured together.
-    figure: usize,
-    target: Option<Target>,
-}
-
-/// What one measurement of one broker found: figures, and messages that were lost.
+/// What one measurement of one broker found: figures, and messages that did not come.
 type Found = io::Result<(Vec<f64>, u64)>;
 
 struct Bench {
@@ -238,16 +228,20 @@ impl Bench {
     ) {
         let kind = &self.kinds[broker];
         let found = kind.start().and_then(|broker| measure(&broker));
-        match found {
+        let note = match found {
             Ok((figures, lost)) => {
                 samples.add(broker, &figures);
-                if lost > 0 {
-                    self.notes
-                        .push(format!("{what}, {}: {lost} messages lost", kind.name));
-                }
+                (lost > 0).then(|| format!("{lost} messages did not come"))
             }
-            Err(error) => self.notes.push(format!("{what}, {}: {error}", kind.name)),
-        }
+            Err(error) => Some(error.to_string()),
+        };
+        let notes = note.map(|note| format!("{what}, {}: {note}", kind.name));
+        self.note(notes);
+    }
+
+    fn note(&mut self, note: Option<String>) {
+        self.notes
+            .extend(note.filter(|note| !self.notes.contains(note)));
     }
 
     /// The table in which brokers stand side by side.
@@ -267,34 +261,26 @@ impl Bench {
             }
         }
         if self.measures(Section::Connects) {
-            let time = self.seconds;
-            let samples = self.rounds("connects", |broker| {
-                let rate = run(load::connects(broker.mqtt, time))?;
-                Ok((vec![rate], 0))
-            });
-            let target = Some(Target::AtLeast(0.9));
-            self.row(
-                &table,
-                &samples,
-                &Row {
-                    what: "connects",
-                    unit: "1/s",
-                    figure: 0,
-                    target,
-                },
-            );
+            self.connects(&table);
         }
         if self.measures(Section::Idle) {
             self.idle(&table);
         }
     }
 
-    fn row(&self, table: &Table, samples: &Samples, row: &Row) {
-        let mut cells = vec![row.what.to_owned(), row.unit.to_owned()];
-        let own = samples.median(0, row.figure);
+    /// Prints one of the figures that were measured together.
+    fn row(
+        &self,
+        table: &Table,
+        (samples, figure): (&Samples, usize),
+        (what, unit): (&str, &str),
+        target: Option<Target>,
+    ) {
+        let mut cells = vec![what.to_owned(), unit.to_owned()];
+        let own = samples.median(0, figure);
         let mut of_mosquitto = None;
         for (index, kind) in self.kinds.iter().enumerate() {
-            let median = samples.median(index, row.figure);
+            let median = samples.median(index, figure);
             cells.push(table::figure(median));
             if index > 0 {
                 let ratio = own.zip(median).map(|(own, other)| own / other);
@@ -304,31 +290,22 @@ impl Bench {
                 }
             }
         }
-        cells.push(
-            row.target
-                .map_or_else(String::new, |target| target.verdict(own, of_mosquitto)),
-        );
+        let verdict = target.map(|target| target.verdict(own, of_mosquitto));
+        cells.push(verdict.unwrap_or_default());
         table.row(&cells);
     }
 
     /// Throughput of a pattern, and the waits at half of mosquitto's throughput.
     fn traffic(&mut self, table: &Table, name: &str, traffic: &Traffic) {
         let time = self.seconds;
-        let flow = self.rounds(name, |broker| flow(broker, traffic, time));
-        let mut row = Row {
-            what: name,
-            unit: "messages/s",
-            figure: 0,
-            target: Some(Target::AtLeast(1.0)),
-        };
-        self.row(table, &flow, &row);
-        if self.options.cpu {
-            (row.unit, row.target) = ("us/message", None);
-            for (figure, what) in [(1, "- broker's processor time"), (2, "- load tool's")] {
-                (row.what, row.figure) = (what, figure);
-                self.row(table, &flow, &row);
-            }
-        }
+        let flow = self.rounds(name, |broker| {
+            let meter = || broker.processor_time();
+            let flow = run(load::throughput(broker.mqtt, traffic, time, &meter))?;
+            Ok((flow.figures(), flow.lost))
+        });
+        let at_least = Some(Target::AtLeast(1.0));
+        self.row(table, (&flow, 0), (name, "messages/s"), at_least);
+        self.processor(table, &flow, "us/message");
         let mosquitto = self.kinds.iter().position(|kind| kind.name == "mosquitto");
         let Some(most) = flow.median(mosquitto.unwrap_or(0), 0) else {
             return;
@@ -337,50 +314,54 @@ impl Bench {
         let published = rate / traffic.copies() as f64;
         let waits = self.rounds(name, |broker| {
             let waits = run(load::latency(broker.mqtt, traffic, published, time))?;
-            let milliseconds = [waits.p50, waits.p99].map(|wait| wait.as_secs_f64() * 1e3);
-            Ok((milliseconds.to_vec(), waits.lost))
+            let microseconds = [waits.p50, waits.p99].map(|wait| wait.as_secs_f64() * 1e6);
+            Ok((microseconds.to_vec(), waits.lost))
         });
         for (figure, rank, target) in [(0, 50, None), (1, 99, Some(Target::AtMost(1.0)))] {
-            let what = &format!("- p{rank} at {rate:.0}/s");
-            let unit = "ms";
-            self.row(
-                table,
-                &waits,
-                &Row {
-                    what,
-                    unit,
-                    figure,
-                    target,
-                },
-            );
+            let what = format!("- p{rank} at {rate:.0}/s");
+            self.row(table, (&waits, figure), (&what, "us"), target);
         }
+    }
+
+    /// The rows below a throughput: figures 1 and 2.
+    fn processor(&self, table: &Table, flow: &Samples, unit: &str) {
+        for (figure, what) in [(1, "- broker's processor time"), (2, "- load tool's")] {
+            self.row(table, (flow, figure), (what, unit), None);
+        }
+    }
+
+    fn connects(&mut self, table: &Table) {
+        let time = self.seconds;
+        let samples = self.rounds("connects", |broker| {
+            let meter = || broker.processor_time();
+            let flow = run(load::connects(broker.mqtt, time, &meter))?;
+            Ok((flow.figures(), 0))
+        });
+        let target = Some(Target::AtLeast(0.9));
+        self.row(table, (&samples, 0), ("connects", "1/s"), target);
+        self.processor(table, &samples, "us/connect");
     }
 
     fn idle(&mut self, table: &Table) {
         let (count, time) = (self.clients, self.seconds);
         let samples = self.rounds("idle clients", |broker| run(idle(broker, count, time)));
         let connects = format!("connects, {count} others connected");
-        let rows = [
-            ("idle client, memory", "bytes", Target::ValueAtMost(6_144.0)),
+        for (figure, what, unit, target) in [
             (
+                0,
+                "idle client, memory",
+                "bytes",
+                Target::ValueAtMost(6_144.0),
+            ),
+            (
+                1,
                 "idle client, descriptors",
-                "descriptors",
+                "files",
                 Target::ValueAtMost(1.0),
             ),
-            (&connects, "1/s", Target::AtLeast(0.9)),
-        ];
-        for (figure, (what, unit, target)) in rows.into_iter().enumerate() {
-            let target = Some(target);
-            self.row(
-                table,
-                &samples,
-                &Row {
-                    what,
-                    unit,
-                    figure,
-                    target,
-                },
-            );
+            (2, &connects, "1/s", Target::AtLeast(0.9)),
+        ] {
+            self.row(table, (&samples, figure), (what, unit), Some(target));
         }
     }
 
@@ -404,6 +385,7 @@ impl Bench {
         }
         let rows = [
             "connects, 1/s",
+            "- broker's us/connect",
             "pair 1/1 QoS 0, messages/s",
             "- broker's us/message",
         ];
@@ -446,10 +428,10 @@ impl Bench {
             let found = runtime.block_on(heard(self.seconds, requests.clone()));
             match found {
                 Ok((figures, 0)) => samples.add(1, &figures),
-                Ok((_, lost)) => self
-                    .notes
-                    .push(format!("SendMessage: {lost} messages lost")),
-                Err(error) => self.notes.push(format!("SendMessage: {error}")),
+                Ok((_, lost)) => {
+                    self.note(Some(format!("SendMessage: {lost} did not come, or twice")));
+                }
+                Err(error) => self.note(Some(format!("SendMessage: {error}"))),
             }
         }
         let bare = samples.median(0, 0);
@@ -503,12 +485,6 @@ fn traffics(payload: usize) -> Vec<(&'static str, Section, Traffic)> {
     ]
 }
 
-fn flow(broker: &Broker, traffic: &Traffic, time: Duration) -> Found {
-    let meter = || broker.processor_time();
-    let flow = run(load::throughput(broker.mqtt, traffic, time, &meter))?;
-    Ok((vec![flow.per_second, flow.cpu[0], flow.cpu[1]], flow.lost))
-}
-
 /// Bytes and descriptors per client, connects per second beside them.
 async fn idle(broker: &Broker, count: usize, time: Duration) -> Found {
     let filter = |index| vec![format!("idle/{index}")];
@@ -524,11 +500,15 @@ async fn idle(broker: &Broker, count: usize, time: Duration) -> Found {
     let bytes = broker.resident().saturating_sub(bytes) as f64;
     let descriptors = broker.descriptors().saturating_sub(descriptors) as f64;
     let count = count.max(1) as f64;
-    let rate = load::connects(broker.mqtt, time).await?;
-    Ok((vec![bytes / count, descriptors / count, rate], 0))
+    let meter = || broker.processor_time();
+    let connects = load::connects(broker.mqtt, time, &meter).await?;
+    Ok((
+        vec![bytes / count, descriptors / count, connects.per_second],
+        0,
+    ))
 }
 
-/// Connects and messages per second, and the broker's microseconds per message.
+/// Connects and messages per second, each with the broker's microseconds.
 async fn among_others(broker: &Broker, crowd: Crowd, time: Duration) -> Found {
     let filters: fn(usize) -> Vec<String> = if crowd.filters > crowd.clients {
         |client| {
@@ -543,7 +523,8 @@ async fn among_others(broker: &Broker, crowd: Crowd, time: Duration) -> Found {
     if let Some(error) = others.fault {
         return Err(error);
     }
-    let rate = load::connects(broker.mqtt, time).await?;
+    let meter = || broker.processor_time();
+    let connects = load::connects(broker.mqtt, time, &meter).await?;
     let traffic = Traffic {
         publishers: 1,
         subscribers: 1,
@@ -552,9 +533,10 @@ async fn among_others(broker: &Broker, crowd: Crowd, time: Duration) -> Found {
         payload: 64,
         topics: Topics::Scattered,
     };
-    let meter = || broker.processor_time();
     let flow = load::throughput(broker.mqtt, &traffic, time, &meter).await?;
-    Ok((vec![rate, flow.per_second, flow.cpu[0]], flow.lost))
+    let lost = flow.lost;
+    let figures = [connects, flow].map(|flow| [flow.per_second, flow.processor[0]]);
+    Ok((figures.concat(), lost))
 }
 
 /// Three kinds of filters, close to what is published (`site/NUMBER/bench`), none of which
