@@ -53,7 +53,8 @@ impl Dialect for Sample {
             identity: connect.client_id.clone(),
             max_keep_alive: Some(30),
             limits: Limits::default(),
-            hints: Vec::new(),
+
+            ..Grant::default()
         })
     }
 
