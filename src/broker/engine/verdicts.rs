@@ -60,21 +60,7 @@ pub(super) fn publish(
     let client_id = &session.id.client_id;
     let will = matches!(sender.typ(), FromType::LastWill);
     let peer = core.doors.peer(client_id)?;
-    let verdict = match core.doors.dialect(&peer) {
-        None => open_verdict(core, packet),
-        Some(dialect) => dialect.publish(
-            &peer,
-            &PublishQuestion {
-                client_id: Some(client_id),
-                topic: &packet.topic,
-                payload: &packet.payload,
-                qos: convert::qos(packet.qos),
-                retain: packet.retain,
-                properties: &convert::properties(packet),
-                will,
-            },
-        ),
-    };
+    let verdict = publish_verdict(core, &peer, packet, will);
     let mut changed = packet.clone();
     match &verdict {
         PublishVerdict::Allow => return None,
@@ -119,6 +105,24 @@ pub(super) fn publish(
             .insert(client_id.clone(), verdict);
     }
     Some(changed)
+}
+
+fn publish_verdict(core: &Core, peer: &Peer, packet: &Publish, will: bool) -> PublishVerdict {
+    let Some(dialect) = core.doors.dialect(peer) else {
+        return open_verdict(core, packet);
+    };
+    dialect.publish(
+        peer,
+        &PublishQuestion {
+            client_id: Some(&peer.client_id),
+            topic: &packet.topic,
+            payload: &packet.payload,
+            qos: convert::qos(packet.qos),
+            retain: packet.retain,
+            properties: &convert::properties(packet),
+            will,
+        },
+    )
 }
 
 fn refused_publish(core: &Core, peer: &Peer, packet: &Publish, code: u8, reason: &str) {
@@ -224,25 +228,7 @@ pub(super) async fn subscribe(
         Some(group) => format!("$share/{group}/{bare}"),
         None => bare.to_string(),
     };
-    let asked = convert::qos(subscribe.opts.qos());
-    let unavailable = &peer.grant.limits.unavailable;
-    let visit = admission::visit(core, &session.id);
-    let properties = visit.and_then(|visit| visit.subscribing.asked(&filter));
-    let verdict = match core.doors.dialect(&peer) {
-        _ if group.is_some() && unavailable.contains(&Feature::SharedSubscription) => {
-            SubscribeVerdict::Refuse {
-                code: SubscribeAckReason::SharedSubscriptionNotSupported.into(),
-                reason: "shared subscriptions are not available".into(),
-            }
-        }
-        Some(dialect) => dialect.subscribe(
-            &peer,
-            &filter,
-            asked,
-            properties.as_deref().unwrap_or_default(),
-        ),
-        None => open_subscribe(core, &bare, asked),
-    };
+    let verdict = subscribe_verdict(core, &peer, session, subscribe, &filter);
     let not_authorized = SubscribeAckReason::NotAuthorized.into();
     let (code, reason, close) = match verdict {
         SubscribeVerdict::Allow(_) | SubscribeVerdict::AllowWhere(..)
@@ -284,6 +270,35 @@ pub(super) async fn subscribe(
     }
     let code = SubscribeAckReason::try_from(code).unwrap_or(SubscribeAckReason::UnspecifiedError);
     Some(SubscribeReturn::new_failure(code))
+}
+
+fn subscribe_verdict(
+    core: &Core,
+    peer: &Peer,
+    session: &Session,
+    subscribe: &Subscribe,
+    filter: &str,
+) -> SubscribeVerdict {
+    let asked = convert::qos(subscribe.opts.qos());
+    let visit = admission::visit(core, &session.id);
+    let properties = visit.and_then(|visit| visit.subscribing.asked(filter));
+    let unavailable = &peer.grant.limits.unavailable;
+    let shared = subscribe.opts.shared_group().is_some();
+    if shared && unavailable.contains(&Feature::SharedSubscription) {
+        return SubscribeVerdict::Refuse {
+            code: SubscribeAckReason::SharedSubscriptionNotSupported.into(),
+            reason: "shared subscriptions are not available".into(),
+        };
+    }
+    match core.doors.dialect(peer) {
+        Some(dialect) => dialect.subscribe(
+            peer,
+            filter,
+            asked,
+            properties.as_deref().unwrap_or_default(),
+        ),
+        None => open_subscribe(core, &tenant::bare(&subscribe.topic_filter), asked),
+    }
 }
 
 fn grant(

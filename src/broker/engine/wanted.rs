@@ -32,7 +32,9 @@ impl Subscribing {
     pub(super) fn asked(&self, filter: &str) -> Option<UserProperties> {
         let mut sent = self.0.lock();
         let at = sent.iter().position(|(known, _)| known == filter)?;
-        sent.drain(..=at).last().map(|(_, properties)| properties)
+        sent.drain(..=at)
+            .next_back()
+            .map(|(_, properties)| properties)
     }
 }
 
