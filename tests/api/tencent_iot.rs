@@ -5,6 +5,7 @@ mod limits;
 mod platform;
 mod wire;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use mqttstack::Emulator;
@@ -76,16 +77,25 @@ async fn every_recorded_login_connects_over_both_old_versions() {
     }
 }
 
-#[tokio::test]
-async fn a_wrong_login_is_refused_and_the_journal_names_the_mistake() {
-    let emulator = started(|_| ()).await;
-    let address = emulator.mqtt_addr().unwrap();
-    let right = &logins()[0];
-    let with = |username: &str, password: &str| Login {
+fn with(username: &str, password: &str) -> Login {
+    Login {
         client_id: CLIENT_ID.into(),
         username: username.into(),
         password: password.into(),
-    };
+    }
+}
+
+async fn refused(emulator: &Emulator, address: SocketAddr, login: &Login, phrase: &str) {
+    let (_wire, code) = Wire::open(address, login, USUAL).await;
+    assert_eq!(code, 4, "{phrase}");
+    let reason = refusal(emulator);
+    assert!(reason.contains(phrase), "{phrase}: {reason}");
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_refused_and_the_journal_names_the_mistake() {
+    let emulator = started(|_| ()).await;
+    let address = emulator.mqtt_addr().unwrap();
     // Computed with Python's hmac over the same user name.
     let user = "ABCDE12345dev01;12010126;X1Y2Z;1700003600";
     let as_text = "97187359fcdcd1e0fc2d98ecd4d732d2fcf88b1a05a63037b350c93d5ad97813;hmacsha256";
@@ -111,6 +121,17 @@ async fn a_wrong_login_is_refused_and_the_journal_names_the_mistake() {
         (with(user, "00;HmacSha256"), "to be spelled \"hmacsha256\""),
         (with(user, "00"), "{digest};{algorithm}"),
         (with(user, "00;rsa-sha256"), "rsa-sha256 password"),
+    ] {
+        refused(&emulator, address, &login, phrase).await;
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_user_name_is_refused_and_the_journal_names_the_mistake() {
+    let emulator = started(|_| ()).await;
+    let address = emulator.mqtt_addr().unwrap();
+    let right = &logins()[0];
+    for (login, phrase) in [
         (with("ABCDE12345dev01;1;2", "x"), "the user name is not"),
         (
             with("ABCDE12345dev01;12010126;X1Y2Z;1699999999", "x"),
@@ -137,10 +158,7 @@ async fn a_wrong_login_is_refused_and_the_journal_names_the_mistake() {
             "the connection brought none",
         ),
     ] {
-        let (_wire, code) = Wire::open(address, &login, USUAL).await;
-        assert_eq!(code, 4, "{phrase}");
-        let reason = refusal(&emulator);
-        assert!(reason.contains(phrase), "{phrase}: {reason}");
+        refused(&emulator, address, &login, phrase).await;
     }
 }
 

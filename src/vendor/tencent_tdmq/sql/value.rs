@@ -27,6 +27,10 @@ impl Budget {
         self.0 = self.0.checked_sub(bytes)?;
         Some(())
     }
+
+    fn compare(&mut self, first: &Value<'_>, second: &Value<'_>) -> Option<()> {
+        self.spend(first.length().min(second.length()))
+    }
 }
 
 /// A number as it is written: digits, a point, an exponent.
@@ -54,12 +58,11 @@ impl<'a> Value<'a> {
     /// Whether it is true; `None` is unknown.
     pub(super) fn truth(&self) -> Option<bool> {
         match self {
-            Self::Null => None,
             Self::Truth(truth) => Some(*truth),
             Self::Number(number) => Some(*number != 0.0),
             Self::Text(text) if text.eq_ignore_ascii_case("true") => Some(true),
             Self::Text(text) if text.eq_ignore_ascii_case("false") => Some(false),
-            Self::Text(_) => None,
+            Self::Null | Self::Text(_) => None,
         }
     }
 
@@ -107,9 +110,8 @@ impl<'a> Value<'a> {
 
     /// Texts by their characters, everything else as numbers or truth values; what cannot be
     /// compared is unknown.
-    fn order(&self, other: &Self, budget: &mut Budget) -> Option<Option<Ordering>> {
-        budget.spend(self.length().min(other.length()))?;
-        Some(match (self, other) {
+    fn order(&self, other: &Self) -> Option<Ordering> {
+        match (self, other) {
             (Self::Null, _) | (_, Self::Null) => None,
             (Self::Text(first), Self::Text(second)) => Some(first.cmp(second)),
             (Self::Truth(_), _) | (_, Self::Truth(_)) => {
@@ -120,7 +122,7 @@ impl<'a> Value<'a> {
                 let both = self.number().zip(other.number());
                 both.and_then(|(first, second)| first.partial_cmp(&second))
             }
-        })
+        }
     }
 
     pub(super) fn compared(
@@ -129,7 +131,8 @@ impl<'a> Value<'a> {
         other: &Self,
         budget: &mut Budget,
     ) -> Option<Self> {
-        let order = self.order(other, budget)?;
+        budget.compare(self, other)?;
+        let order = self.order(other);
         Some(Self::of_truth(order.map(|order| comparison.holds(order))))
     }
 
@@ -137,7 +140,8 @@ impl<'a> Value<'a> {
     pub(super) fn is_one_of(&self, list: &[Self], budget: &mut Budget) -> Option<Self> {
         let mut unknown = matches!(self, Self::Null);
         for one in list {
-            match self.order(one, budget)? {
+            budget.compare(self, one)?;
+            match self.order(one) {
                 Some(Ordering::Equal) => return Some(Self::Truth(true)),
                 Some(_) => {}
                 None => unknown = true,
@@ -228,7 +232,10 @@ pub(super) fn case<'a>(
             return Some(condition);
         };
         let holds = match &operand {
-            Some(operand) => operand.order(&condition, budget)? == Some(Ordering::Equal),
+            Some(operand) => {
+                budget.compare(operand, &condition)?;
+                operand.order(&condition) == Some(Ordering::Equal)
+            }
             None => condition.truth() == Some(true),
         };
         if holds {
