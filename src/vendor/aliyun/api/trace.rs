@@ -68,11 +68,11 @@ impl Span {
         let end = super::number("EndTime", &self.end, 0..=i64::MAX, walk.draft)?;
         let missing = Error::InstancePermissionCheckFailed;
         super::use_instance(aliyun, &self.instance_id, missing, walk)?;
-        let instance = aliyun.store.instance(&self.instance_id);
-        if let Some(instance) = instance.filter(|known| known.region != self.region) {
+        let region = aliyun.store.region(&self.instance_id);
+        if let Some(region) = region.filter(|known| *known != self.region) {
             walk.draft.note(format!(
-                "hint: MqttRegionId is {:?}, the instance is in {:?}",
-                self.region, instance.region
+                "hint: MqttRegionId is {:?}, the instance is in {region:?}",
+                self.region
             ));
         }
         if begin > end {

@@ -196,16 +196,20 @@ impl Store {
         self.instances.read().by_id.get(id).cloned()
     }
 
-    /// Every instance, by id.
-    pub fn instances(&self) -> Vec<(String, Instance)> {
+    /// The region of an instance.
+    pub(super) fn region(&self, id: &str) -> Option<String> {
         let instances = self.instances.read();
-        let mut all: Vec<_> = instances
-            .by_id
-            .iter()
-            .map(|(id, instance)| (id.clone(), instance.clone()))
-            .collect();
-        all.sort_by(|a, b| a.0.cmp(&b.0));
-        all
+        instances.by_id.get(id).map(|known| known.region.clone())
+    }
+
+    /// Looks at every instance, by id.
+    pub(super) fn each<T>(&self, look: impl Fn(&str, &Instance) -> T) -> Vec<T> {
+        let instances = self.instances.read();
+        let mut all: Vec<_> = instances.by_id.iter().collect();
+        all.sort_unstable_by_key(|(id, _)| *id);
+        all.into_iter()
+            .map(|(id, instance)| look(id, instance))
+            .collect()
     }
 
     /// The instance that has a group; of several, the first by id.
@@ -414,9 +418,8 @@ mod tests {
                 .unwrap();
         }
         let names = |store: &Store| {
-            let instances = store.instances();
-            let names = instances.iter().map(|(_, instance)| instance.names());
-            names.sum::<usize>()
+            let names = store.each(|_, instance| instance.names());
+            names.into_iter().sum::<usize>()
         };
         assert_eq!(names(&store), MAX_NAMES);
         assert_eq!(store.use_topic("i0", "one more", NOW), Ok(()));
