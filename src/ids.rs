@@ -7,6 +7,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use sha2::{Digest, Sha256};
 
 /// A shared handle on the emulator's generator.
 #[derive(Clone)]
@@ -23,6 +24,19 @@ impl Ids {
     pub fn new(seed: Option<u64>) -> Self {
         let rng = seed.map_or_else(rand::make_rng, StdRng::seed_from_u64);
         Self(Arc::new(Mutex::new(rng)))
+    }
+
+    /// A generator for one purpose: what else is drawn, and in which order, does not change what
+    /// it gives for a seed.
+    pub fn named(seed: Option<u64>, purpose: &str) -> Self {
+        let Some(seed) = seed else {
+            return Self::new(None);
+        };
+        let digest = Sha256::new()
+            .chain_update(seed.to_le_bytes())
+            .chain_update(purpose)
+            .finalize();
+        Self(Arc::new(Mutex::new(StdRng::from_seed(digest.into()))))
     }
 
     /// `N` random bytes.

@@ -10,7 +10,7 @@ use futures_util::FutureExt;
 
 use crate::app::App;
 use crate::exchange::{Answer, BodyPolicy, Head, Receipt, Refusal, Request, Surface};
-use crate::journal::Draft;
+use crate::journal::{Draft, masking};
 
 /// What one walk has at hand.
 pub struct Walk<'a> {
@@ -133,6 +133,6 @@ fn log(surface: Surface, request: &Request, receipt: &Receipt, draft: &Draft, an
         operation = draft.operation.as_deref(),
         status = answer.status,
         error_code = draft.error_code.as_deref(),
-        reason = draft.reasons.first(),
+        reason = draft.reasons.first().map(|text| masking::words(text)).as_deref(),
     );
 }

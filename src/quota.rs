@@ -11,7 +11,7 @@ use governor::state::keyed::DefaultKeyedStateStore;
 use governor::{Quota, RateLimiter};
 use parking_lot::RwLock;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Mode};
 use crate::exchange::Refusal;
 
 /// The emulator's clock as the limiter reads it.
@@ -82,6 +82,7 @@ impl Quotas {
                 operation,
                 key: key.to_owned(),
                 per_second,
+                frozen: self.clock.mode() == Mode::Frozen,
             }),
         }
     }
@@ -126,10 +127,12 @@ mod tests {
         for _ in 0..3 {
             quotas.take("SendMessage", "testid", 3).unwrap();
         }
+        let refused = quotas.take("SendMessage", "testid", 3).unwrap_err();
         assert!(matches!(
-            quotas.take("SendMessage", "testid", 3),
-            Err(Refusal::TooManyRequests { per_second: 3, .. })
+            refused,
+            Refusal::TooManyRequests { per_second: 3, .. }
         ));
+        assert!(refused.to_string().contains("clock stands still"));
         clock.advance(SignedDuration::from_secs(1)).unwrap();
         quotas.take("SendMessage", "testid", 3).unwrap();
     }

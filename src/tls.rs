@@ -7,6 +7,7 @@
 
 mod client;
 mod files;
+mod key;
 
 use std::collections::HashMap;
 use std::fs;
@@ -16,8 +17,8 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, SerialNumber, date_time_ymd,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyUsagePurpose, PublicKeyData, SerialNumber, date_time_ymd,
 };
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
@@ -28,6 +29,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use client::AnyClient;
+use key::Key;
+
+use crate::ids::Ids;
 
 /// Names of the certificate that a client gets which sends no server name.
 const NAMES: [&str; 8] = [
@@ -126,20 +130,22 @@ pub struct Authority {
 
 impl Authority {
     /// Makes an authority, or takes up the one kept in `data_dir`; with a `data_dir` that holds
-    /// none, the new one is stored there.
-    pub fn open(settings: &Settings, data_dir: Option<&Path>) -> Result<Self, Error> {
+    /// none, the new one is stored there. Keys are made from `ids`: the same bytes give the same
+    /// authority and the same certificates.
+    pub fn open(settings: &Settings, data_dir: Option<&Path>, ids: &Ids) -> Result<Self, Error> {
+        let (own, of_leaves) = (Key::make(ids), Key::make(ids));
         let root = match data_dir {
-            None => Root::make()?,
+            None => Root::make(own)?,
             Some(dir) => match Root::load(dir)? {
                 Some(root) => root,
-                None => Root::make()?.store(dir)?,
+                None => Root::make(own)?.store(dir)?,
             },
         };
         let provider = Arc::new(ring::default_provider());
         let ca_pem = root.pem.clone();
         let shown: Arc<dyn ResolvesServerCert> = match files::server(settings, &provider)? {
             Some(pair) => Arc::new(SingleCertAndKey::from(pair)),
-            None => Arc::new(Leaves::new(root, &provider, &settings.names)?),
+            None => Arc::new(Leaves::new(root, of_leaves, &provider, &settings.names)?),
         };
         let taken = files::clients(settings, &provider)?
             .unwrap_or_else(|| Arc::new(AnyClient::new(&provider)));
@@ -177,17 +183,16 @@ impl Authority {
 
 /// The authority's own key and certificate.
 struct Root {
-    issuer: Issuer<'static, KeyPair>,
+    issuer: Issuer<'static, Key>,
     der: CertificateDer<'static>,
     pem: String,
 }
 
 impl Root {
-    fn make() -> Result<Self, Error> {
-        let key = KeyPair::generate().map_err(issue)?;
+    fn make(key: Key) -> Result<Self, Error> {
         let mut params = parameters(&[], &[])?;
         // Of its own name, so that nobody takes it for an earlier authority's certificate.
-        let [a, b, c, d, ..]: [u8; 32] = Sha256::digest(key.public_key_raw()).into();
+        let [a, b, c, d, ..]: [u8; 32] = Sha256::digest(key.der_bytes()).into();
         let name = format!("mqttstack local CA {a:02x}{b:02x}{c:02x}{d:02x}");
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
@@ -214,7 +219,7 @@ impl Root {
         };
         let der = CertificateDer::from_pem_slice(pem.as_bytes())
             .map_err(|error| stored(format!("{CERTIFICATE_FILE} holds no certificate: {error}")))?;
-        let key = KeyPair::from_pem(&key_pem)
+        let key = Key::from_pem(&key_pem)
             .map_err(|error| stored(format!("{KEY_FILE} holds no private key: {error}")))?;
         let pair = CertifiedKey::new(vec![der.clone()], signing_key(&key)?);
         pair.keys_match()
@@ -230,7 +235,7 @@ impl Root {
             path: dir.to_owned(),
             source,
         })?;
-        write(dir, KEY_FILE, 0o600, &self.issuer.key().serialize_pem())?;
+        write(dir, KEY_FILE, 0o600, &self.issuer.key().to_pem()?)?;
         write(dir, CERTIFICATE_FILE, 0o644, &self.pem)?;
         Ok(self)
     }
@@ -295,18 +300,22 @@ fn parameters(names: &[String], serial: &[u8]) -> Result<CertificateParams, Erro
 /// new one costs a single signature.
 struct Leaves {
     root: Root,
-    key: KeyPair,
+    key: Key,
     signing_key: Arc<dyn SigningKey>,
     default: Arc<CertifiedKey>,
     by_name: Mutex<HashMap<String, Arc<CertifiedKey>>>,
 }
 
 impl Leaves {
-    fn new(root: Root, provider: &CryptoProvider, more: &[String]) -> Result<Self, Error> {
-        let key = KeyPair::generate().map_err(issue)?;
+    fn new(
+        root: Root,
+        key: Key,
+        provider: &CryptoProvider,
+        more: &[String],
+    ) -> Result<Self, Error> {
         let signing_key = provider
             .key_provider
-            .load_private_key(PrivatePkcs8KeyDer::from(key.serialize_der()).into())
+            .load_private_key(PrivatePkcs8KeyDer::from(key.to_der()?).into())
             .map_err(|error| Error::Issue(error.to_string()))?;
         let names: Vec<String> = NAMES
             .iter()
@@ -366,14 +375,14 @@ impl ResolvesServerCert for Leaves {
 
 fn sign(
     root: &Root,
-    key: &KeyPair,
+    key: &Key,
     signing_key: &Arc<dyn SigningKey>,
     names: &[String],
 ) -> Result<Arc<CertifiedKey>, Error> {
     // No two certificates of one authority may share a serial number (Firefox refuses the
     // second), and rcgen would derive it from the key alone.
     let mut digest = Sha256::new();
-    digest.update(key.public_key_raw());
+    digest.update(key.der_bytes());
     for name in names {
         digest.update(name.as_bytes());
         digest.update([0]);
@@ -392,8 +401,8 @@ fn sign(
     Ok(Arc::new(CertifiedKey::new(chain, Arc::clone(signing_key))))
 }
 
-fn signing_key(key: &KeyPair) -> Result<Arc<dyn SigningKey>, Error> {
-    ring::sign::any_supported_type(&PrivatePkcs8KeyDer::from(key.serialize_der()).into())
+fn signing_key(key: &Key) -> Result<Arc<dyn SigningKey>, Error> {
+    ring::sign::any_supported_type(&PrivatePkcs8KeyDer::from(key.to_der()?).into())
         .map_err(|error| Error::Issue(error.to_string()))
 }
 

@@ -104,6 +104,12 @@ pub(super) async fn reset(
     let scope = parameters
         .text("only")
         .map_or_else(|| Ok(ResetScope::all()), ResetScope::parse)?;
+    let connected = if scope.contains(ResetPart::Sessions) {
+        let clients = panel.app.broker.clients().await;
+        clients.iter().filter(|client| client.connected).count()
+    } else {
+        0
+    };
     (panel.reset)(scope.clone()).await;
     if scope.contains(ResetPart::Clock) {
         // Calls counted in another time mean nothing in this one.
@@ -111,7 +117,7 @@ pub(super) async fn reset(
     }
     let parts: Vec<_> = scope.parts().collect();
     panel.tell_of_reset(&parts);
-    Ok(Json(json!({ "reset": parts })))
+    Ok(Json(json!({ "reset": parts, "disconnected": connected })))
 }
 
 /// `DELETE requests` and `DELETE messages`

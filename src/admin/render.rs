@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
 use crate::broker::message::{Message, Properties, Retained};
-use crate::journal::field::{Shown, bytes};
+use crate::journal::field::Shown;
 use crate::journal::{Cursor, Entry, Follower, Journal, Outcome, Record, Ring};
 
 /// A kind of journal entry that the admin API lists, finds, counts and waits for.
@@ -68,14 +68,14 @@ impl Kind for Entry {
             "target": crate::journal::masking::target(&self.head.target),
             "headers": self.shown_headers(),
             "body": content(self.shown_body()),
-            "caller": draft.map(|draft| &draft.caller),
+            "caller": self.shown_caller(),
             "status": outcome.map(|outcome| outcome.status),
             "error_code": draft.map(|draft| &draft.error_code),
             "reason": outcome.and_then(Outcome::reason),
             "hints": self.hints(),
             "response": outcome.filter(|outcome| outcome.status.is_some()).map(|outcome| json!({
                 "headers": outcome.shown_headers(),
-                "body": content(outcome.shown_body()),
+                "body": content(self.shown_answer()),
             })),
             "messages": draft.map_or(&[][..], |draft| &draft.messages),
             "duration_us": outcome.map(|outcome| outcome.duration.as_micros()),
@@ -129,7 +129,7 @@ fn message(message: &Message) -> Map<String, Value> {
         ("topic", json!(message.topic)),
         ("qos", json!(message.qos)),
         ("retain", json!(message.retain)),
-        ("payload", content(bytes(&message.payload))),
+        ("payload", content(message.shown_payload())),
         ("size", json!(message.payload.len())),
         ("properties", properties(&message.properties)),
     ];

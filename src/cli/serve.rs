@@ -78,7 +78,9 @@ fn start_log(format: LogFormat, level: LogLevel) {
     };
     let filter = Targets::new()
         .with_default(libraries)
-        .with_target("mqttstack", own);
+        .with_target("mqttstack", own)
+        // The engine's steps show whole packets, user names and payloads among them.
+        .with_target("rmqtt", libraries.min(LevelFilter::WARN));
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let registry = tracing_subscriber::registry().with(filter);
     match format {

@@ -179,7 +179,7 @@ pub enum LogLevel {
     Info,
     /// The emulator's steps.
     Debug,
-    /// Everything, the broker engine's steps included.
+    /// Everything, the libraries' steps included.
     Trace,
 }
 

@@ -36,6 +36,7 @@ use crate::clock::Clock;
 use crate::config::{ClockStart, Config, Seed};
 use crate::edge::Edge;
 use crate::exchange::Surface;
+use crate::ids::Ids;
 use crate::journal::{Entry, Ring};
 use crate::reset::Baseline;
 use crate::server::{BindError, Server};
@@ -125,8 +126,9 @@ impl Emulator {
 
     async fn start(config: Config) -> Result<Self, StartError> {
         let vendors = vendors(&config)?;
-        let authority =
-            Authority::open(&config.tls, config.data_dir.as_deref()).map_err(of_certificates)?;
+        let keys = Ids::named(config.seed.number(), "tls");
+        let authority = Authority::open(&config.tls, config.data_dir.as_deref(), &keys)
+            .map_err(of_certificates)?;
         let mut addresses = Addresses::default();
         let http = Http::bind(&config, authority.https(), &mut addresses).await?;
         let app = rooms::build(&config).await;

@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::exchange::{Head, Headers, Receipt, Surface, Version};
 use crate::ids::Ids;
-use crate::journal::{Draft, Journal};
+use crate::journal::{Draft, Journal, masking};
 use crate::quota::Quotas;
 
 pub(super) async fn build(config: &Config) -> App {
@@ -39,7 +39,11 @@ pub(super) async fn build(config: &Config) -> App {
 /// The broker is held by the app, so what it calls must not hold the app.
 fn keep_refused(app: &App) -> Arc<dyn Fn(Refused) + Send + Sync> {
     let (clock, ids, journal) = (app.clock.clone(), app.ids.clone(), app.journal.clone());
-    Arc::new(move |refused| {
+    Arc::new(move |mut refused| {
+        refused.reason = masking::words(&refused.reason).into_owned();
+        refused.identity = refused
+            .identity
+            .map(|name| masking::words(&name).into_owned());
         let receipt = Receipt {
             id: ids.request_id(),
             now: clock.now(),

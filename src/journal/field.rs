@@ -56,7 +56,7 @@ impl Shown for Message {
         ("topic", Getter::Topic(|m| value(&m.topic))),
         ("qos", Getter::One(|m| value(m.qos))),
         ("retain", Getter::One(|m| value(m.retain))),
-        ("payload", Getter::One(|m| bytes(&m.payload))),
+        ("payload", Getter::One(Message::shown_payload)),
         ("size", Getter::One(|m| value(m.payload.len()))),
         ("vendor", Getter::One(|m| value(m.origin.vendor))),
         ("client_id", Getter::One(|m| value(&m.origin.client_id))),
@@ -106,6 +106,20 @@ impl Shown for Message {
     ];
 }
 
+impl Message {
+    /// The payload as text or base64. What goes to a vendor's own service (topics that begin with
+    /// `$`) may carry tokens and signatures, which are cut; all else is the user's.
+    pub fn shown_payload(&self) -> Value {
+        if !self.topic.starts_with('$') {
+            return bytes(&self.payload);
+        }
+        std::str::from_utf8(&self.payload).map_or_else(
+            |_| bytes(&self.payload),
+            |text| Value::from(masking::body(None, text)),
+        )
+    }
+}
+
 impl Shown for Entry {
     const FIELDS: &'static [(&'static str, Getter<Self>)] = &[
         ("id", Getter::Ids(Entry::ids)),
@@ -120,10 +134,7 @@ impl Shown for Entry {
             Getter::One(|e| value(masking::target(&e.head.target))),
         ),
         ("body", Getter::One(Entry::shown_body)),
-        (
-            "caller",
-            Getter::One(|e| draft(e, |o| value(&o.draft.caller))),
-        ),
+        ("caller", Getter::One(|e| value(e.shown_caller()))),
         ("status", Getter::One(|e| draft(e, |o| value(o.status)))),
         (
             "error_code",
@@ -131,10 +142,7 @@ impl Shown for Entry {
         ),
         ("reason", Getter::One(|e| draft(e, |o| value(o.reason())))),
         ("hints", Getter::Many(Entry::hints)),
-        (
-            "response.body",
-            Getter::One(|e| draft(e, Outcome::shown_body)),
-        ),
+        ("response.body", Getter::One(Entry::shown_answer)),
         (
             "response.headers.*",
             Getter::Named(|e, name| named(e.outcome().map(Outcome::shown_headers), name)),
@@ -165,6 +173,12 @@ impl Entry {
         let mut ids = vec![self.id.clone()];
         if let Some(outcome) = self.outcome() {
             ids.extend(outcome.draft.messages.iter().cloned());
+            // The client's own id stands in some answers' bodies.
+            let own = self.head.headers.iter();
+            ids.extend(
+                own.filter(|(name, _)| masking::ends_with(name, "-request-id"))
+                    .map(|(_, value)| String::from_utf8_lossy(value).into_owned()),
+            );
             let fields = outcome.headers.iter();
             ids.extend(
                 fields
@@ -178,7 +192,17 @@ impl Entry {
     /// What was lenient, in words.
     pub fn hints(&self) -> Vec<String> {
         let outcome = self.outcome();
-        outcome.map_or_else(Vec::new, |outcome| outcome.draft.hints.clone())
+        let hints = outcome.map_or(&[][..], |outcome| &outcome.draft.hints);
+        hints
+            .iter()
+            .map(|hint| masking::words(hint).into_owned())
+            .collect()
+    }
+
+    /// Who calls, without what a name may carry of a secret.
+    pub fn shown_caller(&self) -> Option<String> {
+        let caller = self.outcome()?.draft.caller.as_deref()?;
+        Some(masking::words(caller).into_owned())
     }
 
     /// The header fields in order and spelling, secrets cut.
@@ -189,16 +213,35 @@ impl Entry {
             .collect()
     }
 
-    /// The body as text (secrets cut) or base64.
+    /// The body as text (secrets cut) or base64. What is published as it is, is the user's: of its
+    /// content type depends what it is.
     pub fn shown_body(&self) -> Value {
-        shown_body(self.head.headers.text("content-type"), &self.body)
+        let path = self.head.path();
+        let is_payload = path.starts_with("/topics/") || path.starts_with("/mqtt/");
+        let content_type = self.head.headers.text("content-type");
+        shown_body(content_type.filter(|_| is_payload), &self.body)
+    }
+
+    /// The answer's body as text (secrets cut) or base64.
+    pub fn shown_answer(&self) -> Value {
+        let Some(outcome) = self.outcome() else {
+            return Value::Null;
+        };
+        let shown = outcome.shown_body();
+        let path = self.head.path().to_ascii_lowercase();
+        let lists_keys = path.ends_with("/listkeys") || path.ends_with("/regeneratekey");
+        match shown {
+            Value::String(text) if lists_keys => Value::from(masking::keys(&text)),
+            shown => shown,
+        }
     }
 }
 
 impl Outcome {
     /// The reasons, and the notes of an answer that is no refusal, in one text.
     pub fn reason(&self) -> Option<String> {
-        (!self.draft.reasons.is_empty()).then(|| self.draft.reasons.join("; "))
+        let reasons = &self.draft.reasons;
+        (!reasons.is_empty()).then(|| masking::words(&reasons.join("; ")).into_owned())
     }
 
     /// The answer's header fields, secrets cut.

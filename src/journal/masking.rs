@@ -10,9 +10,10 @@ use regex::{Captures, Regex};
 /// Names of parameters, JSON members and XML elements whose values are secret, compared
 /// without case. One list for all vendors: a name that is secret for one is shown by none.
 const SECRET_NAMES: &str = "signature|sig|security_?token|bearer_?token|token|sts_?token|\
-    access_?token|refresh_?token|id_?token|client_?secret|client_?assertion|assertion|password|\
+    access_?token|refresh_?token|id_?token|client_?secret|client_?assertion|assertion|password|passwd|pwd|\
+    aeg-sas-(?:key|token)|sas_?(?:key|token)|shared_?access_?(?:key|signature)|account_?key|api_?key|\
     (?:device_?)?access_?key_?secret|secret|secret_?key|device_?secret|product_?secret|psk|device_?psk|defined_?psk|\
-    private_?key|device_?private_?key|client_?key|aeg-sas-key|aeg-sas-token";
+    private_?key|device_?private_?key|client_?key";
 
 /// A parameter: its name, and `=` as it is written plain, in a string to sign, or in one that
 /// was encoded once more.
@@ -31,10 +32,25 @@ static JSON_MEMBER: LazyLock<Option<Regex>> = LazyLock::new(|| {
     .ok()
 });
 
-/// The access keys that Azure's `listKeys` shows: base64 under names that are not secret elsewhere.
-static ACCESS_KEY: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    Regex::new(r#"(?i)(\\?"key[12]\\?"\s*:\s*\\?")([A-Za-z0-9+/]{10,}={1,2})"#).ok()
+/// A member whose value is no text.
+static BARE_MEMBER: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    Regex::new(&format!(
+        r#"(?i)(\\?"(?:{SECRET_NAMES})\\?"\s*:\s*)([0-9.eE+-]{{5,}})"#
+    ))
+    .ok()
 });
+
+/// The keys of a namespace, in the answers that list them.
+static NUMBERED_KEY: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new(r#"(?i)("key[12]"\s*:\s*")((?:[^"\\]|\\.)*)"#).ok());
+
+/// A JSON Web Token, wherever it stands.
+static WEB_TOKEN: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new(r"()(eyJ[\w-]{4,}\.[\w-]{4,}\.[\w-]*)").ok());
+
+/// The password of an address, and what stands before it.
+static USER_INFO: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new(r#"(://[^\s/?\#@:"'<>]*:)([^\s/?\#@"'<>]+)@"#).ok());
 
 static XML_ELEMENT: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(&format!(r"(?i)(<(?:{SECRET_NAMES})>)([^<]*)")).ok());
@@ -51,7 +67,29 @@ pub fn shorten(secret: &str) -> String {
 
 /// A request target with its secret parameters cut.
 pub fn target(target: &str) -> Cow<'_, str> {
-    parameters(target)
+    words(target)
+}
+
+/// Words about a request, which may quote what came: without secret parameters, tokens and
+/// passwords in addresses.
+pub fn words(text: &str) -> Cow<'_, str> {
+    let text = cut_second_group(&WEB_TOKEN, parameters(text));
+    user_info(text)
+}
+
+fn user_info(text: Cow<'_, str>) -> Cow<'_, str> {
+    let Some(regex) = USER_INFO.as_ref() else {
+        return Cow::Borrowed("...");
+    };
+    match regex.replace_all(&text, "${1}...@") {
+        Cow::Borrowed(_) => text,
+        Cow::Owned(cut) => Cow::Owned(cut),
+    }
+}
+
+/// The answer to a question for keys, `{"key1":..,"key2":..}`.
+pub fn keys(text: &str) -> Cow<'_, str> {
+    cut_second_group(&NUMBERED_KEY, Cow::Borrowed(text))
 }
 
 /// The value of a header field as text, cut where it is secret. Of an `Authorization` the
@@ -71,7 +109,7 @@ pub fn header(name: &str, value: &[u8]) -> String {
     if secret {
         shorten(&text)
     } else {
-        parameters(&text).into_owned()
+        words(&text).into_owned()
     }
 }
 
@@ -109,8 +147,9 @@ pub fn body<'a>(content_type: Option<&str>, text: &'a str) -> Cow<'a, str> {
     }
     let text = parameters(text);
     let text = cut_second_group(&JSON_MEMBER, text);
-    let text = cut_second_group(&ACCESS_KEY, text);
-    cut_second_group(&XML_ELEMENT, text)
+    let text = cut_second_group(&BARE_MEMBER, text);
+    let text = cut_second_group(&XML_ELEMENT, text);
+    user_info(cut_second_group(&WEB_TOKEN, text))
 }
 
 fn cut_second_group<'a>(regex: &LazyLock<Option<Regex>>, text: Cow<'a, str>) -> Cow<'a, str> {
@@ -171,10 +210,6 @@ mod tests {
                 "/?Action=SendMessage&Signature=FyWgn8x%2BqqA%3D&SignatureMethod=HMAC-SHA1&SecurityToken=CAIS%2Bsts%2Ftoken"
             ),
             "/?Action=SendMessage&Signature=FyWg...&SignatureMethod=HMAC-SHA1&SecurityToken=CAIS..."
-        );
-        assert_eq!(
-            target("/topics/t:publish?aeg-sas-key=dGVzdGtleQ==&a=b"),
-            "/topics/t:publish?aeg-sas-key=dGVz...&a=b"
         );
         assert_eq!(target("/?Password=short"), "/?Password=...");
         assert_eq!(target("/?Signature=&a=b"), "/?Signature=&a=b");
@@ -246,12 +281,55 @@ mod tests {
             body(None, "<Token>0123456789</Token>"),
             "<Token>0123...</Token>"
         );
-        assert_eq!(
-            body(None, r#"{"key1":"dGVzdGtleQ==","key2": "x"}"#),
-            r#"{"key1":"dGVz...","key2": "x"}"#
-        );
         let payload = "token=0123456789";
         assert_eq!(body(Some("application/octet-stream"), payload), payload);
+    }
+
+    #[test]
+    fn keys_in_queries_forms_and_answers_are_cut() {
+        for (text, kept) in [
+            (
+                "/topics/t:publish?aeg-sas-key=dGVzdGtleQ==&api-version=1",
+                "aeg-sas-key=dGVz...&",
+            ),
+            (
+                "/t?aeg-sas-token=r%3Dabcdefghi&x=1",
+                "aeg-sas-token=r%3D...&",
+            ),
+            (
+                "grant_type=client_credentials&client_secret=testsecret9",
+                "client_secret=test...",
+            ),
+            (
+                "mqtt://user:secret0@127.0.0.1:1883/x",
+                "mqtt://user:...@127.0.0.1:1883/x",
+            ),
+            (
+                "Endpoint=x;SharedAccessKey=dGVzdGtleQ==;y",
+                "SharedAccessKey=dGVz...;y",
+            ),
+        ] {
+            let masked = target(text);
+            assert!(masked.contains(kept), "{masked}");
+        }
+        let masked = body(
+            Some("application/json"),
+            r#"{"Password": 12345678, "token":"eyJh"}"#,
+        );
+        assert_eq!(masked, r#"{"Password": ..., "token":"..."}"#);
+        assert_eq!(
+            keys(r#"{"key1":"dGVzdGtleQ==","key2":"x","key3":"shown"}"#),
+            r#"{"key1":"dGVz...","key2":"...","key3":"shown"}"#
+        );
+    }
+
+    #[test]
+    fn a_web_token_is_cut_wherever_it_stands() {
+        let token = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhIn0.c2lnbmF0dXJl";
+        let said = words(&format!("there is no user \"{token}\""));
+        assert_eq!(said, "there is no user \"eyJh...\"");
+        assert!(!header("X-Whatever", token.as_bytes()).contains("c2lnbm"));
+        assert!(!body(None, token).contains("c2lnbm"));
     }
 
     proptest! {

@@ -8,7 +8,7 @@ use rustls::pki_types::UnixTime;
 use super::*;
 
 fn open(dir: Option<&Path>) -> Result<Authority, Error> {
-    Authority::open(&Settings::default(), dir)
+    Authority::open(&Settings::default(), dir, &Ids::new(None))
 }
 
 #[test]
@@ -82,7 +82,9 @@ fn a_name_that_no_certificate_can_hold_is_refused() {
         names: vec!["größe.test".to_owned()],
         ..Settings::default()
     };
-    let error = Authority::open(&settings, None).unwrap_err().to_string();
+    let error = Authority::open(&settings, None, &Ids::new(None))
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("größe.test"), "{error}");
 }
 
@@ -109,7 +111,7 @@ fn a_configured_file_that_cannot_be_used_is_named_with_its_setting() {
             client_ca: ca.iter().copied().cloned().collect(),
             ..Settings::default()
         };
-        let opened = Authority::open(&settings, None);
+        let opened = Authority::open(&settings, None, &Ids::new(None));
         opened.map(|_| ()).map_err(|error| error.to_string())
     };
     let says = |result: Result<(), String>, words: &str| {
@@ -226,4 +228,35 @@ fn a_version_1_client_certificate_counts_if_a_configured_authority_issued_it() {
         judged(ITS_AUTHORITY, 1_700_000_000),
         refused(CertificateError::NotValidYet)
     );
+}
+
+#[test]
+fn the_same_bytes_make_the_same_authority_and_leaves() {
+    let open = |seed| {
+        let ids = Ids::named(Some(seed), "tls");
+        Authority::open(&Settings::default(), None, &ids).unwrap()
+    };
+    assert_eq!(open(42).ca_pem(), open(42).ca_pem());
+    assert_ne!(open(42).ca_pem(), open(43).ca_pem());
+    let leaf = || {
+        let ids = Ids::named(Some(42), "tls");
+        let (own, of_leaves) = (Key::make(&ids), Key::make(&ids));
+        let provider = ring::default_provider();
+        let leaves = Leaves::new(Root::make(own).unwrap(), of_leaves, &provider, &[]).unwrap();
+        leaves.by_name("a.example").unwrap().cert[0].clone()
+    };
+    assert_eq!(leaf(), leaf());
+}
+
+#[test]
+fn a_stored_key_of_another_kind_is_taken_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384).unwrap();
+    let mut params = parameters(&[], &[]).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let pem = params.self_signed(&key).unwrap().pem();
+    fs::write(dir.path().join(CERTIFICATE_FILE), &pem).unwrap();
+    fs::write(dir.path().join(KEY_FILE), key.serialize_pem()).unwrap();
+    let opened = Authority::open(&Settings::default(), Some(dir.path()), &Ids::new(None));
+    assert_eq!(opened.unwrap().ca_pem(), pem);
 }

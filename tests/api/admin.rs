@@ -77,7 +77,10 @@ async fn an_unknown_path_and_a_wrong_method_are_problems() {
 async fn a_reset_is_of_everything_or_of_the_named_parts() {
     let panel = Panel::new().await;
     let answer = panel.call("POST", "/reset?only=messages,clock", "").await;
-    assert_eq!(answer.json, json!({"reset": ["messages", "clock"]}));
+    assert_eq!(
+        answer.json,
+        json!({"reset": ["messages", "clock"], "disconnected": 0})
+    );
     assert_eq!(panel.call("POST", "/reset", "").await.status, 200);
     let expected = vec![
         vec![ResetPart::Messages, ResetPart::Clock],

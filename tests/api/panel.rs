@@ -41,9 +41,14 @@ pub struct Answer {
 
 impl Panel {
     pub async fn new() -> Self {
+        Self::with(&journal::Settings::default()).await
+    }
+
+    /// With a journal of these settings.
+    pub async fn with(settings: &journal::Settings) -> Self {
         let clock = Clock::frozen(NOW.parse().unwrap());
         let ids = Ids::new(Some(7));
-        let journal = Journal::new(&journal::Settings::default());
+        let journal = Journal::new(settings);
         let sink = journal.clone();
         let broker = Broker::start(
             broker::Settings::default(),

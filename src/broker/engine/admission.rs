@@ -13,7 +13,7 @@ use super::super::dialect::{
 use super::super::message::Qos;
 use super::super::visitors::Visit;
 use super::{Core, convert, tenant, verdicts};
-use crate::secret::shown;
+use crate::secret::shown_user;
 
 /// What is known of a connection; `None` for one that has no address.
 pub(super) fn visit(core: &Core, id: &Id) -> Option<Arc<Visit>> {
@@ -100,7 +100,7 @@ pub(super) async fn connect(core: &Core, info: &ConnectInfo) -> AuthResult {
                 identity: connect
                     .username
                     .as_deref()
-                    .map(|name| shown(name).into_owned()),
+                    .map(|name| shown_user(name, connect.password.is_some()).into_owned()),
                 topic: None,
                 code: refusal.code.code(connect.protocol_version),
                 reason: refusal.reason.clone(),
@@ -196,7 +196,10 @@ pub(super) async fn reauthenticate(
 /// What an open client has brought that it needs not: it may think that somebody has checked it.
 fn unclaimed(connect: &Connect) -> Vec<String> {
     let brought = match &connect.username {
-        Some(name) => format!("the user name {:?}", shown(name)),
+        Some(name) => {
+            let name = shown_user(name, connect.password.is_some());
+            format!("the user name {name:?}")
+        }
         None if connect.password.is_some() => "the password".to_owned(),
         None if !connect.tls.certificates.is_empty() => "the client certificate".to_owned(),
         None => return Vec::new(),
@@ -219,7 +222,11 @@ fn open_grant(core: &Core, connect: &Connect) -> Result<Grant, ConnectRefusal> {
         surface: None,
         tenant,
         hints,
-        identity: shown(connect.username.as_deref().unwrap_or_default()).into_owned(),
+        identity: shown_user(
+            connect.username.as_deref().unwrap_or_default(),
+            connect.password.is_some(),
+        )
+        .into_owned(),
         max_keep_alive: None,
         limits: Limits::default(),
     })

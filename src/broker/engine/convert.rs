@@ -15,7 +15,7 @@ use super::super::message::{
     Client, Origin, OriginKind, Properties, Publication, Qos, Subscription, Will,
 };
 use super::{Core, tenant};
-use crate::secret::shown;
+use crate::secret::shown_user;
 
 pub(super) fn engine_qos(qos: Qos) -> QoS {
     match qos {
@@ -142,7 +142,9 @@ pub(super) async fn client(core: &Core, context: &ServerContext, id: Id) -> Opti
     };
     Some(Client {
         client_id: session.id.client_id.to_string(),
-        username: info.username().map(|name| shown(name).into_owned()),
+        username: info
+            .username()
+            .map(|name| shown_user(name, info.password().is_some()).into_owned()),
         dialect: grant.as_ref().and_then(|grant| grant.surface),
         tenant: grant.as_ref().and_then(|grant| grant.tenant.clone()),
         identity: grant.as_ref().map(|grant| grant.identity.clone()),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
+use rmqtt::codec::v3;
 use rmqtt::codec::v5::{
     Auth, AuthReasonCode, Connect, ConnectAck, ConnectAckReason, Disconnect, DisconnectReasonCode,
     Packet,
@@ -16,7 +17,7 @@ use super::super::dialect::{self, ConnectRefusal, Limits, PacketRefusal, Refused
 use super::super::visitors::{Authentication, Ending, Visit};
 use super::bounds::{self, Bounds, Violation};
 use super::opening::Opening;
-use super::packets::{decode, encode};
+use super::packets::{decode, decode_3x, encode, encode_3x};
 use super::{Core, admission, fields, frame, validity};
 
 /// The shortest Maximum Packet Size of a client that is sent a reason in words.
@@ -30,6 +31,9 @@ pub(super) struct Exchange {
     version: u8,
     /// The Authentication Method of its CONNECT.
     method: Option<ByteString>,
+    /// The client id that was made for a client of MQTT 5 that sent none. The engine would make one
+    /// of its own randomness, which no seed repeats.
+    assigned: Option<ByteString>,
     /// Whether the client takes a Reason String.
     words: bool,
     /// Whether the CONNECT asks for a session that outlives the connection.
@@ -49,12 +53,23 @@ pub(super) enum Passage {
     Ended,
 }
 
+/// A CONNECT of MQTT 3.x with a client id.
+fn named(core: &Core, packet: Bytes) -> Bytes {
+    match decode_3x(&packet) {
+        Ok(v3::Packet::Connect(mut connect)) if connect.client_id.is_empty() => {
+            connect.client_id = core.client_id();
+            encode_3x(v3::Packet::Connect(connect))
+        }
+        _ => packet,
+    }
+}
+
 impl Exchange {
     /// Begins with a CONNECT that `opening.rs` has found well formed. Returns it as the
     /// engine may see it.
     pub(super) fn begin(core: Arc<Core>, visit: Arc<Visit>, opening: Opening) -> (Bytes, Self) {
         let (version, packet, connect) = match opening {
-            Opening::Old(version, packet) => (version, packet, None),
+            Opening::Old(version, packet) => (version, named(&core, packet), None),
             Opening::Five(packet, connect) => (5, packet, Some(connect)),
         };
         let mut exchange = Self {
@@ -63,20 +78,30 @@ impl Exchange {
             visit,
             version,
             method: None,
+            assigned: None,
             words: connect.as_deref().is_some_and(words),
             lasting: connect
                 .as_deref()
                 .is_some_and(|connect| connect.session_expiry_interval_secs > 0),
         };
         exchange.visit.arrived(packet.len());
-        let Some(mut connect) = connect.filter(|connect| connect.auth_method.is_some()) else {
+        let Some(mut connect) =
+            connect.filter(|one| one.auth_method.is_some() || one.client_id.is_empty())
+        else {
             return (packet, exchange);
         };
-        exchange.method = connect.auth_method.take();
-        exchange.visit.authenticating(Authentication {
-            method: exchange.method.as_deref().unwrap_or_default().to_owned(),
-            data: connect.auth_data.take(),
-        });
+        if connect.client_id.is_empty() {
+            let id = exchange.core.client_id();
+            connect.client_id = id.clone();
+            exchange.assigned = Some(id);
+        }
+        if let Some(method) = connect.auth_method.take() {
+            exchange.visit.authenticating(Authentication {
+                method: method.to_string(),
+                data: connect.auth_data.take(),
+            });
+            exchange.method = Some(method);
+        }
         (encode(Packet::Connect(connect)), exchange)
     }
 
@@ -272,6 +297,9 @@ impl Exchange {
             return (packet, false);
         }
         connack.auth_method.clone_from(&self.method);
+        if self.assigned.is_some() {
+            connack.assigned_client_id.clone_from(&self.assigned);
+        }
         self.bounds.announce(&mut connack);
         (encode(Packet::ConnectAck(connack)), true)
     }

@@ -154,6 +154,11 @@ impl Core {
         }
     }
 
+    /// A client id for a client that has none.
+    fn client_id(&self) -> ByteString {
+        self.ids.uuid().simple().to_string().into()
+    }
+
     fn message_id(&self) -> String {
         self.ids.upper_hex::<16>()
     }

@@ -5,7 +5,7 @@
 
 use serde_json::{Value, json};
 
-use crate::exchange::{Answer, Head, Malformed, Receipt, Refusal, Request};
+use crate::exchange::{Answer, Head, Malformed, Receipt, Refusal, Request, stands_still};
 
 /// How sure a fact is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -269,7 +269,11 @@ fn shared_text(refusal: &Refusal) -> String {
             operation,
             key,
             per_second,
-        } => format!("The rate of {per_second} {operation} per second is exceeded by {key}."),
+            frozen,
+        } => format!(
+            "The rate of {per_second} {operation} per second is exceeded by {key}{}.",
+            stands_still(*frozen)
+        ),
         other => other.to_string(),
     }
 }

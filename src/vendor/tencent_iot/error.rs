@@ -341,6 +341,7 @@ mod tests {
                 operation: "device/publish",
                 key: "P/d".to_owned(),
                 per_second: 30,
+                frozen: false,
             }),
             "RequestLimitExceeded"
         );

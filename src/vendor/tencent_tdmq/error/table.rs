@@ -203,6 +203,7 @@ mod tests {
                     operation: "Publish",
                     key: "k".to_owned(),
                     per_second: 1,
+                    frozen: false,
                 },
                 429,
                 "RequestLimitExceeded",
