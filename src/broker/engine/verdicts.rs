@@ -29,6 +29,9 @@ use super::{Core, admission, convert, routing, tenant, validity};
 /// to a name with U+0000.
 pub(super) const TO_NOBODY: &str = "\0";
 
+/// The reason code of a PUBLISH that ends its connection.
+const NOT_AUTHORIZED: u8 = 0x87;
+
 /// Tells one connection of a client id from its others.
 pub(super) fn connection_key(id: &Id) -> ConnectionKey {
     ConnectionKey(id.remote_addr, id.create_time)
@@ -100,8 +103,7 @@ pub(super) fn publish(
             }
         }
         PublishVerdict::Close { reason } => {
-            let code = PublishAckReason::NotAuthorized.into();
-            refused_publish(core, &peer, packet, code, reason);
+            refused_publish(core, &peer, packet, NOT_AUTHORIZED, reason);
         }
     }
     let routed = matches!(
