@@ -130,9 +130,18 @@ pub struct Authority {
 
 impl Authority {
     /// Makes an authority, or takes up the one kept in `data_dir`; with a `data_dir` that holds
-    /// none, the new one is stored there. Keys are made from `ids`: the same bytes give the same
-    /// authority and the same certificates.
-    pub fn open(settings: &Settings, data_dir: Option<&Path>, ids: &Ids) -> Result<Self, Error> {
+    /// none, the new one is stored there.
+    pub fn open(settings: &Settings, data_dir: Option<&Path>) -> Result<Self, Error> {
+        Self::open_with(settings, data_dir, &Ids::new(None))
+    }
+
+    /// The same with keys made from `ids`: the same bytes give the same authority and the same
+    /// certificates.
+    pub fn open_with(
+        settings: &Settings,
+        data_dir: Option<&Path>,
+        ids: &Ids,
+    ) -> Result<Self, Error> {
         let (own, of_leaves) = (Key::make(ids), Key::make(ids));
         let root = match data_dir {
             None => Root::make(own)?,

@@ -18,6 +18,9 @@ use crate::{broker, journal, server, tls};
 
 pub use value::{ClockStart, LogFormat, LogLevel, NotAClockStart, NotAPort, NotASeed, Port, Seed};
 
+/// The most that `mqtt.max_topic_levels` can be.
+const MAX_TOPIC_LEVELS: usize = 1_000;
+
 /// The commented configuration file whose values are the defaults.
 pub const DEFAULT_FILE: &str = include_str!("default.toml");
 
@@ -189,8 +192,17 @@ impl Config {
                 })?;
             }
         }
+        if !(1..=MAX_TOPIC_LEVELS).contains(&self.mqtt.max_topic_levels) {
+            return Err(KeyError {
+                key: "mqtt.max_topic_levels".to_owned(),
+                line: None,
+                what: format!(
+                    "expected a whole number from 1 to {MAX_TOPIC_LEVELS}, got {}",
+                    self.mqtt.max_topic_levels
+                ),
+            });
+        }
         for (key, number) in [
-            ("mqtt.max_topic_levels", self.mqtt.max_topic_levels),
             ("journal.max_entries", self.journal.max_entries),
             (
                 "journal.search_entry_bytes",
@@ -294,7 +306,7 @@ mod tests {
             ),
             (
                 "aliyun.auth = 1",
-                "aliyun.auth: expected \"off\" or \"strict\", got 1",
+                "aliyun.auth: expected \"strict\" or \"off\", got 1",
             ),
             (
                 "azure.auth = \"on\"",

@@ -127,7 +127,7 @@ impl Emulator {
     async fn start(config: Config) -> Result<Self, StartError> {
         let vendors = vendors(&config)?;
         let keys = Ids::named(config.seed.number(), "tls");
-        let authority = Authority::open(&config.tls, config.data_dir.as_deref(), &keys)
+        let authority = Authority::open_with(&config.tls, config.data_dir.as_deref(), &keys)
             .map_err(of_certificates)?;
         let mut addresses = Addresses::default();
         let http = Http::bind(&config, authority.https(), &mut addresses).await?;

@@ -12,7 +12,7 @@ use super::looking::{Halt, Looking};
 /// How many bytes all expressions of one pattern may have once compiled.
 pub(super) const MAX_COMPILED: usize = 1 << 20;
 /// How much one look remembers of one expression; what does not fit is worked out again.
-const REMEMBERED: usize = 2 << 20;
+const REMEMBERED: usize = 1 << 20;
 /// After how many bytes of text a look may be stopped.
 const PIECE: usize = 128;
 /// States times bytes that the search may cost which cannot be stopped, the one for Unicode word

@@ -15,7 +15,7 @@ use super::Settings;
 
 /// How many looks are under way at a time; further ones wait for a place, as long as their time
 /// allows.
-const PLACES: usize = 16;
+const PLACES: usize = 128;
 /// How many of them run at a time; the others wait for their turn.
 const RUNNING: usize = 2;
 /// How long a turn is.

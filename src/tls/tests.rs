@@ -8,7 +8,7 @@ use rustls::pki_types::UnixTime;
 use super::*;
 
 fn open(dir: Option<&Path>) -> Result<Authority, Error> {
-    Authority::open(&Settings::default(), dir, &Ids::new(None))
+    Authority::open(&Settings::default(), dir)
 }
 
 #[test]
@@ -82,9 +82,7 @@ fn a_name_that_no_certificate_can_hold_is_refused() {
         names: vec!["größe.test".to_owned()],
         ..Settings::default()
     };
-    let error = Authority::open(&settings, None, &Ids::new(None))
-        .unwrap_err()
-        .to_string();
+    let error = Authority::open(&settings, None).unwrap_err().to_string();
     assert!(error.contains("größe.test"), "{error}");
 }
 
@@ -111,7 +109,7 @@ fn a_configured_file_that_cannot_be_used_is_named_with_its_setting() {
             client_ca: ca.iter().copied().cloned().collect(),
             ..Settings::default()
         };
-        let opened = Authority::open(&settings, None, &Ids::new(None));
+        let opened = Authority::open(&settings, None);
         opened.map(|_| ()).map_err(|error| error.to_string())
     };
     let says = |result: Result<(), String>, words: &str| {
@@ -147,7 +145,9 @@ fn a_configured_file_that_cannot_be_used_is_named_with_its_setting() {
 #[test]
 fn the_cache_of_certificates_stays_bounded_and_serials_differ() {
     let provider = ring::default_provider();
-    let leaves = Leaves::new(Root::make().unwrap(), &provider, &[]).unwrap();
+    let ids = Ids::new(Some(1));
+    let root = Root::make(Key::make(&ids)).unwrap();
+    let leaves = Leaves::new(root, Key::make(&ids), &provider, &[]).unwrap();
     for number in 0..MAX_LEAVES + 10 {
         leaves.by_name(&format!("host-{number}.test")).unwrap();
     }
@@ -234,7 +234,7 @@ fn a_version_1_client_certificate_counts_if_a_configured_authority_issued_it() {
 fn the_same_bytes_make_the_same_authority_and_leaves() {
     let open = |seed| {
         let ids = Ids::named(Some(seed), "tls");
-        Authority::open(&Settings::default(), None, &ids).unwrap()
+        Authority::open_with(&Settings::default(), None, &ids).unwrap()
     };
     assert_eq!(open(42).ca_pem(), open(42).ca_pem());
     assert_ne!(open(42).ca_pem(), open(43).ca_pem());
@@ -257,6 +257,6 @@ fn a_stored_key_of_another_kind_is_taken_up() {
     let pem = params.self_signed(&key).unwrap().pem();
     fs::write(dir.path().join(CERTIFICATE_FILE), &pem).unwrap();
     fs::write(dir.path().join(KEY_FILE), key.serialize_pem()).unwrap();
-    let opened = Authority::open(&Settings::default(), Some(dir.path()), &Ids::new(None));
+    let opened = Authority::open(&Settings::default(), Some(dir.path()));
     assert_eq!(opened.unwrap().ca_pem(), pem);
 }

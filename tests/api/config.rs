@@ -101,3 +101,94 @@ fn the_sample_configuration_is_one() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/mqttstack.sample.toml");
     mqttstack::config::Config::from_file(path.as_ref()).unwrap();
 }
+
+#[tokio::test]
+async fn a_configuration_is_checked_as_the_start_checks_it() {
+    for (text, key) in [
+        (
+            "[aliyun.quotas]\nSendMesage = 1\n",
+            "aliyun.quotas.SendMesage",
+        ),
+        (
+            "[azure.quotas]\nHttpPublsh = 1\n",
+            "azure.quotas.HttpPublsh",
+        ),
+        (
+            "[tencent_iot.quotas]\n\"device/publsh\" = 1\n",
+            "tencent_iot.quotas.device/publsh",
+        ),
+        ("[tencent_tdmq.quotas]\nPulish = 1\n", "tencent_tdmq.quotas"),
+        (
+            "[[tencent_tdmq.policies]]\nactions = \"Z\"\n",
+            "tencent_tdmq.policies",
+        ),
+        (
+            "[[azure.namespaces]]\nname = \"n\"\n[[azure.namespaces.topic_spaces]]\nname = \"a\"\npropertis = {}\n",
+            "propertis",
+        ),
+        (
+            "[[azure.namespaces]]\nname = \"n\"\n[[azure.namespaces.topic_spaces]]\nname = \"a\"\nproperties = {topicTemplate = []}\n",
+            "topicTemplates",
+        ),
+        ("[aliyun]\nqos = 3\n", "aliyun.qos"),
+        ("[tls]\ncertificate = \"nowhere.pem\"\n", "tls.key"),
+        ("[journal]\nmax_entries = 0\n", "journal.max_entries"),
+    ] {
+        let (_kept, flag) = file(text);
+        for arguments in [
+            &["serve", &flag, "--http-port=off"][..],
+            &["config", &flag],
+            &["config", "--check", &flag],
+        ] {
+            let error = refusal(arguments, &[]).await;
+            assert!(error.contains(key), "{arguments:?}: {error}");
+        }
+    }
+    let (_kept, flag) = file("[aliyun.quotas]\nSendMessage = 1\n");
+    let output = run(&["config", "--check", &flag], &[]).await;
+    assert!(
+        output.status.success() && output.stdout.is_empty(),
+        "{output:?}"
+    );
+}
+
+#[tokio::test]
+async fn an_unknown_variable_ends_the_program_and_an_empty_one_does_not() {
+    let error = refusal(&["config"], &[("MQTTSTACK_HTTP_PROT", "1")]).await;
+    assert!(
+        error.contains("did you mean MQTTSTACK_HTTP_PORT?"),
+        "{error}"
+    );
+    let empty = [("MQTTSTACK_CONFIG", ""), ("MQTTSTACK_HTTP_PORT", "")];
+    assert_eq!(
+        effective(&[], &empty).await["http_port"].as_integer(),
+        Some(4580)
+    );
+    let error = refusal(&[], &[("MQTTSTACK_HTTP_PORT", "abc")]).await;
+    assert!(error.contains("MQTTSTACK_HTTP_PORT: "), "{error}");
+}
+
+#[tokio::test]
+async fn words_of_the_log_are_read_in_any_case() {
+    let table = effective(&["--log-level=WARN"], &[("MQTTSTACK_LOG_FORMAT", "JSON")]).await;
+    assert_eq!(table["log_level"].as_str(), Some("warn"));
+    assert_eq!(table["log_format"].as_str(), Some("json"));
+}
+
+#[tokio::test]
+async fn a_taken_port_is_told_with_the_ways_out() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    for listener in ["http", "mqtt"] {
+        let mut arguments: Vec<String> = crate::program::FREE_PORTS
+            .iter()
+            .filter(|flag| !flag.starts_with(&format!("--{listener}-port")))
+            .map(ToString::to_string)
+            .collect();
+        arguments.push(format!("--{listener}-port={port}"));
+        arguments.push("--log-level=off".to_owned());
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let error = refusal(&arguments, &[]).await;
+        assert!(error.contains("0 for a free one, or off"), "{error}");
+    }
+}

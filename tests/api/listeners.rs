@@ -9,7 +9,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use mqttstack::exchange::{Answer, BodyPolicy, Connection, Head, Malformed, Request, Scheme};
 use mqttstack::http1::Handler;
-use mqttstack::ids::Ids;
 use mqttstack::server::{Listener, Server, Settings};
 use mqttstack::tls::{self, Authority};
 use rustls::pki_types::pem::PemObject;
@@ -34,7 +33,7 @@ struct Site {
 }
 
 async fn site<H: Handler>(handler: &Arc<H>, settings: Settings) -> Site {
-    let authority = Authority::open(&tls::Settings::default(), None, &Ids::new(None)).unwrap();
+    let authority = Authority::open(&tls::Settings::default(), None).unwrap();
     let server = Server::new(settings);
     let http = Listener::bind("http", HERE, None).await.unwrap();
     let https = Listener::bind("https", HERE, Some(authority.https()));

@@ -3,11 +3,12 @@
 
 use mqttstack::Emulator;
 use mqttstack::config::Config;
+use mqttstack::exchange::Surface;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::mqtt::Device;
+use crate::mqtt::{Device, Options};
 use crate::raw::get;
 
 /// One request to each kind of answer of each vendor: what it is, and the request without its
@@ -30,7 +31,7 @@ const ASKED: [(&str, &str, &str, &str); 11] = [
         "iot hub gateway",
         "POST /device/publish",
         "Content-Type: application/json\r\n",
-        r#"{"ProductId":"ABCDE12345","DeviceName":"dev01","TopicName":"ABCDE12345/dev01/new","Payload":"x"}"#,
+        r#"{"ProductId":"ABCDE12345","DeviceName":"dev01","TopicName":"ABCDE12345/dev01/new","Payload":"x","Qos":1}"#,
     ),
     (
         "iot hub registration",
@@ -149,7 +150,7 @@ async fn every_id_of_an_answer_finds_its_request() {
         let newest = emulator.requests().since(0).pop().unwrap().1.id.clone();
         let shown = ids(&head, &answer);
         assert!(
-            !shown.is_empty() || what == "nanomq",
+            !shown.is_empty() || ["tdmq refused", "nanomq"].contains(&what),
             "{what}: {head}\n{answer}"
         );
         for id in shown {
@@ -268,4 +269,30 @@ async fn an_open_client_with_a_user_name_is_noted() {
         hints.contains("taken as an open client: the user name \"some\""),
         "{hints}"
     );
+}
+
+#[tokio::test]
+async fn a_client_for_whom_something_was_created_is_noted() {
+    let emulator = lenient().await;
+    let address = emulator.mqtt_addr().unwrap();
+    for (client_id, expected) in [
+        (
+            "GID_new@@@1",
+            "instance \"post-cn-new0002\" was created by this request",
+        ),
+        (
+            "GID_other@@@1",
+            "group \"GID_other\" was created by this request",
+        ),
+    ] {
+        let login = Options::login(client_id, "Signature|testid|post-cn-new0002", "x");
+        Device::connect_v4(address, login).await;
+        let (_, noted) = emulator.requests().since(0).pop().unwrap();
+        assert_eq!(noted.surface, Some(Surface::Aliyun));
+        let hints = noted.hints().concat();
+        assert!(
+            hints.contains(expected) && hints.contains("aliyun.auth is off"),
+            "{hints}"
+        );
+    }
 }

@@ -407,3 +407,88 @@ fn the_description_names_every_error_code() {
         assert!(description.contains(code), "{code}");
     }
 }
+
+#[tokio::test]
+async fn a_misspelt_property_is_refused_with_the_nearest() {
+    let bench = bench(json!({"auth": "off"})).await;
+    for (path, body, words) in [
+        (
+            "/topicSpaces/ts",
+            json!({"properties": {"topicTemplate": ["a"]}}),
+            "topicTemplates",
+        ),
+        (
+            "/topicSpaces/ts",
+            json!({"propertis": {}, "properties": {}}),
+            "properties",
+        ),
+        (
+            "/clients/c",
+            json!({"properties": {"authenticatonName": "c"}}),
+            "authenticationName",
+        ),
+        (
+            "/clients/c",
+            json!({"properties": {"clientCertificateAuthentication": {"validationSchema": "x"}}}),
+            "validationScheme",
+        ),
+        (
+            "/clientGroups/g",
+            json!({"properties": {"qery": "x"}}),
+            "query",
+        ),
+        (
+            "/topics/t",
+            json!({"properties": {"inputScheme": "x"}}),
+            "inputSchema",
+        ),
+        (
+            "",
+            json!({"properties": {"topicSpaceConfiguration": {}}}),
+            "topicSpacesConfiguration",
+        ),
+        (
+            "",
+            json!({"properties": {"topicSpacesConfiguration": {"routingEnrichment": {}}}}),
+            "routingEnrichments",
+        ),
+    ] {
+        let refused = bench.json(400, put(path, &body)).await;
+        let message = refused["error"]["message"].as_str().unwrap();
+        assert!(
+            message.contains(&format!("did you mean \"{words}\"")),
+            "{message}"
+        );
+        for rust in ["struct", "field", "expected one of"] {
+            assert!(!message.contains(rust), "{message}");
+        }
+    }
+    assert_eq!(bench.json(200, get("/clients")).await["value"], json!([]));
+}
+
+#[tokio::test]
+async fn a_template_that_would_grow_without_bound_is_not_evaluated() {
+    let bench = bench(json!({"auth": "off"})).await;
+    let deep = |levels: usize, leaf: Value| (0..levels).fold(leaf, |inner, _| json!([inner]));
+    let variables = json!({
+        "large": "x".repeat(100_000),
+        "many": (0..2_000).map(|_| "[variables('large')]").collect::<Vec<_>>(),
+        "a": deep(100, json!("[variables('b')]")),
+        "b": deep(100, json!("[variables('a')]")),
+    });
+    for value in ["[variables('many')]", "[variables('a')]"] {
+        let body = json!({"properties": {"template": {
+            "variables": variables,
+            "resources": [{
+                "type": "Microsoft.EventGrid/namespaces/topicSpaces",
+                "name": "nsname/ts",
+                "properties": {"topicTemplates": [value]},
+            }],
+        }}});
+        let target = format!("{DEPLOYMENT}?api-version=2021-04-01");
+        let answer = bench
+            .ask(Ask::new("PUT", &target).body(body.to_string()))
+            .await;
+        assert_eq!(answer.status, 400);
+    }
+}

@@ -77,7 +77,7 @@ impl Aliyun {
             return Err(SettingsError::new(
                 format!("aliyun.quotas.{name}"),
                 format!(
-                    "no such action; there are {}",
+                    "there is no such action; there are {}",
                     ACTIONS
                         .iter()
                         .map(|action| action.name)

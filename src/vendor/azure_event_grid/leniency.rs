@@ -58,8 +58,22 @@ impl AzureEventGrid {
         );
         if data_plane {
             hints.extend(unchecked(self.settings.auth));
+            hints.extend(self.other_namespace(walk));
         }
         walk.draft.hints.extend(hints);
+    }
+
+    /// A host name of the vendor's whose namespace is not configured: the first one answers.
+    fn other_namespace(&self, walk: &Walk<'_>) -> Option<String> {
+        let host = walk.request.head.host()?.to_ascii_lowercase();
+        let host = host.split(':').next().unwrap_or_default();
+        let label = host.strip_suffix(".azure.net")?.split('.').next()?;
+        self.store.find(label).is_none().then(|| {
+            format!(
+                "the host names namespace {label:?}, which is not configured; {:?} answers",
+                self.store.namespace(Some(host)).resources().name
+            )
+        })
     }
 
     fn version(&self, walk: &Walk<'_>, known: &[&str]) -> Option<String> {

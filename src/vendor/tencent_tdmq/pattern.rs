@@ -12,9 +12,10 @@ use regex::RegexBuilder;
 use super::certificate::Identity;
 use crate::broker::message::TopicFilter;
 
-/// The most bytes of a compiled expression. It is asked at every connect and publish: a larger one
-/// matches nothing.
+/// The most bytes of a compiled expression, and of a text that is compared with it. It is asked at
+/// every connect and publish: a larger one matches nothing.
 const MAX_COMPILED: usize = 256 << 10;
+const MAX_COMPARED: usize = 4 << 10;
 
 /// The values of the variables.
 #[derive(Debug, Clone, Copy)]
@@ -142,7 +143,7 @@ impl Pattern {
         let regex = RegexBuilder::new(&format!("(?s)^(?:{body})$"))
             .size_limit(MAX_COMPILED)
             .build();
-        regex.is_ok_and(|regex| regex.is_match(text))
+        text.len() <= MAX_COMPARED && regex.is_ok_and(|regex| regex.is_match(text))
     }
 
     /// Whether a topic name or filter is within the pattern: by its stars, or read as an MQTT
