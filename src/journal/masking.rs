@@ -211,10 +211,6 @@ mod tests {
             ),
             "/?Action=SendMessage&Signature=FyWg...&SignatureMethod=HMAC-SHA1&SecurityToken=CAIS..."
         );
-        assert_eq!(
-            target("/topics/t:publish?aeg-sas-key=dGVzdGtleQ==&a=b"),
-            "/topics/t:publish?aeg-sas-key=dGVz...&a=b"
-        );
         assert_eq!(target("/?Password=short"), "/?Password=...");
         assert_eq!(target("/?Signature=&a=b"), "/?Signature=&a=b");
         assert_eq!(target("/topics/token"), "/topics/token");
@@ -284,10 +280,6 @@ mod tests {
         assert_eq!(
             body(None, "<Token>0123456789</Token>"),
             "<Token>0123...</Token>"
-        );
-        assert_eq!(
-            body(None, r#"{"key1":"dGVzdGtleQ==","key2": "x"}"#),
-            r#"{"key1":"dGVz...","key2": "x"}"#
         );
         let payload = "token=0123456789";
         assert_eq!(body(Some("application/octet-stream"), payload), payload);

@@ -102,6 +102,7 @@ fn all() -> Vec<(&'static str, Error)> {
                 operation: "PublishCloudEvents",
                 key: text(),
                 per_second: 1,
+                frozen: false,
             }),
         ),
         (

@@ -78,8 +78,8 @@ async fn a_session_publishes_a_thousand_messages_a_second() {
     bench.app.broker.on_refused(tell);
     let (mut one, mut other) = (client(address, 5, "a").await, client(address, 5, "b").await);
     assert_eq!(until_refused(&mut one, 2).await, 1_000);
-    let reason = "The rate of 1000 PUBLISH per session per second is exceeded by nsname/a.";
-    assert_eq!(*refused.lock(), [reason]);
+    let reason = "The rate of 1000 PUBLISH per session per second is exceeded by nsname/a";
+    assert!(refused.lock()[0].starts_with(reason), "{refused:?}");
     assert_eq!(acknowledged(&mut other, "t", 2, "x").await & 0x80, 0);
     a_second_later(&bench);
     assert_eq!(acknowledged(&mut one, "t", 2, "x").await & 0x80, 0);

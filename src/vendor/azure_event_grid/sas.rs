@@ -251,7 +251,7 @@ fn read_expiry(text: &str) -> Option<Timestamp> {
     let american = |format: &&str| DateTime::strptime(format, text).ok();
     text.parse().ok().or_else(|| {
         let time = text.parse::<DateTime>().ok();
-        in_utc(time.or_else(|| EXPIRIES.iter().find_map(|format| american(&format)))?)
+        in_utc(time.or_else(|| EXPIRIES.iter().find_map(american))?)
     })
 }
 

@@ -88,6 +88,10 @@ pub struct Issuer {
 /// The Azure surface's configuration.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a key of the configuration"
+)]
 pub struct Settings {
     /// The tenant of tokens that name none, a UUID.
     pub tenant: String,

@@ -118,10 +118,11 @@ impl ResourceId {
     pub(super) fn methods(&self) -> &'static str {
         match self.target {
             Target::Deployment => "PUT",
-            Target::Namespace => "GET, PUT, PATCH, DELETE",
             Target::Keys(_) => "POST",
             Target::List(_) | Target::Namespaces => "GET",
-            Target::One(Kind::Topic | Kind::EventSubscription, _) => "GET, PUT, PATCH, DELETE",
+            Target::Namespace | Target::One(Kind::Topic | Kind::EventSubscription, _) => {
+                "GET, PUT, PATCH, DELETE"
+            }
             Target::One(..) => "GET, PUT, DELETE",
         }
     }

@@ -284,12 +284,12 @@ impl Dialect for AzureDialect {
         }
         let server = connect.tls.server_name.as_deref();
         let namespace = self.store.namespace(server);
+        let knows_by_certificate = namespace.is_some_and(|namespace| {
+            let resources = namespace.resources();
+            !resources.clients.is_empty() || !resources.ca_certificates.is_empty()
+        });
         connect.authentication_method.is_some()
-            || namespace.is_some_and(|namespace| {
-                let resources = namespace.resources();
-                !connect.tls.certificates.is_empty()
-                    && !(resources.clients.is_empty() && resources.ca_certificates.is_empty())
-            })
+            || (knows_by_certificate && !connect.tls.certificates.is_empty())
     }
 
     async fn connect(&self, connect: &Connect) -> Result<Grant, ConnectRefusal> {
