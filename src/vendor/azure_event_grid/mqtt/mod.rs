@@ -58,7 +58,7 @@ pub(super) fn open(
     rates: Rates,
     app: &App,
 ) -> (Arc<dyn Dialect>, Watch) {
-    let (sessions, watch) = watch::open(app, store.clone(), authenticator.settings.limits);
+    let (sessions, watch) = watch::open(app, store.clone());
     let dialect = AzureDialect {
         authenticator,
         store,

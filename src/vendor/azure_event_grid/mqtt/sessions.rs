@@ -103,8 +103,6 @@ pub(super) struct Sessions {
     pub(super) clock: Clock,
     pub(super) journal: Journal,
     pub(super) ids: Ids,
-    /// Whether the limits on sizes and numbers apply.
-    pub(super) limited: bool,
     all: Mutex<HashMap<String, Session>>,
     /// Told when a session may have another end than before.
     pub(super) news: Notify,
@@ -112,12 +110,11 @@ pub(super) struct Sessions {
 
 impl Sessions {
     /// No session.
-    pub(super) fn new(app: &App, limited: bool) -> Self {
+    pub(super) fn new(app: &App) -> Self {
         Self {
             clock: app.clock.clone(),
             journal: app.journal.clone(),
             ids: app.ids.clone(),
-            limited,
             all: Mutex::default(),
             news: Notify::new(),
         }

@@ -26,8 +26,8 @@ pub(in crate::vendor::azure_event_grid) struct Watch {
 }
 
 /// The sessions of an emulator, and what looks after them once it is run.
-pub(super) fn open(app: &App, store: Arc<Store>, limited: bool) -> (Arc<Sessions>, Watch) {
-    let sessions = Arc::new(Sessions::new(app, limited));
+pub(super) fn open(app: &App, store: Arc<Store>) -> (Arc<Sessions>, Watch) {
+    let sessions = Arc::new(Sessions::new(app));
     let watch = Watch {
         sessions: sessions.clone(),
         broker: app.broker.clone(),
