@@ -1,7 +1,7 @@
 //! Tokens run out and are revoked while clients are connected with them: a client is told about
 //! five minutes before (`$SYS/tokenExpireNotice`), and when it is so (`$SYS/tokenInvalidNotice`),
 //! and then its connection is closed. [`Watch::tick`] looks once; the task that [`start`] starts
-//! looks every second, and at once when the emulator's clock is moved. Each client is told on its
+//! looks every second, and at once when the emulator's clock is moved or a token revoked. Each client is told on its
 //! own: one that does not read keeps no other waiting.
 
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::app::App;
@@ -42,14 +42,28 @@ pub(in crate::vendor::aliyun) struct Order {
     pub(super) reason: String,
 }
 
+/// How often it is looked whether a notice was written, and how many times at most: 5 s in all.
+const WRITTEN_INTERVAL: Duration = Duration::from_millis(5);
+const WRITTEN_LOOKS: u32 = 1_000;
+
 /// Ends the task when it is dropped: the task holds the broker, so nothing that the broker holds
 /// may hold this.
 #[derive(Debug)]
-pub(in crate::vendor::aliyun) struct Guard(JoinHandle<()>);
+pub(in crate::vendor::aliyun) struct Guard {
+    task: JoinHandle<()>,
+    due: Arc<Notify>,
+}
+
+impl Guard {
+    /// Has the task look at once.
+    pub(in crate::vendor::aliyun) fn look(&self) {
+        self.due.notify_one();
+    }
+}
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        self.0.abort();
+        self.task.abort();
     }
 }
 
@@ -63,7 +77,9 @@ pub(in crate::vendor::aliyun) fn start(
         let watch = watch.clone();
         async move { watch.tick().await }
     };
-    Guard(tokio::spawn(async move {
+    let due = Arc::new(Notify::new());
+    let asked = due.clone();
+    let task = tokio::spawn(async move {
         let mut interval = tokio::time::interval(INTERVAL);
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         // Whoever is told twice at once is told once: the store says who was told.
@@ -74,6 +90,9 @@ pub(in crate::vendor::aliyun) fn start(
                     telling.spawn(look(&watch));
                 }
                 () = watch.clock.reached_or_moved(Timestamp::MAX) => {
+                    telling.spawn(look(&watch));
+                }
+                () = asked.notified() => {
                     telling.spawn(look(&watch));
                 }
                 order = orders.recv() => match order {
@@ -88,7 +107,8 @@ pub(in crate::vendor::aliyun) fn start(
                 },
             }
         }
-    }))
+    });
+    Guard { task, due }
 }
 
 /// What looks after the tokens of connected clients.
@@ -109,7 +129,7 @@ impl Watch {
     }
 
     /// Looks at every token of every connected client once.
-    pub(in crate::vendor::aliyun) async fn tick(&self) {
+    async fn tick(&self) {
         let now = self.clock.now();
         let clients = self.store.sessions.with_tokens();
         let looks = clients
@@ -191,10 +211,10 @@ impl Watch {
     }
 }
 
-/// Waits until a message was written to its client, a second at most: a close overtakes what
+/// Waits until a message was written to its client, for a while at most: a close overtakes what
 /// still waits to be written.
 async fn written(message: &Message) {
-    for _ in 0..200 {
+    for _ in 0..WRITTEN_LOOKS {
         let waits = message
             .deliveries
             .lock()
@@ -203,6 +223,6 @@ async fn written(message: &Message) {
         if !waits {
             return;
         }
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        tokio::time::sleep(WRITTEN_INTERVAL).await;
     }
 }
