@@ -16,7 +16,7 @@ async fn the_clock_can_be_read_frozen_shifted_and_let_go() {
     let answer = panel.call("PUT", "/clock", later).await;
     assert_eq!(
         answer.json,
-        json!({"mode": "frozen", "now": "2027-01-01T00:00:00Z"})
+        json!({"mode": "frozen", "now": "2027-01-01T00:00:00Z", "fell_due": []})
     );
 
     let answer = panel.call("PUT", "/clock", r#"{"mode": "offset"}"#).await;

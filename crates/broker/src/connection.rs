@@ -464,6 +464,7 @@ where
             let paced = self.fill();
             if let Some((ending, _)) = &self.leaving
                 && !self.wire.has_output()
+                && self.session.lengths() == (0, 0)
             {
                 return ending.clone();
             }
@@ -624,6 +625,8 @@ where
                 self.wire.out.extend_from_slice(&encode::PINGRESP);
                 Ok(())
             }
+            // Its vendor has closed the connection: only what it acknowledges still counts.
+            _ if matches!(self.leaving, Some((Ending::Closed { .. }, _))) => Ok(()),
             packet if self.pending.is_some() || !self.deferred.is_empty() => {
                 self.deferred.push_back(packet);
                 self.deferred_bytes += size;
@@ -1032,7 +1035,7 @@ where
                 (code::TOPIC_FILTER_INVALID, reason, None)
             }
             SubscribeVerdict::Allow(_) | SubscribeVerdict::AllowWhere(..)
-                if self.has_its_filters(&asked.filter) =>
+                if self.session.has_its_filters(&asked.filter) =>
             {
                 (
                     code::QUOTA_EXCEEDED,
@@ -1073,15 +1076,6 @@ where
     fn refuses(&self, packet: Whole) -> Option<(u8, String)> {
         let asked = self.dialect.as_ref()?.packet(&self.peer, packet);
         asked.err().map(|refusal| (refusal.code, refusal.reason))
-    }
-
-    /// Whether the client has as many filters as it may have, and this is a new one.
-    fn has_its_filters(&self, filter: &str) -> bool {
-        let Some(limit) = self.peer.grant.limits.filters_per_client else {
-            return false;
-        };
-        let state = self.session.lock();
-        state.subscriptions.len() >= limit && !state.subscriptions.contains_key(filter)
     }
 
     /// Enters a subscription. Returns the filter whose retained messages the client gets.
@@ -1377,9 +1371,7 @@ where
         if self.owner.poll_woken(cx) {
             return Poll::Ready(Ok(Wake::Woken));
         }
-        let closing = matches!(self.leaving, Some((Ending::Closed { .. }, _)));
-        let reads =
-            !self.closed && !closing && !self.puts_off() && self.wire.backlog() < HIGH_WATER;
+        let reads = !self.closed && !self.puts_off() && self.wire.backlog() < HIGH_WATER;
         if reads && let Poll::Ready(read) = self.wire.poll_read(cx)? {
             let wake = if read == 0 { Wake::Closed } else { Wake::Read };
             return Poll::Ready(Ok(wake));

@@ -443,6 +443,9 @@ impl Broker {
             SubscribeVerdict::AllowWhere(granted, own) => (granted, Some(own)),
             _ => return false,
         };
+        if session.has_its_filters(filter.as_str()) {
+            return false;
+        }
         let qos = granted.min(qos);
         let options = Options {
             qos,

@@ -366,6 +366,14 @@ impl Session {
         }
     }
 
+    /// Whether the client has as many filters as it may have, and this is a new one.
+    pub(crate) fn has_its_filters(&self, filter: &str) -> bool {
+        let state = self.state.lock();
+        let limit = state.limits().filters_per_client;
+        limit.is_some_and(|limit| state.subscriptions.len() >= limit)
+            && !state.subscriptions.contains_key(filter)
+    }
+
     fn count_dropped(&self, count: usize) {
         self.tally
             .dropped

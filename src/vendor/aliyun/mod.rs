@@ -102,11 +102,15 @@ impl Aliyun {
             journal: app.journal.clone(),
             orders,
         }));
-        *self.watching.lock() = Some(mqtt::start(self.watch(app), ordered));
+        let watch = Watch::new(self.store.clone(), app);
+        *self.watching.lock() = Some(mqtt::start(watch, ordered));
     }
 
-    fn watch(&self, app: &App) -> Watch {
-        Watch::new(self.store.clone(), app)
+    /// Has clients whose tokens are no good any more told and disconnected, without waiting.
+    fn look_at_tokens(&self) {
+        if let Some(watching) = &*self.watching.lock() {
+            watching.look();
+        }
     }
 
     /// Back to the seeded state: resources and nonces.

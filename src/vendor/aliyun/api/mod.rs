@@ -75,6 +75,7 @@ calls! {
     at_once {
         ApplyToken: token,
         QueryToken: token,
+        RevokeToken: token,
         CreateGroupId: group,
         DeleteGroupId: group,
         ListGroupId: group,
@@ -102,7 +103,6 @@ calls! {
     }
     waiting {
         SendMessage: message,
-        RevokeToken: token,
         QuerySessionByClientId: session,
         BatchQuerySessionByClientIds: session,
         CloseConnection: connection,

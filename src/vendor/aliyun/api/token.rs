@@ -169,11 +169,7 @@ impl RevokeToken {
         QueryToken::parse(parameters).map(Self)
     }
 
-    pub(super) async fn perform(
-        self,
-        aliyun: &Aliyun,
-        walk: &mut Walk<'_>,
-    ) -> Result<Fields, Error> {
+    pub(super) fn perform(self, aliyun: &Aliyun, walk: &mut Walk<'_>) -> Result<Fields, Error> {
         let QueryToken { token, instance_id } = self.0;
         super::use_instance(
             aliyun,
@@ -182,7 +178,7 @@ impl RevokeToken {
             walk,
         )?;
         if aliyun.store.tokens.revoke(&token, &instance_id) {
-            aliyun.watch(walk.app).tick().await;
+            aliyun.look_at_tokens();
         } else {
             walk.draft.note("hint: the instance has no such token");
         }
