@@ -156,7 +156,7 @@ pub enum Error {
     #[error("State {0}")]
     JsonHasInvalidNode(&'static str),
     /// `State` is too long.
-    #[error("State has {0} bytes; 8192 are allowed")]
+    #[error("the state has {0} bytes; 8192 are allowed in State, 262144 in the whole shadow")]
     JsonSizeExceedLimit(usize),
     /// `Prefix` is not one of the two.
     #[error("the prefix {0:?} is neither $shadow nor $template")]

@@ -11,6 +11,9 @@ use serde_json::{Map, Value, json};
 pub(super) const MAX_STATE: usize = 8 << 10;
 /// The deepest nesting of a shadow document (limits page).
 const MAX_DEPTH: usize = 5;
+/// The most bytes of state that a shadow keeps, `reported` and `desired` together. The vendor
+/// prints none (assumed): an update that would leave more changes nothing, a device's has no answer.
+const MAX_KEPT: usize = 256 << 10;
 
 /// The answer to an update of another version than the document's (data flow page).
 const VERSION_CONFLICT: u32 = 5005;
@@ -63,6 +66,12 @@ impl Section {
         stamped(changes.keys(), &at)
     }
 
+    fn bytes(&self) -> usize {
+        let each = self.values.iter();
+        each.map(|(name, value)| name.len() + value.to_string().len())
+            .sum()
+    }
+
     /// Takes everything away. Tells when each name changed.
     fn clear(&mut self, now_ms: i64) -> Map<String, Value> {
         let gone = std::mem::take(self);
@@ -75,6 +84,17 @@ fn stamped<'a>(names: impl Iterator<Item = &'a String>, at: &Value) -> Map<Strin
 }
 
 /// What an application's wish did.
+#[derive(Debug)]
+pub(super) enum Desire {
+    /// The shadow has it.
+    Done(Desired),
+    /// It is of another version than the document's.
+    OtherVersion,
+    /// The shadow would have too many bytes of state: this many.
+    TooLarge(usize),
+}
+
+/// What an application is answered, and its device told.
 #[derive(Debug)]
 pub(super) struct Desired {
     /// The answer to the application.
@@ -96,7 +116,7 @@ impl Shadow {
                     (VERSION_CONFLICT, self.document())
                 } else {
                     let state = request.get("state").unwrap_or(&Value::Null);
-                    (0, self.update(state, now_ms))
+                    (0, self.update(state, now_ms).ok()?)
                 }
             }
             _ => return None,
@@ -112,12 +132,15 @@ impl Shadow {
         Some(Value::Object(answer))
     }
 
-    /// Merges an application's `{"desired": ..}`; `None` if `version` is not the document's.
-    pub(super) fn desire(&mut self, state: &Value, version: u64, now_ms: i64) -> Option<Desired> {
+    /// Merges an application's `{"desired": ..}`.
+    pub(super) fn desire(&mut self, state: &Value, version: u64, now_ms: i64) -> Desire {
         if version != self.version {
-            return None;
+            return Desire::OtherVersion;
         }
-        let payload = self.update(state, now_ms);
+        let payload = match self.update(state, now_ms) {
+            Ok(payload) => payload,
+            Err(bytes) => return Desire::TooLarge(bytes),
+        };
         let answer = json!({
             "type": "update",
             "result": 0,
@@ -137,7 +160,7 @@ impl Shadow {
                 },
             })
         });
-        Some(Desired { answer, delta })
+        Desire::Done(Desired { answer, delta })
     }
 
     /// The document as `DescribeDeviceShadow` answers it.
@@ -186,14 +209,12 @@ impl Shadow {
     }
 
     /// Merges `{"reported": .., "desired": ..}`; a section that is null is emptied. The answer
-    /// names only what changed.
-    fn update(&mut self, state: &Value, now_ms: i64) -> Value {
+    /// names only what changed. Fails, with the bytes, where the state would become too large.
+    fn update(&mut self, state: &Value, now_ms: i64) -> Result<Value, usize> {
         let mut changed = Map::new();
         let mut changed_at = Map::new();
-        for (name, section) in [
-            ("reported", &mut self.reported),
-            ("desired", &mut self.desired),
-        ] {
+        let (mut reported, mut desired) = (self.reported.clone(), self.desired.clone());
+        for (name, section) in [("reported", &mut reported), ("desired", &mut desired)] {
             let at = match state.get(name) {
                 Some(Value::Object(changes)) => section.merge(changes, now_ms),
                 Some(Value::Null) => section.clear(now_ms),
@@ -202,14 +223,19 @@ impl Shadow {
             changed.insert(name.to_owned(), state[name].clone());
             changed_at.insert(name.to_owned(), at.into());
         }
+        let bytes = reported.bytes() + desired.bytes();
+        if bytes > MAX_KEPT {
+            return Err(bytes);
+        }
+        (self.reported, self.desired) = (reported, desired);
         self.version += 1;
         self.timestamp = Some(now_ms);
-        json!({
+        Ok(json!({
             "state": changed,
             "metadata": changed_at,
             "version": self.version,
             "timestamp": now_ms,
-        })
+        }))
     }
 }
 

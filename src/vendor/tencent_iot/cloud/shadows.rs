@@ -11,7 +11,7 @@ use crate::pipeline::Walk;
 use crate::vendor::tencent_iot::TencentIot;
 use crate::vendor::tencent_iot::error::Error;
 use crate::vendor::tencent_iot::fields::wrong_value;
-use crate::vendor::tencent_iot::shadow::{MAX_STATE, state_fault};
+use crate::vendor::tencent_iot::shadow::{Desire, MAX_STATE, state_fault};
 
 /// `DescribeDeviceShadow`.
 pub(super) fn describe(vendor: &TencentIot, call: &Call, walk: &Walk<'_>) -> Answered {
@@ -37,8 +37,12 @@ pub(super) async fn update(vendor: &TencentIot, call: &Call, walk: &mut Walk<'_>
         .with_device(&product.id, &device.name, |device| {
             device.shadow.desire(&state, version, now)
         })
-        .ok_or_else(|| Error::DeviceNotExist(device.name.clone()))?
-        .ok_or(Error::UpdateVersionNotMatch(version))?;
+        .ok_or_else(|| Error::DeviceNotExist(device.name.clone()))?;
+    let desired = match desired {
+        Desire::Done(desired) => desired,
+        Desire::OtherVersion => return Err(Error::UpdateVersionNotMatch(version)),
+        Desire::TooLarge(bytes) => return Err(Error::JsonSizeExceedLimit(bytes)),
+    };
     if let Some(delta) = desired.delta {
         let topic = format!("{prefix}/operation/result/{}/{}", product.id, device.name);
         let payload = delta.to_string().into();

@@ -4,6 +4,14 @@ use super::*;
 
 const NOW: i64 = 1_514_967_088_000;
 
+fn desire(shadow: &mut Shadow, wish: &Value, version: u64) -> Option<Desired> {
+    match shadow.desire(wish, version, NOW) {
+        Desire::Done(desired) => Some(desired),
+        Desire::OtherVersion => None,
+        Desire::TooLarge(bytes) => panic!("{bytes}"),
+    }
+}
+
 fn ask(shadow: &mut Shadow, request: &str) -> Value {
     shadow.take(request.as_bytes(), NOW).unwrap()
 }
@@ -53,11 +61,7 @@ fn another_version_is_refused_with_the_whole_document_and_changes_nothing() {
     assert_eq!(answer["clientToken"], "c");
     assert_eq!(answer["payload"]["state"]["reported"]["t"], 1);
     assert_eq!(answer["payload"]["version"], 1);
-    assert!(
-        shadow
-            .desire(&json!({"desired": {"t": 3}}), 9, NOW)
-            .is_none()
-    );
+    assert!(desire(&mut shadow, &json!({"desired": {"t": 3}}), 9).is_none());
     assert_eq!(
         ask(&mut shadow, r#"{"type":"get"}"#)["payload"]["version"],
         1
@@ -90,7 +94,7 @@ fn an_answer_is_stamped_in_seconds_and_its_payload_in_milliseconds() {
     let conflict = r#"{"type":"update","state":{},"version":9}"#;
     let refused = ask(&mut shadow, conflict);
     let wish = json!({"desired": {"t": 2}});
-    let desired = shadow.desire(&wish, 1, NOW).unwrap();
+    let desired = desire(&mut shadow, &wish, 1).unwrap();
     let described = shadow.described(NOW);
     let delta = desired.delta.unwrap();
     for answer in [updated, got, refused, desired.answer, described, delta] {
@@ -107,7 +111,7 @@ fn a_wish_is_told_to_the_device_as_a_delta_until_the_device_has_taken_it() {
         r#"{"type":"update","state":{"reported":{"temperature":27,"on":true}}}"#,
     );
     let wish = json!({"desired": {"temperature": 25, "on": true}});
-    let desired = shadow.desire(&wish, 1, NOW).unwrap();
+    let desired = desire(&mut shadow, &wish, 1).unwrap();
     assert_eq!(desired.answer["payload"]["state"], wish);
     let delta = desired.delta.unwrap();
     let at = json!({"temperature": {"timestamp": NOW}});
@@ -141,9 +145,7 @@ fn a_wish_that_is_fulfilled_already_is_told_to_nobody() {
         &mut shadow,
         r#"{"type":"update","state":{"reported":{"t":1}}}"#,
     );
-    let desired = shadow
-        .desire(&json!({"desired": {"t": 1}}), 1, NOW)
-        .unwrap();
+    let desired = desire(&mut shadow, &json!({"desired": {"t": 1}}), 1).unwrap();
     assert!(desired.delta.is_none());
 }
 
@@ -176,4 +178,26 @@ fn a_state_is_one_desired_object_of_bounded_depth_or_null() {
     ] {
         assert!(state_fault(&bad).is_some(), "{bad}");
     }
+}
+
+#[test]
+fn a_shadow_does_not_grow_without_bound() {
+    let mut shadow = Shadow::default();
+    let part = "x".repeat(16 << 10);
+    let update = |name: usize| {
+        json!({"type": "update", "state": {"reported": {name.to_string(): part}}}).to_string()
+    };
+    let kept = (0..100).take_while(|name| shadow.take(update(*name).as_bytes(), NOW).is_some());
+    assert_eq!(kept.count(), 15);
+    let version = shadow.version;
+    let wish = json!({"desired": {"t": part}});
+    let desired = shadow.desire(&wish, version, NOW);
+    assert!(matches!(desired, Desire::TooLarge(bytes) if bytes > MAX_KEPT));
+    assert_eq!(shadow.version, version);
+    // What is gone makes room.
+    ask(
+        &mut shadow,
+        r#"{"type":"update","state":{"reported":null}}"#,
+    );
+    assert!(desire(&mut shadow, &wish, version + 1).is_some());
 }
