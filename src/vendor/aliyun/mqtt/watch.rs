@@ -1,16 +1,14 @@
 //! Tokens run out and are revoked while clients are connected with them: a client is told about
 //! five minutes before (`$SYS/tokenExpireNotice`), and when it is so (`$SYS/tokenInvalidNotice`),
-//! and then its connection is closed. [`Watch::tick`] looks once; the task that [`start`] starts
-//! looks every second, and at once when the emulator's clock is moved. Each client is told on its
-//! own: one that does not read keeps no other waiting.
+//! and then its connection is closed. The task that [`start`] starts looks when the next of them is
+//! due on the emulator's clock, and whenever a client brings a token or one is revoked. Each client
+//! is told on its own: one that does not read keeps no other waiting.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::app::App;
@@ -19,16 +17,16 @@ use crate::broker::message::{Origin, OriginKind, Properties, Publication, Qos, T
 use crate::clock::Clock;
 use crate::exchange::Surface;
 use crate::vendor::aliyun::store::Store;
-use crate::vendor::aliyun::store::session::{Mode, Session};
+use crate::vendor::aliyun::store::session::Mode;
 
 /// How long before its end a client is told of it (documented: about five minutes).
 const NOTICE: SignedDuration = SignedDuration::from_mins(5);
 
+/// How long it takes at least until it is looked again on account of time.
+const SOONEST: SignedDuration = SignedDuration::from_millis(10);
+
 const EXPIRE_NOTICE: &str = "$SYS/tokenExpireNotice";
 const INVALID_NOTICE: &str = "$SYS/tokenInvalidNotice";
-
-/// How often it is looked whether one has run out, in real time.
-const INTERVAL: Duration = Duration::from_secs(1);
 
 /// A client that is to be told that its token is not good, and to be disconnected.
 #[derive(Debug)]
@@ -40,14 +38,34 @@ pub(in crate::vendor::aliyun) struct Order {
     pub(super) reason: String,
 }
 
+/// What a client must be told.
+#[derive(Debug)]
+struct Notice {
+    client_id: String,
+    topic: &'static str,
+    told: Value,
+    /// Why its connection is closed then, if it is.
+    closes: Option<String>,
+}
+
 /// Ends the task when it is dropped: the task holds the broker, so nothing that the broker holds
 /// may hold this.
 #[derive(Debug)]
-pub(in crate::vendor::aliyun) struct Guard(JoinHandle<()>);
+pub(in crate::vendor::aliyun) struct Guard {
+    task: JoinHandle<()>,
+    due: Arc<Notify>,
+}
+
+impl Guard {
+    /// Has the task look at once.
+    pub(in crate::vendor::aliyun) fn look(&self) {
+        self.due.notify_one();
+    }
+}
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        self.0.abort();
+        self.task.abort();
     }
 }
 
@@ -57,27 +75,29 @@ pub(in crate::vendor::aliyun) fn start(
     mut orders: mpsc::UnboundedReceiver<Order>,
 ) -> Guard {
     let watch = Arc::new(watch);
-    let look = |watch: &Arc<Watch>| {
-        let watch = watch.clone();
-        async move { watch.tick().await }
-    };
-    Guard(tokio::spawn(async move {
-        let mut interval = tokio::time::interval(INTERVAL);
-        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        // Whoever is told twice at once is told once: the store says who was told.
+    let due = Arc::new(Notify::new());
+    let asked = due.clone();
+    let task = tokio::spawn(async move {
         let mut telling = JoinSet::new();
         loop {
+            let (notices, next) = watch.look();
+            for notice in notices {
+                let watch = watch.clone();
+                telling.spawn(async move { watch.tell(notice).await });
+            }
             tokio::select! {
-                _ = interval.tick() => {
-                    telling.spawn(look(&watch));
-                }
-                () = watch.clock.reached_or_moved(Timestamp::MAX) => {
-                    telling.spawn(look(&watch));
-                }
+                () = watch.clock.reached_or_moved(next) => {}
+                () = watch.store.sessions.brought.notified() => {}
+                () = asked.notified() => {}
                 order = orders.recv() => match order {
                     Some(order) => {
+                        let notice = watch.condemn(order);
                         let watch = watch.clone();
-                        telling.spawn(async move { watch.invalid(&order).await });
+                        telling.spawn(async move {
+                            if let Some(notice) = notice {
+                                watch.tell(notice).await;
+                            }
+                        });
                     }
                     None => return,
                 },
@@ -86,7 +106,8 @@ pub(in crate::vendor::aliyun) fn start(
                 },
             }
         }
-    }))
+    });
+    Guard { task, due }
 }
 
 /// What looks after the tokens of connected clients.
@@ -106,61 +127,75 @@ impl Watch {
         }
     }
 
-    /// Looks at every token of every connected client once.
-    pub(in crate::vendor::aliyun) async fn tick(&self) {
+    /// Looks at every token of every connected client once: what they must be told, and when the
+    /// next of them must be.
+    fn look(&self) -> (Vec<Notice>, Timestamp) {
         let now = self.clock.now();
-        let clients = self.store.sessions.with_tokens();
-        let looks = clients
-            .iter()
-            .map(|(client_id, session)| self.look(client_id, session, now));
-        join_all(looks).await;
-    }
-
-    /// Looks at the tokens of one client.
-    async fn look(&self, client_id: &str, session: &Session, now: Timestamp) {
-        let Mode::Token(holder) = &session.mode else {
-            return;
-        };
-        for held in &holder.held {
-            let text = held.text.expose();
-            let tokens = &self.store.tokens;
-            let checked = tokens.check(text, &session.instance, held.rights, now);
-            let kind = held.rights.as_str();
-            match checked {
-                Err(fault) => {
-                    let order = Order {
-                        client_id: client_id.to_owned(),
-                        code: fault.code(),
-                        kind,
-                        reason: format!("its {kind} token: {fault}"),
-                    };
-                    self.invalid(&order).await;
-                    return;
+        let mut notices = Vec::new();
+        let mut next = Timestamp::MAX;
+        for (client_id, session) in self.store.sessions.with_tokens() {
+            let Mode::Token(holder) = &session.mode else {
+                continue;
+            };
+            for held in &holder.held {
+                let text = held.text.expose();
+                let tokens = &self.store.tokens;
+                let kind = held.rights.as_str();
+                let token = match tokens.check(text, &session.instance, held.rights, now) {
+                    Ok(token) => token,
+                    Err(fault) => {
+                        notices.extend(self.condemn(Order {
+                            client_id: client_id.clone(),
+                            code: fault.code(),
+                            kind,
+                            reason: format!("its {kind} token: {fault}"),
+                        }));
+                        break;
+                    }
+                };
+                let notice = token.expires.checked_sub(NOTICE).unwrap_or(now);
+                if notice > now {
+                    next = next.min(notice);
+                    continue;
                 }
-                Ok(token)
-                    if token.expires.duration_since(now) <= NOTICE
-                        && self.store.sessions.tell(client_id, &held.text) =>
-                {
-                    let told = json!({
-                        "expireTime": token.expires.as_millisecond(),
-                        "type": kind,
+                next = next.min(token.expires);
+                if self.store.sessions.tell(&client_id, &held.text) {
+                    notices.push(Notice {
+                        client_id: client_id.clone(),
+                        topic: EXPIRE_NOTICE,
+                        told: json!({
+                            "expireTime": token.expires.as_millisecond(),
+                            "type": kind,
+                        }),
+                        closes: None,
                     });
-                    self.send(client_id, EXPIRE_NOTICE, &told).await;
                 }
-                Ok(_) => {}
             }
         }
+        // Never at once again, whatever the ends of tokens are.
+        let soonest = now.checked_add(SOONEST).unwrap_or(Timestamp::MAX);
+        (notices, next.max(soonest))
     }
 
-    /// Takes the client's rights, tells it, and closes its connection once it was told.
-    async fn invalid(&self, order: &Order) {
-        if !self.store.sessions.condemn(&order.client_id) {
-            return;
+    /// Takes the client's rights; what it must be told, unless that was done before.
+    fn condemn(&self, order: Order) -> Option<Notice> {
+        let condemned = self.store.sessions.condemn(&order.client_id);
+        condemned.then(|| Notice {
+            topic: INVALID_NOTICE,
+            told: json!({ "code": order.code, "type": order.kind }),
+            client_id: order.client_id,
+            closes: Some(order.reason),
+        })
+    }
+
+    /// Tells a client, and closes its connection if that is so.
+    async fn tell(&self, notice: Notice) {
+        let client_id = &notice.client_id;
+        self.send(client_id, notice.topic, &notice.told).await;
+        if let Some(reason) = &notice.closes {
+            // What waits for the client is written first.
+            self.broker.close(client_id, reason).await;
         }
-        let told = json!({ "code": order.code, "type": order.kind });
-        self.send(&order.client_id, INVALID_NOTICE, &told).await;
-        // What waits for the client is written first.
-        self.broker.close(&order.client_id, &order.reason).await;
     }
 
     async fn send(&self, client_id: &str, topic: &str, told: &Value) {

@@ -5,6 +5,7 @@ use std::collections::{HashMap, VecDeque};
 
 use jiff::Timestamp;
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use super::token::Rights;
 use crate::journal::Cursor;
@@ -102,6 +103,8 @@ pub(in crate::vendor::aliyun) struct Event {
 /// All connected clients, and the latest events.
 #[derive(Debug, Default)]
 pub(in crate::vendor::aliyun) struct Sessions {
+    /// Told when a client brings a token.
+    pub(in crate::vendor::aliyun) brought: Notify,
     connected: Mutex<HashMap<String, Session>>,
     events: Mutex<VecDeque<Event>>,
 }
@@ -110,6 +113,7 @@ impl Sessions {
     /// A client is connected.
     pub(in crate::vendor::aliyun) fn open(&self, client_id: &str, session: Session) {
         self.connected.lock().insert(client_id.to_owned(), session);
+        self.brought.notify_one();
     }
 
     /// A client's connection has ended.
@@ -140,6 +144,7 @@ impl Sessions {
         {
             holder.held.retain(|old| old.rights != new.rights);
             holder.held.push(new);
+            self.brought.notify_one();
         }
     }
 
