@@ -43,6 +43,7 @@ use crate::tls::{self, Authority};
 use crate::vendor::{SettingsError, Vendors};
 
 pub use ready::Ready;
+pub(crate) use ready::forget_former;
 
 /// Why an emulator did not start. What had been opened until then is closed again.
 #[derive(Debug, thiserror::Error)]
@@ -124,6 +125,9 @@ impl Emulator {
     }
 
     async fn start(config: Config) -> Result<Self, StartError> {
+        if let Some(path) = &config.ready_file {
+            forget_former(path);
+        }
         let vendors = Vendors::new(
             config.aliyun.clone(),
             config.azure.clone(),
