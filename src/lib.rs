@@ -7,10 +7,10 @@
 //! 3  vendor/*                                       never one another
 //! 2  pipeline app
 //! 1  journal quota broker tls                       never one another
-//! 0  clock ids secret exchange broker::message
+//! 0  clock ids secret exchange handshake broker::message
 //! ```
 //!
-//! **A request** is one straight walk: `server` accepts (`tls` ends the handshake), `http1::serve`
+//! **A request** is one straight walk: `server` accepts (`handshake` ends that of TLS), `http1::serve`
 //! reads it, `edge` says whose it is, `pipeline::run` opens its journal entry and lets the vendor
 //! admit, perform and answer. What it publishes goes to [`broker::Broker`]. Start reading at
 //! `pipeline.rs`, then any vendor's `mod.rs`: they are all alike.
@@ -37,6 +37,7 @@ pub mod config;
 pub mod edge;
 pub mod emulator;
 pub mod exchange;
+pub mod handshake;
 pub mod http1;
 pub mod ids;
 pub mod journal;

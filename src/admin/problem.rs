@@ -60,6 +60,17 @@ pub enum Problem {
         /// What was found.
         found: Map<String, Value>,
     },
+    /// A web page of another site may have sent it.
+    #[error(
+        "the admin API refuses what a web page of another site can send: {field} is {value:?}; \
+         admin.hosts in the configuration names hosts that are trusted beside the loopback ones"
+    )]
+    Foreign {
+        /// The header field that tells it.
+        field: &'static str,
+        /// Its value.
+        value: String,
+    },
     /// Not everything listens yet.
     #[error("the emulator is starting; not everything listens yet")]
     NotReady,
@@ -86,6 +97,7 @@ impl Problem {
             Self::TooLarge { .. } => (S::PAYLOAD_TOO_LARGE, "too-large", "Body too large"),
             Self::TimedOut { .. } => (S::REQUEST_TIMEOUT, "timed-out", "Not seen in time"),
             Self::TooMany { .. } => (S::CONFLICT, "too-many", "More than wanted"),
+            Self::Foreign { .. } => (S::FORBIDDEN, "foreign-page", "Foreign web page"),
             Self::NotReady => (S::SERVICE_UNAVAILABLE, "not-ready", "Not ready"),
             Self::Internal(_) => (S::INTERNAL_SERVER_ERROR, "internal", "Internal fault"),
         }

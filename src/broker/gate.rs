@@ -13,13 +13,12 @@ use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::dialect::Visitor;
 use super::engine::Door;
 use super::websocket;
+use crate::handshake::{self, Outcome, Terms};
 
 /// How long a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -30,7 +29,7 @@ const BACK_OFF: Duration = Duration::from_millis(100);
 struct Gate {
     door: Door,
     /// `None` for a plain port.
-    acceptor: Option<TlsAcceptor>,
+    tls: Option<Terms>,
 }
 
 /// Opens a port in front of one of the engine's listeners, a secure one with a `config`; whether
@@ -47,7 +46,7 @@ pub(super) fn open(
     let bound = listener.local_addr()?;
     let gate = Gate {
         door,
-        acceptor: config.map(TlsAcceptor::from),
+        tls: config.map(Terms::from),
     };
     let task = tokio::spawn(accept(listener, Arc::new(gate)));
     Ok((bound, task))
@@ -81,12 +80,23 @@ impl Gate {
         stream.set_nodelay(true)?;
         let local = stream.local_addr()?;
         let line = proxy_line(peer, local);
-        let Some(acceptor) = &self.acceptor else {
+        let Some(terms) = &self.tls else {
             return self.enter(stream, Visitor::default(), peer, &line).await;
         };
-        let outside = timeout(HANDSHAKE, acceptor.accept(stream)).await??;
-        let visitor = visitor(&outside);
-        self.enter(outside, visitor, peer, &line).await
+        let reason = match handshake::accept(stream, peer, terms, HANDSHAKE).await {
+            Outcome::Done(outside) => {
+                let visitor = visitor(&outside);
+                return self.enter(*outside, visitor, peer, &line).await;
+            }
+            Outcome::Left => return Ok(()),
+            Outcome::Failed(failure) => {
+                self.door.turned_away("TLS", failure.alert, failure.reason);
+                return Ok(());
+            }
+            Outcome::Plain(_) => "what the client sent is not TLS: this port speaks nothing else",
+        };
+        self.door.turned_away("TLS", 0, reason.to_owned());
+        Ok(())
     }
 
     async fn enter<S>(
@@ -102,7 +112,14 @@ impl Gate {
         if !self.door.frames() {
             return self.door.carry(outside, visitor, peer, line).await;
         }
-        let frames = websocket::accept(outside, self.door.longest_packet()).await?;
+        let (longest, home) = (self.door.longest_packet(), self.door.home());
+        let frames = match websocket::accept(outside, longest, home).await? {
+            Ok(frames) => frames,
+            Err(foreign) => {
+                self.door.turned_away("WEBSOCKET", 0, foreign);
+                return Ok(());
+            }
+        };
         self.door.carry(frames, visitor, peer, line).await
     }
 }

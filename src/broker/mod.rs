@@ -28,6 +28,7 @@ use self::message::{
 };
 use self::outlet::Outlet;
 use crate::clock::Clock;
+use crate::exchange::page::Home;
 use crate::exchange::{Refusal, Surface};
 use crate::ids::Ids;
 
@@ -58,6 +59,9 @@ pub struct Settings {
     /// How often the figures of `$SYS` are published to who is subscribed, in seconds (default
     /// 10); 0 is never.
     pub sys_interval_s: u32,
+    /// Whose web pages may open a WebSocket: `admin.hosts`, and the loopback ones.
+    #[serde(skip)]
+    pub home: Home,
 }
 
 /// Who hears whom.
@@ -99,6 +103,7 @@ impl Default for Settings {
             publish_wait_ms: 5_000,
             isolation: Isolation::Shared,
             sys_interval_s: 10,
+            home: Home::default(),
         }
     }
 }

@@ -29,7 +29,7 @@ use tokio::sync::watch;
 
 use self::listeners::{Addresses, Http};
 use self::ready::ReadyFile;
-use crate::admin::{self, ResetPart, ResetScope, Surroundings};
+use crate::admin::{self, Guard, ResetPart, ResetScope, Surroundings};
 use crate::app::App;
 use crate::broker::message::Message;
 use crate::clock::Clock;
@@ -143,7 +143,7 @@ impl Emulator {
             },
         )?;
         let mut addresses = Addresses::default();
-        let http = Http::bind(&config, authority.https(), &mut addresses).await?;
+        let http = Http::bind(&config, &authority, &mut addresses).await?;
         let app = rooms::build(&config).await;
         vendors.started(&app);
         let opened = listeners::open_mqtt(&config, &app.broker, &authority, &mut addresses);
@@ -166,8 +166,9 @@ impl Emulator {
                 reset: baseline.clone().into_reset(),
             },
         );
-        let edge = Edge::new(app.clone(), vendors, admin);
         let server = Server::new(config.http.clone());
+        let guard = Guard::new(rooms::home(&config));
+        let edge = Edge::new(app.clone(), vendors, (admin, guard), server.cut());
         http.serve(&server, &edge);
         Ok(Self {
             app,

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 
 use super::ring::Cursor;
+use crate::broker::message::Message;
 use crate::exchange::{Answer, Head, Receipt, Surface};
 
 /// What the walk finds out while it goes.
@@ -24,12 +25,20 @@ pub struct Draft {
     pub reasons: Vec<String>,
     /// Ids of the messages that it published.
     pub messages: Vec<String>,
+    /// The topic of the first of them, for the log.
+    pub topic: Option<String>,
 }
 
 impl Draft {
     /// Adds a reason or a hint.
     pub fn note(&mut self, text: impl Into<String>) {
         self.reasons.push(text.into());
+    }
+
+    /// Notes a message that the request published.
+    pub fn published(&mut self, message: &Message) {
+        self.topic.get_or_insert_with(|| message.topic.clone());
+        self.messages.push(message.id.clone());
     }
 }
 

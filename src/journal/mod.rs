@@ -161,7 +161,8 @@ impl Opened {
         self.finish(Some(answer));
     }
 
-    fn finish(&mut self, answer: Option<&Answer>) {
+    /// The same for whoever cannot give the entry away; only the first time counts.
+    pub(crate) fn finish(&mut self, answer: Option<&Answer>) {
         if std::mem::replace(&mut self.closed, true) {
             return;
         }

@@ -25,6 +25,7 @@ use super::exchange::{Exchange, Passage};
 use super::frame::{self, CONNECT_TYPE, Next};
 use super::listeners::{HANDSHAKE, WRITE};
 use super::opening::{Opening, Unreadable};
+use crate::exchange::page::Home;
 
 /// How much is read at once.
 const CHUNK: usize = 4096;
@@ -50,6 +51,24 @@ impl Door {
     /// The longest packet in bytes that any client may send.
     pub(in crate::broker) fn longest_packet(&self) -> usize {
         self.core.settings.max_packet_size as usize
+    }
+
+    /// Whose web pages may open a WebSocket.
+    pub(in crate::broker) fn home(&self) -> &Home {
+        &self.core.settings.home
+    }
+
+    /// Tells the journal of a connection that was refused before its CONNECT.
+    pub(in crate::broker) fn turned_away(&self, packet: &'static str, code: u8, reason: String) {
+        self.core.refused(Refused {
+            surface: None,
+            packet,
+            client_id: String::new(),
+            identity: None,
+            topic: None,
+            code,
+            reason,
+        });
     }
 
     /// Carries one connection until either side ends it.
@@ -125,15 +144,7 @@ impl Door {
 
     /// Tells the journal of a CONNECT that no dialect sees.
     fn unreadable(&self, unreadable: &Unreadable) {
-        self.core.refused(Refused {
-            surface: None,
-            packet: "CONNECT",
-            client_id: String::new(),
-            identity: None,
-            topic: None,
-            code: unreadable.code,
-            reason: unreadable.reason.clone(),
-        });
+        self.turned_away("CONNECT", unreadable.code, unreadable.reason.clone());
     }
 }
 

@@ -124,16 +124,6 @@ impl Core {
 
     /// Tells of a packet that was refused.
     fn refused(&self, refused: Refused) {
-        tracing::info!(
-            target: "mqttstack::mqtt",
-            vendor = refused.surface.map(Surface::as_str),
-            packet = refused.packet,
-            client_id = refused.client_id,
-            topic = refused.topic,
-            code = refused.code,
-            reason = refused.reason,
-            "refused"
-        );
         if let Some(tell) = self.on_refused.get() {
             tell(refused);
         }

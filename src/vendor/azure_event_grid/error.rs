@@ -250,7 +250,7 @@ fn refusal_row(refusal: &Refusal) -> Row {
         Refusal::Malformed(Malformed::TargetTooLong { .. }) => {
             row(414, "UriTooLong", Assumed, "none")
         }
-        Refusal::Malformed(Malformed::HeadTooLarge { .. }) => {
+        Refusal::Malformed(Malformed::HeadTooLarge { .. } | Malformed::TooManyFields { .. }) => {
             row(431, "RequestHeaderFieldsTooLarge", Assumed, "none")
         }
         Refusal::Malformed(Malformed::HeadTimeout | Malformed::BodyTimeout) => {
@@ -258,6 +258,9 @@ fn refusal_row(refusal: &Refusal) -> Row {
         }
         Refusal::Malformed(Malformed::Version) => {
             row(505, "HttpVersionNotSupported", Assumed, "none")
+        }
+        Refusal::Malformed(Malformed::TransferCoding) => {
+            row(501, "NotImplemented", Assumed, "RFC 9112 section 6.1")
         }
         Refusal::Malformed(_) => row(400, "BadRequest", Assumed, "none"),
         Refusal::TooManyRequests { .. } => row(429, "TooManyRequests", Documented, "RETAIN"),

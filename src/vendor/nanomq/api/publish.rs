@@ -98,7 +98,7 @@ impl Publishable<'_> {
             },
         };
         let published = walk.app.broker.publish(publication).await?;
-        walk.draft.messages.push(published.message.id.clone());
+        walk.draft.published(&published.message);
         Ok(())
     }
 }

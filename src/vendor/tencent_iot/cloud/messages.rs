@@ -186,7 +186,7 @@ pub(super) async fn send(
         },
     };
     let published = walk.app.broker.publish_in(product, publication).await?;
-    walk.draft.messages.push(published.message.id.clone());
+    walk.draft.published(&published.message);
     Ok(())
 }
 
