@@ -7,7 +7,7 @@ mod neighbours;
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,7 +22,6 @@ use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
-use self::neighbours::Neighbours;
 use crate::exchange::{Answer, BodyPolicy, Connection, Head, Request, Scheme};
 use crate::handshake::{self, Asks, Outcome, Terms};
 use crate::http1::{self, End, Handler, House, Limits, Origin, Presence};
@@ -129,7 +128,6 @@ struct Shared {
     slots: Arc<Semaphore>,
     house: House,
     cut: CancellationToken,
-    neighbours: OnceLock<Neighbours>,
 }
 
 impl Server {
@@ -144,7 +142,6 @@ impl Server {
                     ..House::default()
                 },
                 cut: CancellationToken::new(),
-                neighbours: OnceLock::new(),
                 settings,
             }),
             accepting: Mutex::default(),
@@ -157,9 +154,8 @@ impl Server {
         self.shared.cut.clone()
     }
 
-    /// Begins to serve a listener. Must be called inside a tokio runtime.
+    /// Begins to serve a listener.
     pub fn serve<H: Handler>(&self, listener: Listener, handler: Arc<H>) {
-        self.shared.neighbours.get_or_init(Neighbours::new);
         let accepting = tokio::spawn(accept(listener, handler, Arc::clone(&self.shared)));
         self.accepting.lock().push(accepting);
     }
@@ -321,11 +317,7 @@ async fn connect<H: Handler>(
         scheme: Scheme::Http,
         certificates: Arc::default(),
     };
-    let client = Client {
-        peer,
-        local,
-        neighbours: shared.neighbours.get(),
-    };
+    let client = Client { peer, local };
     let house = &shared.house;
     let Some(terms) = tls else {
         let end = http1::serve(stream, origin, &client, handler, house).await;
@@ -370,24 +362,14 @@ fn keep_alive(stream: &TcpStream) {
 fn keep_alive(_stream: &TcpStream) {}
 
 /// What is known of a client beside what it sends.
-struct Client<'a> {
+struct Client {
     peer: SocketAddr,
     local: SocketAddr,
-    neighbours: Option<&'a Neighbours>,
 }
 
-impl Client<'_> {
-    async fn listens(&self) -> bool {
-        match self.neighbours {
-            Some(neighbours) => neighbours.has(self.peer, self.local).await,
-            None => true,
-        }
-    }
-}
-
-impl Presence<TcpStream> for Client<'_> {
-    async fn listens(&self, _stream: &TcpStream) -> bool {
-        self.listens().await
+impl Presence<TcpStream> for Client {
+    fn listens(&self) -> bool {
+        neighbours::has_socket(self.peer, self.local)
     }
 
     async fn broken(&self, stream: &TcpStream) {
@@ -400,9 +382,9 @@ impl Presence<TcpStream> for Client<'_> {
     }
 }
 
-impl Presence<TlsStream<TcpStream>> for Client<'_> {
-    async fn listens(&self, _stream: &TlsStream<TcpStream>) -> bool {
-        self.listens().await
+impl Presence<TlsStream<TcpStream>> for Client {
+    fn listens(&self) -> bool {
+        neighbours::has_socket(self.peer, self.local)
     }
 
     async fn broken(&self, stream: &TlsStream<TcpStream>) {

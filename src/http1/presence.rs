@@ -15,7 +15,7 @@ use super::wire::{Sight, Wire};
 /// What is known of a client beside the bytes that it sends.
 pub trait Presence<S>: Sync {
     /// Whether a client that sends no more still takes an answer, as far as can be told.
-    fn listens(&self, stream: &S) -> impl Future<Output = bool> + Send;
+    fn listens(&self) -> bool;
 
     /// Returns once the connection is broken.
     fn broken(&self, stream: &S) -> impl Future<Output = ()> + Send;
@@ -26,7 +26,7 @@ pub trait Presence<S>: Sync {
 pub struct Unseen;
 
 impl<S: Sync> Presence<S> for Unseen {
-    async fn listens(&self, _stream: &S) -> bool {
+    fn listens(&self) -> bool {
         true
     }
 
@@ -65,7 +65,7 @@ where
     let mut pause = FIRST_LOOK;
     loop {
         // Before every step, so that no step is done for a client that had left before it.
-        if sight == Sight::Finished && !presence.listens(wire.stream()).await {
+        if sight == Sight::Finished && !presence.listens() {
             return None;
         }
         let done = poll_fn(|context| Poll::Ready(work.as_mut().poll(context))).await;

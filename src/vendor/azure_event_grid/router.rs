@@ -32,8 +32,8 @@ pub(super) struct Router {
 impl Router {
     /// Waits while the custom topic that a namespace routes to is behind, at most a while.
     pub(super) async fn room(&self, namespace: &Namespace) {
-        if namespace.route().is_some_and(is_address) {
-            self.deliveries.room().await;
+        if let Some(url) = namespace.route().filter(|route| is_address(route)) {
+            self.deliveries.room(url).await;
         }
     }
 
@@ -100,7 +100,10 @@ pub(super) struct RoutingOutlet {
 #[async_trait]
 impl Outlet for RoutingOutlet {
     async fn room(&self, peer: &Peer) {
-        if let Some(namespace) = self.router.namespace_of(Some(peer)) {
+        // An open client is none of Azure's: it must not suffer for a topic of theirs.
+        if peer.grant.surface == Some(Surface::Azure)
+            && let Some(namespace) = self.router.namespace_of(Some(peer))
+        {
             self.router.room(&namespace.resources()).await;
         }
     }
