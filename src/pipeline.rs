@@ -10,7 +10,7 @@ use std::panic::AssertUnwindSafe;
 use futures_util::FutureExt;
 
 use crate::app::App;
-use crate::exchange::{Answer, BodyPolicy, Head, Receipt, Refusal, Request, Surface};
+use crate::exchange::{Answer, BodyPolicy, Head, Malformed, Receipt, Refusal, Request, Surface};
 use crate::journal::{Draft, Opened};
 
 /// The header field of an answer that names its entry in the journal.
@@ -54,6 +54,11 @@ pub trait Vendor: Send + Sync + 'static {
     /// How the body of a request with this head is to be read.
     fn body_policy(&self, _head: &Head) -> BodyPolicy {
         BodyPolicy::default()
+    }
+
+    /// How a request is refused whose bytes could not be read.
+    fn unreadable(&self, problem: Malformed, _request: &Request) -> Self::Error {
+        Refusal::Malformed(problem).into()
     }
 
     /// Authenticates, parses and authorizes, in the vendor's own order.
@@ -196,7 +201,7 @@ pub fn logged(text: &str) -> Cow<'_, str> {
 
 async fn steps<V: Vendor>(vendor: &V, mut walk: Walk<'_>) -> Result<Answer, V::Error> {
     if let Some(problem) = &walk.request.malformed {
-        return Err(Refusal::Malformed(problem.clone()).into());
+        return Err(vendor.unreadable(problem.clone(), walk.request));
     }
     let call = vendor.admit(&mut walk).await?;
     if let Some(charge) = vendor.charge(&call) {

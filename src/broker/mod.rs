@@ -14,6 +14,7 @@ mod websocket;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use rustls::ServerConfig;
@@ -85,6 +86,9 @@ impl Isolation {
         }
     }
 }
+
+/// How often it is looked whether everything has been delivered.
+const DRAIN_LOOK: Duration = Duration::from_millis(5);
 
 /// What the topics of the broker's own figures begin with.
 const SYSTEM_PREFIX: &str = "$SYS/";
@@ -269,6 +273,29 @@ impl Broker {
     /// Ends every connection and every session.
     pub async fn clear_sessions(&self) {
         self.engine.clear_sessions().await;
+    }
+
+    /// Takes no PUBLISH of a client any more: none is acknowledged that might be lost in a stop.
+    pub fn take_no_more(&self) {
+        self.engine.take_no_more();
+    }
+
+    /// Waits until every connected client has acknowledged what was published for it, at most so
+    /// long.
+    pub async fn drain(&self, limit: Duration) {
+        let drained = async {
+            // What the engine has not routed yet is in no queue: it must be seen empty twice.
+            let mut seen = 0;
+            while seen < 2 {
+                seen = if self.engine.is_drained() {
+                    seen + 1
+                } else {
+                    0
+                };
+                tokio::time::sleep(DRAIN_LOOK).await;
+            }
+        };
+        let _ = tokio::time::timeout(limit, drained).await;
     }
 
     /// Closes every listener, every connection and every session. When this returns, the ports

@@ -22,6 +22,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -44,6 +45,9 @@ use crate::vendor::{SettingsError, Vendors};
 
 pub use ready::Ready;
 pub(crate) use ready::forget_former;
+
+/// How long a stop lets clients take what was published for them.
+const DELIVERY: Duration = Duration::from_millis(400);
 
 /// Why an emulator did not start. What had been opened until then is closed again.
 #[derive(Debug, thiserror::Error)]
@@ -256,10 +260,13 @@ impl Emulator {
         self.baseline.restore(&parts.into_iter().collect()).await;
     }
 
-    /// Stops: takes no more, lets requests in flight end for about a second, closes the broker.
+    /// Stops: takes no more, lets requests in flight end for about a second and what was taken be
+    /// delivered, closes the broker.
     pub async fn stop(mut self) {
         self.ready_file = None;
+        self.app.broker.take_no_more();
         self.server.stop().await;
+        self.app.broker.drain(DELIVERY).await;
         self.app.broker.stop().await;
     }
 }

@@ -39,6 +39,10 @@ impl<S: Sync> Presence<S> for Unseen {
 /// long.
 const FIRST_LOOK: Duration = Duration::from_millis(50);
 const LONGEST_LOOK: Duration = Duration::from_secs(1);
+/// How many looks may follow on one another at once, and the least time between two of the
+/// further ones: what wakes the work often must not make many of them.
+const QUICK_LOOKS: u32 = 16;
+const LEAST_LOOK: Duration = Duration::from_millis(250);
 /// How long a client that sends no more gets to reset the connection on which its answer came.
 const LAST_LOOK: Duration = Duration::from_millis(200);
 
@@ -62,7 +66,7 @@ where
     if sight == Sight::Gone {
         return None;
     }
-    let mut pause = FIRST_LOOK;
+    let (mut pause, mut looks) = (FIRST_LOOK, 0_u32);
     loop {
         // Before every step, so that no step is done for a client that had left before it.
         if sight == Sight::Finished && !presence.listens() {
@@ -72,10 +76,21 @@ where
         if let Poll::Ready(done) = done {
             return Some(done);
         }
+        let looked = Instant::now();
+        looks = looks.saturating_add(1);
+        let next = async {
+            tokio::select! {
+                () = sleep_until(looked + pause) => pause = (pause * 2).min(LONGEST_LOOK),
+                () = woken() => {
+                    if sight == Sight::Finished && looks > QUICK_LOOKS {
+                        sleep_until(looked + LEAST_LOOK).await;
+                    }
+                }
+            }
+        };
         tokio::select! {
             () = presence.broken(wire.stream()) => return None,
-            () = sleep_until(Instant::now() + pause) => pause = (pause * 2).min(LONGEST_LOOK),
-            () = woken() => {}
+            () = next => {}
         }
     }
 }

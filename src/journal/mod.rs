@@ -170,7 +170,7 @@ impl Opened {
         if answer.is_none() {
             draft
                 .reasons
-                .push("aborted: the walk ended without an answer".to_owned());
+                .push("aborted: the client left before there was an answer".to_owned());
         }
         let outcome = Outcome::new(draft, answer, self.started.elapsed());
         let weight = outcome.weight();

@@ -4,6 +4,7 @@
 //! and the DISCONNECT at the end. `door.rs` moves the bytes.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
@@ -94,6 +95,9 @@ impl Exchange {
     /// A whole packet of the client.
     pub(super) async fn packet(&self, packet: &[u8]) -> Passage {
         let first = packet.first().copied().unwrap_or_default();
+        if first & 0xf0 == fields::PUBLISH && self.core.draining.load(Ordering::Acquire) {
+            return Passage::Changed(Bytes::new());
+        }
         if let Err(violation) = self.bounds.check(packet) {
             return self.refuse(first, violation);
         }

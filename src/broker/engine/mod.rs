@@ -100,6 +100,8 @@ struct Core {
     started: Instant,
     /// Whether a task publishes the figures of `$SYS`.
     watched: AtomicBool,
+    /// Whether no client's PUBLISH is taken any more.
+    draining: AtomicBool,
 }
 
 /// The filters that the open dialect refuses.
@@ -185,6 +187,7 @@ impl Engine {
             on_refused: OnceLock::new(),
             started: Instant::now(),
             watched: AtomicBool::new(false),
+            draining: AtomicBool::new(false),
         });
         // The engine's load check would refuse connections on a busy CI machine.
         let context = ServerContext::new().busy_check_enable(false).build().await;
@@ -338,6 +341,15 @@ impl Engine {
             .unbounded_send(SessionMessage::Unsubscribe(unsubscribe, reply))
             .is_ok()
             && matches!(answer.await, Ok(Ok(())))
+    }
+
+    pub(super) fn take_no_more(&self) {
+        self.core.draining.store(true, Ordering::Release);
+    }
+
+    /// Whether every connected client has acknowledged all that was published for it.
+    pub(super) fn is_drained(&self) -> bool {
+        self.core.outboxes.are_drained()
     }
 
     pub(super) async fn stop(&self) {

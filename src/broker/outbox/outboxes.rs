@@ -60,6 +60,17 @@ impl Outboxes {
         (boxes.len(), connected.count())
     }
 
+    /// Whether every connected client has acknowledged everything, those that take nothing aside.
+    pub(in crate::broker) fn are_drained(&self) -> bool {
+        let boxes = self.boxes.read();
+        boxes.values().all(|outbox| {
+            let state = outbox.state.lock();
+            state.connection.is_none()
+                || state.stalled
+                || state.waiting.is_empty() && state.unacknowledged.is_empty()
+        })
+    }
+
     /// A connection of a client was accepted.
     pub(in crate::broker) fn connected(&self, client_id: &ByteString, key: ConnectionKey) {
         let mut boxes = self.boxes.write();
