@@ -113,13 +113,8 @@ impl Gate {
             return self.door.carry(outside, visitor, peer, line).await;
         }
         let (longest, home) = (self.door.longest_packet(), self.door.home());
-        let frames = match websocket::accept(outside, longest, home).await? {
-            Ok(frames) => frames,
-            Err(foreign) => {
-                self.door.turned_away("WEBSOCKET", 0, foreign);
-                return Ok(());
-            }
-        };
+        let tell = |foreign| self.door.turned_away("WEBSOCKET", 0, foreign);
+        let frames = websocket::accept(outside, longest, home, tell).await?;
         self.door.carry(frames, visitor, peer, line).await
     }
 }

@@ -35,14 +35,15 @@ const PROTOCOL_ERROR: u8 = 0x82;
 const PACKET_TOO_LARGE: u8 = 0x95;
 
 /// Accepts a WebSocket of any path. A request that asks for none is answered in HTTP, and is an
-/// error; one of a web page that is not at home is refused, and why is returned.
+/// error; so is one of a web page that is not at home, which `tell` is told of in words.
 ///
 /// `longest`: the longest MQTT packet in bytes; a frame may have twice as many.
 pub(super) async fn accept<S>(
     mut stream: S,
     longest: usize,
     home: &Home,
-) -> io::Result<Result<Frames<S>, String>>
+    tell: impl Fn(String),
+) -> io::Result<Frames<S>>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -52,7 +53,6 @@ where
         .write_buffer_size(0)
         .max_message_size(most)
         .max_frame_size(most);
-    let mut foreign = None;
     #[expect(clippy::result_large_err, reason = "the library's callback")]
     let judge = |request: &Request, response| match foreign_origin(request, home) {
         Some(origin) => {
@@ -61,7 +61,7 @@ where
                  configuration names hosts that are trusted beside the loopback ones"
             );
             let answer = refused(StatusCode::FORBIDDEN, &format!("{words}\n"));
-            foreign = Some(words);
+            tell(words);
             Err(answer)
         }
         None => subprotocol(request, response),
@@ -70,7 +70,7 @@ where
     // The library keeps nothing back: it refuses a client that sends frames before its answer.
     let Err(error) = accepted.map(drop) else {
         let inner = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await;
-        return Ok(Ok(Frames::new(inner)));
+        return Ok(Frames::new(inner));
     };
     if let Some(answer) = refusal(&error) {
         stream.write_all(answer.as_bytes()).await?;
@@ -78,7 +78,7 @@ where
     // Closing a socket that holds unread bytes resets it, and the answer is lost.
     stream.shutdown().await?;
     let _ = timeout(LINGER, copy(&mut stream, &mut sink())).await;
-    foreign.map_or_else(|| Err(io_error(error)), |why| Ok(Err(why)))
+    Err(io_error(error))
 }
 
 /// The origin that a browser names, if it is not at home. Programs name none.

@@ -99,6 +99,10 @@ pub(super) fn destination(head: &Head) -> Destination {
     if let Some(surface) = head.host().and_then(by_host) {
         return Destination::Vendor(surface);
     }
+    if head.target.is_empty() {
+        // Bytes of which not even that could be read.
+        return Destination::Nowhere;
+    }
     let path = match head.path() {
         "" => "/",
         path => path,

@@ -225,7 +225,10 @@ pub(super) fn salvage(buf: &[u8]) -> Head {
     let line = lines.next().unwrap_or_default().trim_ascii_end();
     let mut words = line.split(|&byte| byte == b' ');
     let method = words.next().filter(|word| is_token(word));
-    let target = method.and_then(|_| words.next());
+    let mut target = words.next();
+    if method.is_none() {
+        target = target.filter(|target| target.starts_with(b"/"));
+    }
     let version = words.next();
     let readable = |word: Option<&[u8]>| {
         word.and_then(|word| ByteString::try_from(bytes.slice_ref(word)).ok())
