@@ -3,14 +3,21 @@
 //! An error anywhere is rendered in one place, a panic like any other refusal.
 //! What a vendor must supply is [`Vendor`]; start reading at [`run`].
 
+use std::borrow::Cow;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt;
 
 use crate::app::App;
-use crate::exchange::{Answer, BodyPolicy, Head, Receipt, Refusal, Request, Surface};
-use crate::journal::{Draft, masking};
+use crate::exchange::{Answer, BodyPolicy, Head, Malformed, Receipt, Refusal, Request, Surface};
+use crate::journal::{Draft, Opened};
+
+/// The header field of an answer that names its entry in the journal.
+pub const REQUEST_ID: &str = "x-mqttstack-request-id";
+
+/// The longest text that a log line repeats of a request, in bytes.
+const LONGEST_LOGGED: usize = 2_000;
 
 /// What one walk has at hand.
 pub struct Walk<'a> {
@@ -49,6 +56,11 @@ pub trait Vendor: Send + Sync + 'static {
         BodyPolicy::default()
     }
 
+    /// How a request is refused whose bytes could not be read.
+    fn unreadable(&self, problem: Malformed, _request: &Request) -> Self::Error {
+        Refusal::Malformed(problem).into()
+    }
+
     /// Authenticates, parses and authorizes, in the vendor's own order.
     fn admit(
         &self,
@@ -67,6 +79,11 @@ pub trait Vendor: Send + Sync + 'static {
         walk: &mut Walk<'_>,
     ) -> impl Future<Output = Result<Answer, Self::Error>> + Send;
 
+    /// Whether an answer names its request id in [`REQUEST_ID`], beside what the vendor answers.
+    fn names_request(&self) -> bool {
+        true
+    }
+
     /// The vendor's code of an error, as the journal lists it.
     fn error_code(&self, error: &Self::Error) -> String;
 
@@ -74,36 +91,117 @@ pub trait Vendor: Send + Sync + 'static {
     fn render(&self, error: &Self::Error, request: &Request, receipt: &Receipt) -> Answer;
 }
 
-/// Walks one request from its arrival to its answer.
+/// Walks one request from its arrival to its answer. A walk that is dropped before it has one is
+/// closed in the journal as aborted, and logged so.
 pub async fn run<V: Vendor>(app: &App, vendor: &V, request: &Request) -> Answer {
+    run_until(app, vendor, request, std::future::pending()).await
+}
+
+/// The same; where there is no answer before `cut`, the request is refused.
+pub async fn run_until<V: Vendor>(
+    app: &App,
+    vendor: &V,
+    request: &Request,
+    cut: impl Future<Output = ()> + Send,
+) -> Answer {
     let receipt = app.receipt();
-    let mut opened = app.journal.open(Some(V::SURFACE), &receipt, request);
+    let mut walked = Walked {
+        surface: V::SURFACE,
+        request,
+        receipt: &receipt,
+        opened: app.journal.open(Some(V::SURFACE), &receipt, request),
+        ended: false,
+    };
     let walk = Walk {
         app,
         request,
         receipt: &receipt,
-        draft: &mut opened.draft,
+        draft: &mut walked.opened.draft,
     };
-    let result = AssertUnwindSafe(steps(vendor, walk))
-        .catch_unwind()
-        .await
-        .unwrap_or_else(|panic| Err(Refusal::Internal(panic_text(&*panic)).into()));
+    let steps = AssertUnwindSafe(steps(vendor, walk)).catch_unwind();
+    let result = tokio::select! {
+        biased;
+        result = steps => {
+            result.unwrap_or_else(|panic| Err(Refusal::Internal(panic_text(&*panic)).into()))
+        }
+        () = cut => Err(Refusal::Unavailable("the emulator is stopping".to_owned()).into()),
+    };
     let answer = match result {
         Ok(answer) => answer,
         Err(error) => {
-            opened.draft.error_code = Some(vendor.error_code(&error));
-            opened.draft.reasons.insert(0, error.to_string());
+            let draft = &mut walked.opened.draft;
+            draft.error_code = Some(vendor.error_code(&error));
+            draft.reasons.insert(0, error.to_string());
             vendor.render(&error, request, &receipt)
         }
     };
-    log(V::SURFACE, request, &receipt, &opened.draft, &answer);
-    opened.close(&answer);
+    let answer = if vendor.names_request() {
+        answer.header(REQUEST_ID, &*receipt.id)
+    } else {
+        answer
+    };
+    walked.end(&answer);
     answer
+}
+
+/// A walk's way into journal and log, whichever way it ends.
+struct Walked<'a> {
+    surface: Surface,
+    request: &'a Request,
+    receipt: &'a Receipt,
+    opened: Opened,
+    ended: bool,
+}
+
+impl Walked<'_> {
+    fn end(&mut self, answer: &Answer) {
+        self.ended = true;
+        self.log(Some(answer.status));
+        self.opened.finish(Some(answer));
+    }
+
+    /// One line per request. The target may carry keys, so only its path is logged.
+    fn log(&self, status: Option<u16>) {
+        let draft = &self.opened.draft;
+        let reason = (!draft.reasons.is_empty()).then(|| draft.reasons.join("; "));
+        tracing::info!(
+            target: "mqttstack::request",
+            vendor = self.surface.as_str(),
+            id = self.receipt.id,
+            method = &*self.request.head.method,
+            path = &*logged(self.request.head.path()),
+            operation = draft.operation.as_deref(),
+            topic = draft.topic.as_deref().map(logged).as_deref(),
+            message = draft.messages.first().map(String::as_str),
+            status,
+            aborted = status.is_none().then_some(true),
+            error_code = draft.error_code.as_deref(),
+            reason,
+        );
+    }
+}
+
+impl Drop for Walked<'_> {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.log(None);
+            // The entry's own drop closes it as aborted.
+        }
+    }
+}
+
+/// What a log line repeats of a text that a client chose.
+pub fn logged(text: &str) -> Cow<'_, str> {
+    if text.len() <= LONGEST_LOGGED {
+        return Cow::Borrowed(text);
+    }
+    let end = text.floor_char_boundary(LONGEST_LOGGED);
+    Cow::Owned(format!("{}... ({} bytes)", &text[..end], text.len()))
 }
 
 async fn steps<V: Vendor>(vendor: &V, mut walk: Walk<'_>) -> Result<Answer, V::Error> {
     if let Some(problem) = &walk.request.malformed {
-        return Err(Refusal::Malformed(problem.clone()).into());
+        return Err(vendor.unreadable(problem.clone(), walk.request));
     }
     let call = vendor.admit(&mut walk).await?;
     if let Some(charge) = vendor.charge(&call) {
@@ -120,19 +218,4 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
         .map(ToString::to_string)
         .or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "a panic without a text".to_owned())
-}
-
-/// One line per request. The target may carry keys, so only its path is logged.
-fn log(surface: Surface, request: &Request, receipt: &Receipt, draft: &Draft, answer: &Answer) {
-    tracing::info!(
-        target: "mqttstack::request",
-        vendor = surface.as_str(),
-        id = receipt.id,
-        method = &*request.head.method,
-        path = request.head.path(),
-        operation = draft.operation.as_deref(),
-        status = answer.status,
-        error_code = draft.error_code.as_deref(),
-        reason = draft.reasons.first().map(|text| masking::words(text)).as_deref(),
-    );
 }

@@ -1,6 +1,9 @@
 //! The HTTP listeners, plain and TLS, and their clean end.
 //! A [`Listener`] is bound first, so that every address is known before anything is served; a
-//! [`Server`] then serves any number of them. What happens on a connection is `http1`'s.
+//! [`Server`] then serves any number of them. What happens on a connection is `http1`'s; which
+//! clients are still there, `neighbours.rs` finds out.
+
+mod neighbours;
 
 use std::io;
 use std::net::SocketAddr;
@@ -11,19 +14,25 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use rustls::ServerConfig;
 use serde::{Deserialize, Serialize};
+use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{Instant, sleep_until, timeout, timeout_at};
-use tokio_rustls::TlsAcceptor;
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::exchange::{Answer, BodyPolicy, Connection, Head, Request, Scheme};
-use crate::http1::{self, End, Handler, Limits, Origin};
+use crate::handshake::{self, Asks, Outcome, Terms};
+use crate::http1::{self, End, Handler, House, Limits, Origin, Presence};
 
-/// How long requests in flight may go on after a stop has begun.
+/// How long requests in flight may go on after a stop has begun, before they are refused.
+const PATIENCE: Duration = Duration::from_millis(700);
+/// How long after a stop has begun their connections are cut.
 const GRACE: Duration = Duration::from_secs(1);
+/// How long a client may say nothing until it is asked for a sign of life, and how often then.
+const SILENCE: Duration = Duration::from_secs(15);
+const ASKING: Duration = Duration::from_secs(5);
 
 /// Settings of the HTTP listeners.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -73,7 +82,7 @@ fn way_out(error: &io::Error) -> &'static str {
 pub struct Listener {
     socket: TcpListener,
     address: SocketAddr,
-    tls: Option<Arc<ServerConfig>>,
+    tls: Option<Terms>,
 }
 
 impl Listener {
@@ -94,8 +103,18 @@ impl Listener {
         Ok(Self {
             socket,
             address,
-            tls,
+            tls: tls.map(Terms::from),
         })
+    }
+
+    /// Clients that `asks` names get this TLS configuration instead, which asks them for a
+    /// certificate.
+    #[must_use]
+    pub fn asking(self, config: Arc<ServerConfig>, asks: Asks) -> Self {
+        Self {
+            tls: self.tls.map(|terms| terms.asking(config, asks)),
+            ..self
+        }
     }
 
     /// The address that was bound.
@@ -115,7 +134,8 @@ pub struct Server {
 struct Shared {
     settings: Settings,
     slots: Arc<Semaphore>,
-    shutdown: CancellationToken,
+    house: House,
+    cut: CancellationToken,
 }
 
 impl Server {
@@ -125,11 +145,21 @@ impl Server {
         Self {
             shared: Arc::new(Shared {
                 slots: Arc::new(Semaphore::new(most)),
-                shutdown: CancellationToken::new(),
+                house: House {
+                    limits: settings.limits.clone(),
+                    ..House::default()
+                },
+                cut: CancellationToken::new(),
                 settings,
             }),
             accepting: Mutex::default(),
         }
+    }
+
+    /// What is cancelled when a stop has gone on for so long that what is still under way is to
+    /// be refused.
+    pub fn cut(&self) -> CancellationToken {
+        self.shared.cut.clone()
     }
 
     /// Begins to serve a listener.
@@ -140,20 +170,32 @@ impl Server {
 
     /// Stops: no new connections, about a second for requests in flight, then the rest is cut.
     pub async fn stop(&self) {
-        self.shared.shutdown.cancel();
+        self.shared.house.stop.cancel();
         let accepting = std::mem::take(&mut *self.accepting.lock());
-        for accepting in accepting {
-            // All of them end at the same time, so waiting one by one takes no longer.
-            if let Err(error) = accepting.await {
-                tracing::error!(%error, "an accept loop failed");
+        let ended = async {
+            for accepting in accepting {
+                // All of them end at the same time, so waiting one by one takes no longer.
+                if let Err(error) = accepting.await {
+                    tracing::error!(%error, "an accept loop failed");
+                }
             }
+        };
+        let refuse = async {
+            sleep(PATIENCE).await;
+            self.shared.cut.cancel();
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            () = ended => {}
+            () = refuse => {}
         }
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.shared.shutdown.cancel();
+        self.shared.house.stop.cancel();
+        self.shared.cut.cancel();
     }
 }
 
@@ -164,8 +206,8 @@ async fn accept<H: Handler>(listener: Listener, handler: Arc<H>, shared: Arc<Sha
     let mut door = Door::default();
     loop {
         tokio::select! {
-            () = shared.shutdown.cancelled() => break,
-            (stream, peer, slot) = door.next(&listener, &shared.slots) => {
+            () = shared.house.stop.cancelled() => break,
+            (stream, peer, slot) = door.next(&listener, &shared) => {
                 let tls = listener.tls.clone();
                 let (handler, shared) = (Arc::clone(&handler), Arc::clone(&shared));
                 connections.spawn(async move {
@@ -182,7 +224,7 @@ async fn accept<H: Handler>(listener: Listener, handler: Arc<H>, shared: Arc<Sha
         report(ended);
     }
     // A connection ends at its next await; one that never comes to it is left behind.
-    let _ = timeout(GRACE / 2, connections.shutdown()).await;
+    let _ = timeout(GRACE / 4, connections.shutdown()).await;
 }
 
 fn report(ended: Result<(), tokio::task::JoinError>) {
@@ -196,6 +238,8 @@ fn report(ended: Result<(), tokio::task::JoinError>) {
 struct Door {
     /// Accepted, but there are too many connections to serve it yet.
     waiting: Option<(TcpStream, SocketAddr)>,
+    /// An idle connection has been asked for its place.
+    asked: bool,
     /// How long to leave the listener alone, and until when; grows while accepting keeps failing.
     pause: Duration,
     paused_until: Option<Instant>,
@@ -210,15 +254,21 @@ impl Door {
     async fn next(
         &mut self,
         listener: &Listener,
-        slots: &Arc<Semaphore>,
+        shared: &Shared,
     ) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
         loop {
-            if self.waiting.is_some()
+            if self.waiting.is_some() {
+                if shared.slots.available_permits() == 0 && !self.asked {
+                    self.asked = true;
+                    shared.house.wanted.notify_one();
+                }
                 // The semaphore is never closed.
-                && let Ok(slot) = Arc::clone(slots).acquire_owned().await
-                && let Some((stream, peer)) = self.waiting.take()
-            {
-                return (stream, peer, slot);
+                if let Ok(slot) = Arc::clone(&shared.slots).acquire_owned().await
+                    && let Some((stream, peer)) = self.waiting.take()
+                {
+                    self.asked = false;
+                    return (stream, peer, slot);
+                }
             }
             if let Some(until) = self.paused_until {
                 sleep_until(until).await;
@@ -229,7 +279,13 @@ impl Door {
                     self.waiting = Some(accepted);
                     self.pause = Duration::ZERO;
                 }
-                Err(error) => self.failed(&error, listener.address),
+                Err(error) => {
+                    self.failed(&error, listener.address);
+                    if self.paused_until.is_some() {
+                        // Perhaps no file descriptor is left: an idle connection has one.
+                        shared.house.wanted.notify_one();
+                    }
+                }
             }
         }
     }
@@ -253,7 +309,7 @@ impl Door {
 async fn connect<H: Handler>(
     stream: TcpStream,
     peer: SocketAddr,
-    tls: Option<Arc<ServerConfig>>,
+    tls: Option<Terms>,
     handler: &H,
     shared: &Shared,
 ) {
@@ -262,34 +318,85 @@ async fn connect<H: Handler>(
     let Ok(local) = stream.local_addr() else {
         return;
     };
+    keep_alive(&stream);
     let mut origin = Origin {
         peer,
         local,
         scheme: Scheme::Http,
         certificates: Arc::default(),
     };
-    let limits = &shared.settings.limits;
-    let shutdown = shared.shutdown.clone();
-    let Some(config) = tls else {
-        let end = http1::serve(stream, origin, handler, limits, shutdown).await;
+    let client = Client { peer, local };
+    let house = &shared.house;
+    let Some(terms) = tls else {
+        let end = http1::serve(stream, origin, &client, handler, house).await;
         return reset(end, |stream| stream);
     };
-    let handshake = tokio::select! {
-        handshake = handshake(stream, config, shared) => handshake,
-        () = shutdown.cancelled() => return,
+    let limit = Duration::from_millis(shared.settings.handshake_timeout_ms);
+    let outcome = tokio::select! {
+        outcome = handshake::accept(stream, peer, &terms, limit) => outcome,
+        () = house.stop.cancelled() => return,
     };
-    match handshake {
-        Handshake::Done(stream) => {
+    match outcome {
+        Outcome::Done(stream) => {
             origin.scheme = Scheme::Https;
             origin.certificates = certificates(&stream);
-            let end = http1::serve(*stream, origin, handler, limits, shutdown).await;
+            let end = http1::serve(*stream, origin, &client, handler, house).await;
             reset(end, |stream| stream.get_ref().0);
         }
-        Handshake::Plain(stream) => {
-            let end = http1::serve(stream, origin, &PlainOnTls, limits, shutdown).await;
+        Outcome::Plain(stream) => {
+            let end = http1::serve(stream, origin, &client, &PlainOnTls, house).await;
             reset(end, |stream| stream);
         }
-        Handshake::Failed(error) => tracing::debug!(%peer, error, "no TLS handshake"),
+        Outcome::Failed(failure) => handler.handshake_failed(&failure),
+        Outcome::Left => {}
+    }
+}
+
+/// Has the system look after a client that says nothing: one that was cut off, or has closed its
+/// socket while its answer is made, shows as a broken connection then.
+#[cfg(unix)]
+fn keep_alive(stream: &TcpStream) {
+    use rustix::net::sockopt;
+    // A connection that cannot be watched so is served all the same.
+    let _ = sockopt::set_socket_keepalive(stream, true);
+    #[cfg(target_os = "linux")]
+    {
+        let _ = sockopt::set_tcp_keepidle(stream, SILENCE);
+        let _ = sockopt::set_tcp_keepintvl(stream, ASKING);
+    }
+}
+
+#[cfg(not(unix))]
+fn keep_alive(_stream: &TcpStream) {}
+
+/// What is known of a client beside what it sends.
+struct Client {
+    peer: SocketAddr,
+    local: SocketAddr,
+}
+
+impl Presence<TcpStream> for Client {
+    fn listens(&self) -> bool {
+        neighbours::has_socket(self.peer, self.local)
+    }
+
+    async fn broken(&self, stream: &TcpStream) {
+        loop {
+            match stream.ready(Interest::ERROR).await {
+                Ok(ready) if !ready.is_error() => {}
+                _ => return,
+            }
+        }
+    }
+}
+
+impl Presence<TlsStream<TcpStream>> for Client {
+    fn listens(&self) -> bool {
+        neighbours::has_socket(self.peer, self.local)
+    }
+
+    async fn broken(&self, stream: &TlsStream<TcpStream>) {
+        self.broken(stream.get_ref().0).await;
     }
 }
 
@@ -298,31 +405,6 @@ fn reset<S>(end: End<S>, socket: impl FnOnce(&S) -> &TcpStream) {
     if let End::Reset(stream) = end {
         // Fails only on a connection that is gone already.
         let _ = socket(&stream).set_zero_linger();
-    }
-}
-
-enum Handshake {
-    Done(Box<TlsStream<TcpStream>>),
-    /// The client speaks plain HTTP.
-    Plain(TcpStream),
-    Failed(String),
-}
-
-async fn handshake(stream: TcpStream, config: Arc<ServerConfig>, shared: &Shared) -> Handshake {
-    let handshake = async {
-        let mut first = [0];
-        // The first byte of a TLS handshake is 0x16, that of HTTP a letter.
-        if stream.peek(&mut first).await? == 1 && first[0].is_ascii_alphabetic() {
-            return Ok(Handshake::Plain(stream));
-        }
-        let stream = TlsAcceptor::from(config).accept(stream).await?;
-        io::Result::Ok(Handshake::Done(Box::new(stream)))
-    };
-    let limit = Duration::from_millis(shared.settings.handshake_timeout_ms);
-    match timeout(limit, handshake).await {
-        Ok(Ok(done)) => done,
-        Ok(Err(error)) => Handshake::Failed(error.to_string()),
-        Err(_) => Handshake::Failed("it took too long".to_owned()),
     }
 }
 
@@ -338,11 +420,15 @@ fn certificates(stream: &TlsStream<TcpStream>) -> Arc<[Bytes]> {
 struct PlainOnTls;
 
 impl Handler for PlainOnTls {
-    fn body_policy(&self, _head: &Head) -> BodyPolicy {
+    type Destination = ();
+
+    fn destination(&self, _head: &Head, _before: Option<&()>) {}
+
+    fn body_policy(&self, (): &(), _head: &Head) -> BodyPolicy {
         BodyPolicy::default()
     }
 
-    async fn handle(&self, _request: Request) -> Answer {
+    async fn handle(&self, (): (), _request: Request) -> Answer {
         Answer::new(400)
             .header("Content-Type", "text/plain; charset=utf-8")
             .body(

@@ -45,6 +45,9 @@ const NAMES: [&str; 8] = [
     "nanomq.localhost",
 ];
 
+/// The application protocols of HTTPS.
+const HTTP: [&[u8]; 2] = [b"http/1.1", b"http/1.0"];
+
 /// The most certificates kept; beyond it the cache starts anew.
 const MAX_LEAVES: usize = 1_000;
 
@@ -125,7 +128,9 @@ pub fn check(settings: &Settings) -> Result<(), Error> {
 pub struct Authority {
     ca_pem: String,
     https: Arc<ServerConfig>,
+    https_asking: Arc<ServerConfig>,
     mqtt: Arc<ServerConfig>,
+    web_socket: Arc<ServerConfig>,
 }
 
 impl Authority {
@@ -158,19 +163,25 @@ impl Authority {
         };
         let taken = files::clients(settings, &provider)?
             .unwrap_or_else(|| Arc::new(AnyClient::new(&provider)));
-        let config = |alpn: &[&[u8]]| {
-            let mut config = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        let config = |asking: bool, alpn: &[&[u8]]| {
+            let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
                 .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
-                .map_err(|error| Error::Issue(error.to_string()))?
-                .with_client_cert_verifier(Arc::clone(&taken))
-                .with_cert_resolver(Arc::clone(&shown));
+                .map_err(|error| Error::Issue(error.to_string()))?;
+            let builder = if asking {
+                builder.with_client_cert_verifier(Arc::clone(&taken))
+            } else {
+                builder.with_no_client_auth()
+            };
+            let mut config = builder.with_cert_resolver(Arc::clone(&shown));
             config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
             Ok(Arc::new(config))
         };
         Ok(Self {
             ca_pem,
-            https: config(&[b"http/1.1", b"http/1.0"])?,
-            mqtt: config(&[])?,
+            https: config(false, &HTTP)?,
+            https_asking: config(true, &HTTP)?,
+            mqtt: config(true, &[])?,
+            web_socket: config(false, &[])?,
         })
     }
 
@@ -179,12 +190,26 @@ impl Authority {
         &self.ca_pem
     }
 
-    /// For HTTPS: `http/1.1`, or `http/1.0` for a client that offers nothing newer.
+    /// For HTTPS: `http/1.1`, or `http/1.0` for a client that offers nothing newer. The client is
+    /// not asked for a certificate: the vendors do not ask those that sign or bring a token, and
+    /// some of these fail on the question (Tencent's C device SDK with mbed TLS 2.4).
     pub fn https(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.https)
     }
 
-    /// For MQTT over TLS and secure WebSocket: any application protocol.
+    /// The same for a surface that takes client certificates; nobody needs one.
+    pub fn https_asking(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.https_asking)
+    }
+
+    /// For secure WebSocket: any application protocol, and no question for a certificate, since a
+    /// page has no way to choose one and Chromium gives up on being asked.
+    pub fn web_socket(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.web_socket)
+    }
+
+    /// For MQTT over TLS: any application protocol; a client certificate is asked for, and nobody
+    /// needs one.
     pub fn mqtt(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.mqtt)
     }

@@ -1,10 +1,11 @@
 //! The admin API under `/_mqttstack`: looking at and steering one emulator. Ordinary axum,
 //! because nothing here imitates a vendor. `inspect.rs` looks, `seek.rs` finds and waits,
-//! `control.rs` steers, `events.rs` tells as it happens, `listing.rs` writes long answers; errors are `problem.rs`'s. All of it is
-//! described in `openapi/admin.yaml`.
+//! `control.rs` steers, `events.rs` tells as it happens, `listing.rs` writes long answers; errors are `problem.rs`'s; `guard.rs` keeps
+//! web pages out. All of it is described in `openapi/admin.yaml`.
 
 mod control;
 mod events;
+mod guard;
 mod input;
 mod inspect;
 mod listing;
@@ -22,6 +23,7 @@ use serde_json::Value;
 use tokio::sync::{broadcast, watch};
 
 pub use control::{Reset, ResetPart, ResetScope};
+pub use guard::{Guard, Settings};
 pub use problem::Problem;
 
 use crate::app::App;

@@ -54,6 +54,17 @@ pub enum Problem {
     /// A search of the journal ended early.
     #[error("{0}")]
     Halted(#[from] Halt),
+    /// A web page of another site may have sent it.
+    #[error(
+        "the admin API refuses what a web page of another site can send: {field} is {value:?}; \
+         admin.hosts in the configuration names hosts that are trusted beside the loopback ones"
+    )]
+    Foreign {
+        /// The header field that tells it.
+        field: &'static str,
+        /// Its value.
+        value: String,
+    },
     /// Not everything listens yet.
     #[error("the emulator is starting; not everything listens yet")]
     NotReady,
@@ -80,6 +91,7 @@ impl Problem {
             Self::TooLarge { .. } => (S::PAYLOAD_TOO_LARGE, "too-large", "Body too large"),
             Self::TimedOut(_) => (S::REQUEST_TIMEOUT, "timed-out", "Not seen in time"),
             Self::TooMany(_) => (S::CONFLICT, "too-many", "More than wanted"),
+            Self::Foreign { .. } => (S::FORBIDDEN, "foreign-page", "Foreign web page"),
             Self::Halted(Halt::Stopped | Halt::Left) => (
                 S::SERVICE_UNAVAILABLE,
                 "stopping",

@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum::http::Uri;
 use serde::Deserialize;
 
-use super::refuse;
+use super::{refuse, say};
 use crate::config::{Config, Port};
 
 const PATH: &str = "/_mqttstack/readyz";
@@ -30,8 +30,7 @@ pub(super) fn run(config: &Config, url: Option<&str>) -> ExitCode {
         Ok(status) => format!("status {status}"),
         Err(error) => error.to_string(),
     };
-    // With stderr closed there is nobody left to tell.
-    let _ = writeln!(std::io::stderr(), "mqttstack: {url} is not ready: {why}");
+    say(&format!("{url} is not ready: {why}"));
     ExitCode::FAILURE
 }
 

@@ -7,12 +7,16 @@
 
 mod arguments;
 mod healthcheck;
+mod log;
 mod serve;
 
 use std::io::Write;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -20,6 +24,9 @@ use self::arguments::Unusable;
 
 use crate::config::{ClockStart, Config, DEFAULT_FILE, FileError, LogFormat, LogLevel, Port, Seed};
 use crate::emulator::{self, StartError};
+
+/// How long the last line on stderr is waited for.
+const LAST_WORD: Duration = Duration::from_millis(500);
 
 /// A local stand-in for the cloud services that publish MQTT messages over HTTP.
 #[derive(Debug, Parser)]
@@ -210,12 +217,18 @@ pub fn main() -> ExitCode {
         Err(Unusable::Wrong(why)) => return refuse(&why),
         // --help and --version arrive as errors that belong on stdout.
         Err(Unusable::Help(error)) => {
-            return finish(error.print().map_err(Failure::system("stdout")));
+            return finish(printed(error.print()));
         }
     };
+    let ready_file = cli.flags.ready_file.clone();
     let config = match cli.flags.effective() {
         Ok(config) => config,
-        Err(error) => return refuse(&error.to_string()),
+        Err(error) => {
+            if let (None | Some(Command::Serve), Some(path)) = (&cli.command, ready_file) {
+                emulator::forget_former(&path);
+            }
+            return refuse(&error.to_string());
+        }
     };
     match cli.command.unwrap_or(Command::Serve) {
         Command::Serve => finish(serve::run(config)),
@@ -235,9 +248,15 @@ fn check_config(config: &Config, quiet: bool) -> Result<(), Failure> {
 }
 
 fn print(text: &str) -> Result<(), Failure> {
-    std::io::stdout()
-        .write_all(text.as_bytes())
-        .map_err(Failure::system("stdout"))
+    printed(std::io::stdout().write_all(text.as_bytes()))
+}
+
+/// A reader that has seen enough (`| head`) is no failure.
+fn printed(result: std::io::Result<()>) -> Result<(), Failure> {
+    match result {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        result => result.map_err(Failure::system("stdout")),
+    }
 }
 
 fn finish(result: Result<(), Failure>) -> ExitCode {
@@ -248,9 +267,22 @@ fn finish(result: Result<(), Failure>) -> ExitCode {
 }
 
 fn refuse(why: &str) -> ExitCode {
-    // With stderr closed there is nobody left to tell.
-    let _ = writeln!(std::io::stderr(), "mqttstack: {why}");
+    say(why);
     ExitCode::from(2)
+}
+
+/// Says why on stderr. A pipe that nobody reads does not keep the program from ending.
+fn say(why: &str) {
+    let line = format!("mqttstack: {why}\n");
+    let (told, written) = mpsc::channel();
+    let writing = thread::Builder::new().spawn(move || {
+        // With stderr closed there is nobody left to tell.
+        let _ = std::io::stderr().write_all(line.as_bytes());
+        let _ = told.send(());
+    });
+    if writing.is_ok() {
+        let _ = written.recv_timeout(LAST_WORD);
+    }
 }
 
 #[cfg(test)]

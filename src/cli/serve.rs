@@ -1,31 +1,36 @@
 //! `mqttstack serve`: starts an emulator, says on stdout that it is ready, stops it cleanly on
 //! SIGINT or SIGTERM. Logs go to stderr. The emulator itself is `emulator.rs`.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
+use std::thread;
 use std::time::Duration;
 
 use rustix::process::{Resource, getrlimit, setrlimit};
-use tracing_subscriber::filter::{LevelFilter, Targets};
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
-use super::Failure;
-use crate::config::{Config, LogFormat, LogLevel};
+use super::{Failure, log};
+use crate::config::Config;
 use crate::emulator::{Emulator, Ready};
 
 /// How long open connections may take to end after a signal. With the rest of the way out, this
 /// keeps the promise of two seconds.
 const STOP_WITHIN: Duration = Duration::from_millis(1_500);
+/// How long after a signal the program ends whatever still hangs in it.
+const END_WITHIN: Duration = Duration::from_millis(1_900);
 
 pub(super) fn run(config: Config) -> Result<(), Failure> {
-    start_log(config.log_format, config.log_level);
+    let log = log::start(config.log_format, config.log_level);
     raise_file_limit();
+    // Listened for before anything starts: whoever waits for the ready line may signal at once.
+    let stop = stop_on_signals().map_err(Failure::system("signals"))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(Failure::system("threads"))?;
-    let result = runtime.block_on(serve(config));
+    let result = runtime.block_on(serve(config, stop));
     runtime.shutdown_timeout(Duration::from_millis(100));
+    log.finish();
     result
 }
 
@@ -39,20 +44,41 @@ fn raise_file_limit() {
     }
 }
 
-async fn serve(config: Config) -> Result<(), Failure> {
-    // Listened for before anything starts: whoever waits for the ready line may signal at once.
-    let mut signals = Signals::listen().map_err(Failure::system("signals"))?;
+/// What is cancelled by the first signal. Signals have a thread and a runtime of their own, so
+/// that they are heard however busy the serving threads are; that thread also ends the program
+/// where the stop takes too long, or at the second signal.
+fn stop_on_signals() -> std::io::Result<CancellationToken> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let mut signals = {
+        let _inside = runtime.enter();
+        Signals::listen()?
+    };
+    let stop = CancellationToken::new();
+    let told = stop.clone();
+    thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(move || {
+            runtime.block_on(async {
+                signals.any().await;
+                told.cancel();
+                let _ = timeout(END_WITHIN, signals.any()).await;
+            });
+            std::process::exit(0);
+        })?;
+    Ok(stop)
+}
+
+async fn serve(config: Config, stop: CancellationToken) -> Result<(), Failure> {
     let emulator = tokio::select! {
         emulator = Emulator::builder().config(config).start() => emulator?,
-        () = signals.any() => return Ok(()),
+        () = stop.cancelled() => return Ok(()),
     };
     announce(emulator.ready()).map_err(Failure::system("stdout"))?;
-    signals.any().await;
+    stop.cancelled().await;
     tracing::info!("stopping");
-    if tokio::time::timeout(STOP_WITHIN, emulator.stop())
-        .await
-        .is_err()
-    {
+    if timeout(STOP_WITHIN, emulator.stop()).await.is_err() {
         tracing::warn!("some connections did not end in time and were cut");
     }
     Ok(())
@@ -64,32 +90,6 @@ fn announce(ready: &Ready) -> std::io::Result<()> {
     let mut stdout = std::io::stdout().lock();
     stdout.write_all(&line)?;
     stdout.flush()
-}
-
-/// Below debug, only warnings of the libraries are shown beside the emulator's own lines.
-fn start_log(format: LogFormat, level: LogLevel) {
-    let (own, libraries) = match level {
-        LogLevel::Off => (LevelFilter::OFF, LevelFilter::OFF),
-        LogLevel::Error => (LevelFilter::ERROR, LevelFilter::ERROR),
-        LogLevel::Warn => (LevelFilter::WARN, LevelFilter::WARN),
-        LogLevel::Info => (LevelFilter::INFO, LevelFilter::WARN),
-        LogLevel::Debug => (LevelFilter::DEBUG, LevelFilter::WARN),
-        LogLevel::Trace => (LevelFilter::TRACE, LevelFilter::TRACE),
-    };
-    let filter = Targets::new()
-        .with_default(libraries)
-        .with_target("mqttstack", own)
-        // The engine's steps show whole packets, user names and payloads among them.
-        .with_target("rmqtt", libraries.min(LevelFilter::WARN));
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-    let registry = tracing_subscriber::registry().with(filter);
-    match format {
-        LogFormat::Text => {
-            let ansi = std::io::stderr().is_terminal();
-            registry.with(lines.with_ansi(ansi)).init();
-        }
-        LogFormat::Json => registry.with(lines.json().flatten_event(true)).init(),
-    }
 }
 
 #[cfg(unix)]

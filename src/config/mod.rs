@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::broker::message::TopicFilter;
 use crate::exchange::Surface;
 use crate::vendor::{aliyun, azure_event_grid, nanomq, tencent_iot, tencent_tc3, tencent_tdmq};
-use crate::{broker, journal, server, tls};
+use crate::{admin, broker, journal, server, tls};
 
 pub use value::{ClockStart, LogFormat, LogLevel, NotAClockStart, NotAPort, NotASeed, Port, Seed};
 
@@ -69,6 +69,8 @@ pub struct Config {
     pub log_level: LogLevel,
     /// The bounds of the HTTP listeners.
     pub http: server::Settings,
+    /// By which names the admin API may be called.
+    pub admin: admin::Settings,
     /// For whom the TLS listeners show a certificate.
     pub tls: tls::Settings,
     /// What the broker grants and refuses.
@@ -111,6 +113,7 @@ impl Default for Config {
             log_format: LogFormat::Text,
             log_level: LogLevel::Info,
             http: server::Settings::default(),
+            admin: admin::Settings::default(),
             tls: tls::Settings::default(),
             mqtt: broker::Settings::default(),
             journal: journal::Settings::default(),

@@ -19,10 +19,15 @@ pub(super) async fn answer(router: Router, request: Request) -> Answer {
         Ok(request) => request,
         Err(error) => return problem::answer(400, &format!("the request is not HTTP: {error}")),
     };
-    let (parts, body) = match router.oneshot(request).await {
-        Ok(response) => response.into_parts(),
+    match router.oneshot(request).await {
+        Ok(response) => converted(response).await,
         Err(never) => match never {},
-    };
+    }
+}
+
+/// An answer as the loop writes it.
+pub(super) async fn converted(response: http::Response<AxumBody>) -> Answer {
+    let (parts, body) = response.into_parts();
     let mut answer = Answer::new(parts.status.as_u16());
     if answer.reason.is_empty() {
         answer.reason = parts.status.canonical_reason().unwrap_or_default().into();

@@ -27,13 +27,16 @@ pub(super) fn nowhere(method: &str, path: &str) -> Answer {
 /// The bytes were not a request, and no vendor was recognised in them.
 pub(super) fn malformed(problem: &Malformed) -> Answer {
     let status = match problem {
-        Malformed::Head(_) | Malformed::ContentLength | Malformed::Chunk | Malformed::Truncated => {
-            400
-        }
+        Malformed::Head(_)
+        | Malformed::BlankLine
+        | Malformed::ContentLength
+        | Malformed::Chunk
+        | Malformed::Truncated => 400,
         Malformed::HeadTimeout | Malformed::BodyTimeout => 408,
         Malformed::BodyTooLarge { .. } => 413,
         Malformed::TargetTooLong { .. } => 414,
-        Malformed::HeadTooLarge { .. } => 431,
+        Malformed::HeadTooLarge { .. } | Malformed::TooManyFields { .. } => 431,
+        Malformed::TransferCoding => 501,
         Malformed::Version => 505,
     };
     answer(status, &problem.to_string()).connection(Connection::Close)

@@ -5,8 +5,9 @@
 //! `/` in a path), `*` at the end for anything. Vendor hosts are those of the vendors' pages
 //! (documented); the `.localhost` names are ours and need no name server.
 
-use std::borrow::Cow;
+use percent_encoding::percent_decode_str;
 
+use crate::exchange::page::host_name;
 use crate::exchange::{Head, Request, Surface};
 
 pub use crate::admin::PREFIX as ADMIN;
@@ -16,6 +17,8 @@ pub use crate::admin::PREFIX as ADMIN;
 pub enum Destination {
     /// A vendor.
     Vendor(Surface),
+    /// A vendor that only the form in the body names.
+    Form,
     /// The admin API.
     Admin,
     /// Nobody.
@@ -35,6 +38,7 @@ pub(super) const ROWS: [Row; 5] = [
         surface: Surface::TencentIot,
         hosts: &[
             "tencent-iot.localhost",
+            "gateway.tencentdevices.com",
             "{region}.gateway.tencentdevices.com",
             "iotcloud.tencentcloudapi.com",
             "iotcloud.{region}.tencentcloudapi.com",
@@ -91,9 +95,13 @@ pub(super) const ROWS: [Row; 5] = [
 ];
 
 /// Whose request it is.
-pub fn destination(head: &Head) -> Destination {
+pub(super) fn destination(head: &Head) -> Destination {
     if let Some(surface) = head.host().and_then(by_host) {
         return Destination::Vendor(surface);
+    }
+    if head.target.is_empty() {
+        // Bytes of which not even that could be read.
+        return Destination::Nowhere;
     }
     let path = match head.path() {
         "" => "/",
@@ -112,28 +120,52 @@ pub fn destination(head: &Head) -> Destination {
     {
         return Destination::Vendor(surface);
     }
-    ROWS.iter()
-        .find(|row| row.paths.iter().any(|pattern| matches(pattern, path, '/')))
-        .map_or(Destination::Nowhere, |row| Destination::Vendor(row.surface))
+    if path == "/" && is_form(head) {
+        return Destination::Form;
+    }
+    by_path(path)
+        .or_else(|| {
+            // NanoMQ's server decodes the path before it looks for whose it is.
+            let decoded = percent_decode_str(path).decode_utf8().ok()?;
+            by_path(&decoded).filter(|surface| *surface == Surface::Nanomq)
+        })
+        .map_or(Destination::Nowhere, Destination::Vendor)
 }
 
-/// The same of a whole request: the older signature of Tencent's cloud API puts everything that
-/// tells it from a call to Aliyun into the form of a POST.
-pub fn destination_of(request: &Request) -> Destination {
-    let head = &request.head;
-    let found = destination(head);
-    let form = head
-        .headers
-        .text("content-type")
-        .is_some_and(|media| media.starts_with("application/x-www-form-urlencoded"));
-    if form
-        && found == Destination::Vendor(Surface::Aliyun)
-        && head.host().and_then(by_host).is_none()
-        && let Some(surface) = signed_in_parameters(&request.body)
-    {
-        return Destination::Vendor(surface);
+fn by_path(path: &str) -> Option<Surface> {
+    ROWS.iter()
+        .find(|row| row.paths.iter().any(|pattern| matches(pattern, path, '/')))
+        .map(|row| row.surface)
+}
+
+/// Whose a form is: the older signature of Tencent's cloud API puts everything that tells it from a
+/// call to Aliyun into the form of a POST.
+pub(super) fn of_form(request: &Request) -> Surface {
+    signed_in_parameters(&request.body).unwrap_or(Surface::Aliyun)
+}
+
+fn is_form(head: &Head) -> bool {
+    let media = head.headers.text("content-type").unwrap_or_default();
+    let media = media.split(';').next().unwrap_or_default().trim();
+    media.eq_ignore_ascii_case("application/x-www-form-urlencoded")
+}
+
+/// The surface that has this host name.
+pub(super) fn surface_of_host(host: &str) -> Option<Surface> {
+    by_host(host)
+}
+
+/// Whether requests to this server name may come with a client certificate: those to TDMQ's data
+/// plane, and those to no vendor's name.
+pub fn takes_certificates(server_name: Option<&str>) -> bool {
+    let Some(name) = server_name else {
+        return true;
+    };
+    match by_host(name) {
+        None => true,
+        Some(Surface::TencentTdmq) => !host_name(name).ends_with(".tencentcloudapi.com"),
+        Some(_) => false,
     }
-    found
 }
 
 /// Which of Tencent's two products parameters with a `SecretId` are for, by their `Version`.
@@ -155,22 +187,6 @@ fn by_host(host: &str) -> Option<Surface> {
     ROWS.iter()
         .find(|row| row.hosts.iter().any(|pattern| matches(pattern, &name, '.')))
         .map(|row| row.surface)
-}
-
-/// The name alone, in lower case: without port and final dot. One SDK sends a whole URL as its
-/// `Host` (`http://127.0.0.1:4580`), so a scheme and a path are taken off as well.
-fn host_name(host: &str) -> Cow<'_, str> {
-    let host = host.split_once("://").map_or(host, |(_, rest)| rest);
-    let host = host.split('/').next().unwrap_or_default().trim();
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|digit| digit.is_ascii_digit()) => name,
-        _ => host,
-    };
-    let name = name.strip_suffix('.').unwrap_or(name);
-    if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        return Cow::Owned(name.to_ascii_lowercase());
-    }
-    Cow::Borrowed(name)
 }
 
 /// Which of Tencent's two products a cloud API call is for, at a host that does not say: the
@@ -353,11 +369,15 @@ mod tests {
         assert_eq!(query("Action=A&Version=2021-04-08&SecretId=x"), hub);
         assert_eq!(query("SecretId=x&Version=2024-05-16"), tdmq);
         assert_eq!(query("Action=A&AccessKeyId=x"), aliyun);
-        let form = |host: &str, body: &'static str| {
-            let content_type = ("Content-Type", "application/x-www-form-urlencoded");
-            let mut head = head("/", &[("Host", host), content_type]);
+        let form = |body: &'static str| {
+            let content_type = (
+                "Content-Type",
+                "Application/X-WWW-Form-Urlencoded; charset=utf-8",
+            );
+            let mut head = head("/", &[("Host", "localhost"), content_type]);
             head.method = "POST".into();
-            destination_of(&Request {
+            assert_eq!(destination(&head), Destination::Form);
+            of_form(&Request {
                 head,
                 body: body.into(),
                 malformed: None,
@@ -367,10 +387,32 @@ mod tests {
                 certificates: [].into(),
             })
         };
-        assert_eq!(form("localhost", "Version=2021-04-08&SecretId=x"), hub);
-        assert_eq!(form("localhost", "Version=2024-05-16&SecretId=x"), tdmq);
-        assert_eq!(form("localhost", "AccessKeyId=x&Action=SecretId"), aliyun);
-        assert_eq!(form("aliyun.localhost", "SecretId=x"), aliyun);
+        let [hub, tdmq, aliyun] = [Surface::TencentIot, Surface::TencentTdmq, Surface::Aliyun];
+        assert_eq!(form("Version=2021-04-08&SecretId=x"), hub);
+        assert_eq!(form("Version=2024-05-16&SecretId=x"), tdmq);
+        assert_eq!(form("AccessKeyId=x&Action=SecretId"), aliyun);
+        let media = ("Content-Type", "application/x-www-form-urlencoded");
+        let named = head("/", &[("Host", "aliyun.localhost"), media]);
+        assert_eq!(destination(&named), Destination::Vendor(aliyun));
+    }
+
+    #[test]
+    fn certificates_are_for_tdmqs_data_plane_and_for_names_of_nobody() {
+        for (name, takes) in [
+            (None, true),
+            (Some("localhost"), true),
+            (Some("mqtt-x-public.mqtt.tencenttdmq.com"), true),
+            (Some("tencent-tdmq.localhost"), true),
+            (Some("mqtt.tencentcloudapi.com"), false),
+            (Some("gateway.tencentdevices.com"), false),
+            (Some("iotcloud.tencentcloudapi.com"), false),
+            (Some("onsmqtt.cn-hangzhou.aliyuncs.com"), false),
+            (Some("ns.westus3-1.eventgrid.azure.net"), false),
+            (Some("login.microsoftonline.com"), false),
+            (Some("nanomq.localhost"), false),
+        ] {
+            assert_eq!(takes_certificates(name), takes, "{name:?}");
+        }
     }
 
     proptest! {

@@ -3,13 +3,11 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use rustls::ServerConfig;
-
 use super::StartError;
 use crate::broker::Broker;
 use crate::broker::message::Transport;
 use crate::config::{Config, Port};
-use crate::edge::Edge;
+use crate::edge::{Edge, takes_certificates};
 use crate::exchange::Surface;
 use crate::server::{BindError, Listener, Server};
 use crate::tls::Authority;
@@ -33,7 +31,7 @@ impl Http {
     /// Binds them all; dropped, they are closed again.
     pub(super) async fn bind(
         config: &Config,
-        tls: Arc<ServerConfig>,
+        authority: &Authority,
         addresses: &mut Addresses,
     ) -> Result<Self, BindError> {
         let mut bound = Vec::new();
@@ -43,7 +41,12 @@ impl Http {
             bound.push((listener, None));
         }
         if let Some(address) = address(config, config.https_port) {
-            let listener = Listener::bind("--https-port", address, Some(tls)).await?;
+            let tls = Some(authority.https());
+            let mut listener = Listener::bind("--https-port", address, tls).await?;
+            // No other surface takes client certificates over HTTP.
+            if !config.tencent_tdmq.ca_certificates.is_empty() {
+                listener = listener.asking(authority.https_asking(), takes_certificates);
+            }
             addresses.https = Some(listener.address());
             bound.push((listener, None));
         }
@@ -80,9 +83,8 @@ pub(super) fn open_mqtt(
         };
         match transport {
             Transport::Tcp | Transport::Ws => broker.listen(transport, address),
-            Transport::Tls | Transport::Wss => {
-                broker.listen_tls(transport, address, authority.mqtt())
-            }
+            Transport::Tls => broker.listen_tls(transport, address, authority.mqtt()),
+            Transport::Wss => broker.listen_tls(transport, address, authority.web_socket()),
         }
         .map(Some)
         .map_err(|source| {

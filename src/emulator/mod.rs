@@ -22,6 +22,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -29,7 +30,7 @@ use tokio::sync::watch;
 
 use self::listeners::{Addresses, Http};
 use self::ready::ReadyFile;
-use crate::admin::{self, ResetPart, ResetScope, Surroundings};
+use crate::admin::{self, Guard, ResetPart, ResetScope, Surroundings};
 use crate::app::App;
 use crate::broker::message::Message;
 use crate::clock::Clock;
@@ -44,6 +45,10 @@ use crate::tls::{self, Authority};
 use crate::vendor::{SettingsError, Vendors};
 
 pub use ready::Ready;
+pub(crate) use ready::forget_former;
+
+/// How long a stop lets clients take what was published for them.
+const DELIVERY: Duration = Duration::from_millis(400);
 
 /// Why an emulator did not start. What had been opened until then is closed again.
 #[derive(Debug, thiserror::Error)]
@@ -125,12 +130,15 @@ impl Emulator {
     }
 
     async fn start(config: Config) -> Result<Self, StartError> {
+        if let Some(path) = &config.ready_file {
+            forget_former(path);
+        }
         let vendors = vendors(&config)?;
         let keys = Ids::named(config.seed.number(), "tls");
         let authority = Authority::open_with(&config.tls, config.data_dir.as_deref(), &keys)
             .map_err(of_certificates)?;
         let mut addresses = Addresses::default();
-        let http = Http::bind(&config, authority.https(), &mut addresses).await?;
+        let http = Http::bind(&config, &authority, &mut addresses).await?;
         let app = rooms::build(&config).await;
         vendors.started(&app);
         let opened = listeners::open_mqtt(&config, &app.broker, &authority, &mut addresses);
@@ -153,8 +161,9 @@ impl Emulator {
                 reset: baseline.clone().into_reset(),
             },
         );
-        let edge = Edge::new(app.clone(), vendors, admin);
         let server = Server::new(config.http.clone());
+        let guard = Guard::new(rooms::home(&config));
+        let edge = Edge::new(app.clone(), vendors, (admin, guard), server.cut());
         http.serve(&server, &edge);
         Ok(Self {
             app,
@@ -242,11 +251,14 @@ impl Emulator {
         self.baseline.restore(&parts.into_iter().collect()).await;
     }
 
-    /// Stops: takes no more, lets requests in flight end for about a second, closes the broker.
+    /// Stops: takes no more, lets requests in flight end for about a second and what was taken be
+    /// delivered, closes the broker.
     pub async fn stop(mut self) {
         self.ready_file = None;
         self.app.journal.reading().stop();
+        self.app.broker.take_no_more();
         self.server.stop().await;
+        self.app.broker.drain(DELIVERY).await;
         self.app.broker.stop().await;
     }
 }

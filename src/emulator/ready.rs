@@ -100,6 +100,28 @@ impl ReadyFile {
     }
 }
 
+/// Removes the ready file of a start that is over: whoever waits for this start must not find the
+/// addresses of another. That of an emulator which still runs stays.
+pub(crate) fn forget_former(path: &Path) {
+    let running = std::fs::read(path)
+        .ok()
+        .and_then(|text| serde_json::from_slice::<Value>(&text).ok())
+        .and_then(|ready| u32::try_from(ready["pid"].as_u64()?).ok())
+        .is_some_and(runs_this_program);
+    if !running {
+        // Mostly there is none; one that cannot be removed cannot be written either.
+        let _ = std::fs::remove_file(path);
+    }
+}
+
+/// Whether another process of this program has that id. In a container the former start had the
+/// id of this one.
+fn runs_this_program(pid: u32) -> bool {
+    let program = |id: &str| std::fs::read_link(format!("/proc/{id}/exe")).ok();
+    pid != std::process::id()
+        && program("self").is_some_and(|own| program(&pid.to_string()) == Some(own))
+}
+
 impl Drop for ReadyFile {
     fn drop(&mut self) {
         if let Err(error) = std::fs::remove_file(&self.0) {

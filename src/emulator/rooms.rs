@@ -6,14 +6,21 @@ use std::sync::Arc;
 use bytestring::ByteString;
 
 use crate::app::App;
-use crate::broker::Broker;
 use crate::broker::dialect::{Noted, Refused};
+use crate::broker::{self, Broker};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::exchange::page::Home;
 use crate::exchange::{Head, Headers, Receipt, Surface, Version};
 use crate::ids::Ids;
 use crate::journal::{Draft, Journal, masking};
+use crate::pipeline::logged;
 use crate::quota::Quotas;
+
+/// The hosts at home: those of the settings, the names of the certificate among them.
+pub(super) fn home(config: &Config) -> Home {
+    Home::new(&[&config.admin.hosts[..], &config.tls.names].concat())
+}
 
 pub(super) async fn build(config: &Config) -> App {
     let clock = Clock::real();
@@ -24,9 +31,13 @@ pub(super) async fn build(config: &Config) -> App {
         let journal = journal.clone();
         Arc::new(move |message| journal.record(message))
     };
+    let mqtt = broker::Settings {
+        home: home(config),
+        ..config.mqtt.clone()
+    };
     let app = App {
         quotas: Quotas::new(clock.clone()),
-        broker: Broker::start(config.mqtt.clone(), clock.clone(), ids.clone(), sink).await,
+        broker: Broker::start(mqtt, clock.clone(), ids.clone(), sink).await,
         clock,
         ids,
         journal,
@@ -113,7 +124,7 @@ fn log(refused: &Refused, receipt: &Receipt) {
         id = receipt.id,
         packet = refused.packet,
         client_id = refused.client_id,
-        topic = refused.topic,
+        topic = refused.topic.as_deref().map(logged).as_deref(),
         code = refused.code,
         reason = refused.reason,
     );

@@ -6,7 +6,8 @@ use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
-use super::wire::{Gap, Wire};
+use super::loose;
+use super::wire::{Gap, Wait, Wire};
 use crate::exchange::{BodyPolicy, Head, Malformed, Version};
 
 /// The longest line with a chunk's size, extensions included.
@@ -15,6 +16,10 @@ const MAX_CHUNK_LINE: usize = 4 << 10;
 const MAX_TRAILERS: usize = 16 << 10;
 /// A body's buffer grows by at most this beyond what has come, whatever length is announced.
 const STEP: usize = 64 << 10;
+/// How much is kept of either end of a body that is too long, where that is asked for.
+const END: usize = 16 << 10;
+/// How much of such a body is read at all.
+const OVER: u64 = 64 << 20;
 
 /// Where a body ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +38,21 @@ impl Framing {
         match self {
             Self::Empty | Self::Chunked => true,
             Self::Length(length) => usize::try_from(length).is_ok_and(|length| length <= max),
+        }
+    }
+
+    /// Decides from the head as `loose.rs` reads it: the length is one field, and the only one.
+    pub(super) fn of_loose(head: &Head) -> Result<Self, Malformed> {
+        let mut lengths = head.headers.all("content-length");
+        let length = match (lengths.next(), lengths.next()) {
+            (None, _) => Some(0),
+            (Some(length), None) => loose::length(length),
+            // Fields that repeat are joined with a comma.
+            (Some(_), Some(_)) => None,
+        };
+        match length.ok_or(Malformed::ContentLength)? {
+            0 => Ok(Self::Empty),
+            length => Ok(Self::Length(length)),
         }
     }
 
@@ -57,7 +77,7 @@ impl Framing {
                 (Some(coding), None) if coding.eq_ignore_ascii_case(b"chunked") => {
                     Ok(Self::Chunked)
                 }
-                _ => problem("the transfer coding is not `chunked` alone"),
+                _ => Err(Malformed::TransferCoding),
             };
         }
         let mut found = None;
@@ -84,18 +104,26 @@ fn parse_length(digits: &[u8]) -> Option<u64> {
     Some(digits.parse().unwrap_or(u64::MAX))
 }
 
-/// Reads a body of at most `max` bytes: what came, and what was wrong with it.
+/// Reads a body as the policy has it: what came, and what was wrong with it.
 pub(super) async fn read<S: AsyncRead + AsyncWrite + Unpin>(
     wire: &mut Wire<S>,
     framing: Framing,
-    max: usize,
+    policy: BodyPolicy,
     timeout: Duration,
 ) -> (Bytes, Option<Malformed>) {
+    let max = policy.max_body;
     match framing {
         Framing::Empty => (Bytes::new(), None),
         Framing::Length(length) => match usize::try_from(length) {
             Ok(length) if length <= max => read_length(wire, length, timeout).await,
-            _ => (Bytes::new(), Some(Malformed::BodyTooLarge { limit: max })),
+            _ => {
+                let ends = if policy.ends {
+                    read_ends(wire, length, timeout).await
+                } else {
+                    Bytes::new()
+                };
+                (ends, Some(Malformed::BodyTooLarge { limit: max }))
+            }
         },
         Framing::Chunked => {
             let mut body = Vec::new();
@@ -135,6 +163,31 @@ async fn read_length<S: AsyncRead + AsyncWrite + Unpin>(
     (body.into(), None)
 }
 
+/// The two ends of a body that is too long, which is read over as far as it comes.
+async fn read_ends<S: AsyncRead + AsyncWrite + Unpin>(
+    wire: &mut Wire<S>,
+    length: u64,
+    timeout: Duration,
+) -> Bytes {
+    let mut left = length.min(OVER);
+    let mut ends = Vec::new();
+    let deadline = Instant::now() + timeout;
+    while left > 0 {
+        let came = u64::try_from(wire.buf.len()).unwrap_or(u64::MAX).min(left);
+        left -= came;
+        let came = usize::try_from(came).unwrap_or_default();
+        ends.extend_from_slice(&wire.buf[..came]);
+        wire.buf.advance(came);
+        if ends.len() > 4 * END {
+            ends.drain(END..ends.len() - END);
+        }
+        if left > 0 && wire.fill(deadline, Wait::Busy).await.is_err() {
+            break;
+        }
+    }
+    ends.into()
+}
+
 async fn read_chunks<S: AsyncRead + AsyncWrite + Unpin>(
     wire: &mut Wire<S>,
     body: &mut Vec<u8>,
@@ -149,7 +202,7 @@ async fn read_chunks<S: AsyncRead + AsyncWrite + Unpin>(
         if ended {
             return Ok(());
         }
-        wire.fill(deadline, false).await.map_err(malformed)?;
+        wire.fill(deadline, Wait::Busy).await.map_err(malformed)?;
     }
 }
 
@@ -314,13 +367,18 @@ mod tests {
         assert_eq!(framing(Version::Http11, &[chunked]), Ok(Framing::Chunked));
         for (version, fields) in [
             (Version::Http11, &[chunked, ("content-length", "3")][..]),
-            (Version::Http11, &[chunked, chunked]),
-            (Version::Http11, &[("transfer-encoding", "gzip, chunked")]),
-            (Version::Http11, &[("transfer-encoding", "identity")]),
             (Version::Http10, &[chunked]),
         ] {
             let framing = framing(version, fields);
             assert!(matches!(framing, Err(Malformed::Head(_))), "{fields:?}");
+        }
+        for fields in [
+            &[chunked, chunked][..],
+            &[("transfer-encoding", "gzip, chunked")],
+            &[("transfer-encoding", "identity")],
+        ] {
+            let framing = framing(Version::Http11, fields);
+            assert_eq!(framing, Err(Malformed::TransferCoding), "{fields:?}");
         }
     }
 

@@ -1,8 +1,9 @@
 //! Reading a request head: where it ends, what it says, and what can be saved of a broken one.
 //! Pure functions over bytes; the reading itself is in `mod.rs`.
 //!
-//! A head is parsed once, when its blank line is there: parsing again after every read would take
-//! quadratic time on the 196 KB request lines of Aliyun's newer SDKs.
+//! A head is parsed once, when its blank line is there, and no byte of it is searched twice while it
+//! grows: anything else would take quadratic time on the 196 KB request lines of Aliyun's newer SDKs,
+//! and be a way to keep a thread busy with single bytes.
 
 use std::mem::MaybeUninit;
 
@@ -15,8 +16,9 @@ use crate::exchange::{Head, Headers, Malformed, Version};
 /// The most header fields of one head.
 const MAX_FIELDS: usize = 256;
 
-/// How much of a broken head is kept for the journal and for finding its surface.
-const SALVAGED: usize = 16 << 10;
+/// How much is kept of either end of a request line that is too long, for the journal and for
+/// finding its surface.
+const KEPT: usize = 16 << 10;
 
 /// How far a head has come.
 #[derive(Debug, PartialEq, Eq)]
@@ -32,16 +34,32 @@ pub(super) enum Progress {
 /// What an unfinished head has already been searched for.
 #[derive(Debug, Default)]
 pub(super) struct Scan {
-    /// Everything before this offset holds no blank line.
-    searched: usize,
+    line: LineScan,
     /// The request line has been seen whole and found good.
     line_checked: bool,
+    /// Everything before this offset holds no blank line.
+    searched: usize,
+}
+
+/// How far an unfinished request line has been looked at.
+#[derive(Debug, Default)]
+struct LineScan {
+    /// Everything before this offset is no line end.
+    searched: usize,
+    /// Everything before this offset belongs to the method.
+    method: usize,
+    /// Where the target begins.
+    target: Option<usize>,
+    /// Everything between the target's beginning and this offset belongs to it.
+    measured: usize,
+    /// The target has ended.
+    whole: bool,
 }
 
 impl Scan {
     /// Whether nothing of the head has come yet, except perhaps blank lines.
     pub(super) fn is_fresh(&self) -> bool {
-        self.searched == 0 && !self.line_checked
+        self.line.searched == 0 && !self.line_checked
     }
 
     /// Looks for the end of the head in `buf`, which has only grown since the last call.
@@ -50,26 +68,41 @@ impl Scan {
             // Perhaps the half of a blank line in front of the head.
             return Progress::Partial;
         }
-        match self.find_end(buf) {
-            Some(end) if end <= limits.max_head => return Progress::Complete(end),
-            _ if self.line_checked => {}
-            _ => match buf.iter().position(|&byte| byte == b'\n') {
-                Some(end) => match check_line(&buf[..end], limits) {
-                    Ok(()) => self.line_checked = true,
-                    Err(problem) => return Progress::Broken(problem),
-                },
-                None => {
-                    if let Err(problem) = check_partial_line(buf, limits) {
-                        return Progress::Broken(problem);
-                    }
-                }
-            },
+        if !self.line_checked {
+            let found = match self.line.end(buf) {
+                Some(end) => check_line(&buf[..end], limits).map(|()| self.line_checked = true),
+                None => self.line.check(buf, limits),
+            };
+            if let Err(problem) = found {
+                return Progress::Broken(problem);
+            }
+        }
+        if self.line_checked
+            && let Some(end) = self.find_end(buf)
+            && end <= limits.max_head
+        {
+            return Progress::Complete(end);
         }
         if buf.len() > limits.max_head {
             let limit = limits.max_head;
             return Progress::Broken(Malformed::HeadTooLarge { limit });
         }
         Progress::Partial
+    }
+
+    /// Of a head whose request line is too long: whether its end has come, or so much of its
+    /// fields that they are too long as well. Takes the middle out of the line while that grows.
+    pub(super) fn overrun(&mut self, buf: &mut BytesMut, limits: &Limits) -> bool {
+        if self.line.end(buf).is_none() {
+            if buf.len() > 4 * KEPT {
+                let tail = buf.split_off(buf.len() - KEPT);
+                buf.truncate(KEPT);
+                buf.extend_from_slice(&tail);
+                self.line.searched = buf.len();
+            }
+            return false;
+        }
+        self.find_end(buf).is_some() || buf.len() > limits.max_head.max(8 * KEPT)
     }
 
     /// The offset behind the blank line: LF, then LF or CRLF.
@@ -92,14 +125,55 @@ impl Scan {
     }
 }
 
-/// Drops empty lines in front of a request line (RFC 9112 section 2.2).
-pub(super) fn skip_blank_lines(buf: &mut BytesMut) {
+impl LineScan {
+    /// Where the line ends, if it does.
+    fn end(&mut self, buf: &[u8]) -> Option<usize> {
+        let found = buf[self.searched..].iter().position(|&byte| byte == b'\n');
+        self.searched = found.map_or(buf.len(), |found| self.searched + found);
+        found.map(|_| self.searched)
+    }
+
+    /// Judges a line that still goes on.
+    fn check(&mut self, buf: &[u8], limits: &Limits) -> Result<(), Malformed> {
+        check_first(buf)?;
+        if self.target.is_none() {
+            let rest = &buf[self.method..];
+            let token = rest.iter().take_while(|byte| is_token_byte(**byte)).count();
+            self.method += token;
+            match rest[token..] {
+                [b' ', ..] if self.method > 0 => self.target = Some(self.method + 1),
+                // The line may end here.
+                [] | [b'\r'] => return Ok(()),
+                _ => return not_a_token(),
+            }
+            self.measured = self.method + 1;
+        }
+        let Some(start) = self.target.filter(|_| !self.whole) else {
+            return Ok(());
+        };
+        let end = buf[self.measured..].iter().position(|&byte| byte == b' ');
+        self.whole = end.is_some();
+        self.measured = end.map_or(buf.len(), |end| self.measured + end);
+        let target = &buf[start..self.measured];
+        let target = target.strip_suffix(b"\r").unwrap_or(target);
+        if target.len() > limits.max_target {
+            let limit = limits.max_target;
+            return Err(Malformed::TargetTooLong { limit });
+        }
+        Ok(())
+    }
+}
+
+/// Drops empty lines in front of a request line (RFC 9112 section 2.2); whether there was one.
+pub(super) fn skip_blank_lines(buf: &mut BytesMut) -> bool {
+    let mut skipped = false;
     loop {
         match buf[..] {
             [b'\n', ..] => buf.advance(1),
             [b'\r', b'\n', ..] => buf.advance(2),
-            _ => return,
+            _ => return skipped,
         }
+        skipped = true;
     }
 }
 
@@ -144,22 +218,26 @@ pub(super) fn parse(bytes: &Bytes, limits: &Limits) -> Result<Head, Malformed> {
 }
 
 /// What can be read of a broken or unfinished head: the request line as far as it goes and the
-/// whole fields before the first broken one.
+/// whole fields, without those that are broken.
 pub(super) fn salvage(buf: &[u8]) -> Head {
-    let bytes = Bytes::copy_from_slice(&buf[..buf.len().min(SALVAGED)]);
+    let bytes = Bytes::copy_from_slice(buf);
     let mut lines = bytes.split_inclusive(|&byte| byte == b'\n');
     let line = lines.next().unwrap_or_default().trim_ascii_end();
     let mut words = line.split(|&byte| byte == b' ');
     let method = words.next().filter(|word| is_token(word));
-    let target = method.and_then(|_| words.next());
+    let mut target = words.next();
+    if method.is_none() {
+        target = target.filter(|target| target.starts_with(b"/"));
+    }
     let version = words.next();
     let readable = |word: Option<&[u8]>| {
         word.and_then(|word| ByteString::try_from(bytes.slice_ref(word)).ok())
             .unwrap_or_default()
     };
     let headers = lines
+        .take_while(|line| !matches!(line, [b'\n'] | [b'\r', b'\n']))
+        .filter_map(|line| salvage_field(&bytes, line))
         .take(MAX_FIELDS)
-        .map_while(|line| salvage_field(&bytes, line))
         .collect();
     Head {
         method: readable(method),
@@ -185,10 +263,13 @@ fn salvage_field(bytes: &Bytes, line: &[u8]) -> Option<(ByteString, Bytes)> {
 /// Judges a whole request line as far as it needs no header field; a strange version is left to
 /// [`parse`], which sees the fields too.
 fn check_line(line: &[u8], limits: &Limits) -> Result<(), Malformed> {
-    check_partial_line(line, limits)?;
+    check_first(line)?;
     let problem = |what: &str| Err(Malformed::Head(what.to_owned()));
     let line = line.strip_suffix(b"\r").unwrap_or(line);
-    let mut words = line.splitn(3, |&byte| byte == b' ').skip(1);
+    let mut words = line.splitn(3, |&byte| byte == b' ');
+    if !words.next().is_some_and(is_token) {
+        return not_a_token();
+    }
     match (words.next(), words.next()) {
         (None | Some(b""), _) => problem("the request line has no target"),
         (Some(target), _) if target.len() > limits.max_target => Err(Malformed::TargetTooLong {
@@ -200,29 +281,16 @@ fn check_line(line: &[u8], limits: &Limits) -> Result<(), Malformed> {
     }
 }
 
-/// Judges a request line that may still go on.
-fn check_partial_line(line: &[u8], limits: &Limits) -> Result<(), Malformed> {
-    let problem = |what: &str| Err(Malformed::Head(what.to_owned()));
+fn check_first(line: &[u8]) -> Result<(), Malformed> {
     if line.first() == Some(&0x16) {
-        return problem("these are the first bytes of TLS, but this port speaks plain HTTP");
+        let what = "these are the first bytes of TLS, but this port speaks plain HTTP";
+        return Err(Malformed::Head(what.to_owned()));
     }
-    let mut words = line.splitn(3, |&byte| byte == b' ');
-    let method = words.next().unwrap_or_default();
-    let target = words.next();
-    let method = match target {
-        Some(_) => method,
-        None => method.trim_ascii_end(),
-    };
-    if !method.is_empty() && !is_token(method) || target.is_some() && method.is_empty() {
-        return problem("the method is not a token");
-    }
-    match target {
-        Some(target) if target.trim_ascii_end().len() > limits.max_target => {
-            let limit = limits.max_target;
-            Err(Malformed::TargetTooLong { limit })
-        }
-        _ => Ok(()),
-    }
+    Ok(())
+}
+
+fn not_a_token() -> Result<(), Malformed> {
+    Err(Malformed::Head("the method is not a token".to_owned()))
 }
 
 fn from_httparse(error: httparse::Error) -> Malformed {
@@ -231,7 +299,9 @@ fn from_httparse(error: httparse::Error) -> Malformed {
         httparse::Error::HeaderName => "a header field name holds a byte that is not allowed",
         httparse::Error::HeaderValue => "a header field value holds a byte that is not allowed",
         httparse::Error::NewLine => "a carriage return without a line feed",
-        httparse::Error::TooManyHeaders => "more than 256 header fields",
+        httparse::Error::TooManyHeaders => {
+            return Malformed::TooManyFields { limit: MAX_FIELDS };
+        }
         httparse::Error::Token | httparse::Error::Status => {
             "the request line holds a byte that is not allowed"
         }
@@ -241,10 +311,11 @@ fn from_httparse(error: httparse::Error) -> Malformed {
 
 /// RFC 9110 section 5.6.2.
 fn is_token(word: &[u8]) -> bool {
-    !word.is_empty()
-        && word
-            .iter()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte))
+    !word.is_empty() && word.iter().all(|byte| is_token_byte(*byte))
+}
+
+fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 /// A part of `bytes` that httparse has already read as text.
@@ -335,7 +406,7 @@ mod tests {
         assert_eq!(read(&with(256)).unwrap().headers.0.len(), 256);
         assert_eq!(
             read(&with(257)).unwrap_err(),
-            Malformed::Head("more than 256 header fields".to_owned())
+            Malformed::TooManyFields { limit: 256 }
         );
     }
 
@@ -349,6 +420,58 @@ mod tests {
             ));
         }
         assert_eq!(scan(b"GET / HTTP/9.9\r\n", &limits), Progress::Partial);
+    }
+
+    #[test]
+    fn a_line_that_comes_byte_by_byte_is_judged_as_the_whole_one() {
+        let limits = Limits {
+            max_target: 5,
+            max_head: 60,
+            ..Limits::default()
+        };
+        for line in [
+            "GET /1234 HTTP/1.1\r\n",
+            "GET /12345 HTTP/1.1\r\n",
+            "GET /1234\r\r HTTP/1.1\n",
+            "GET\r\n",
+            "GET\r /\n",
+            " / HTTP/1.1\r\n",
+            "G(T / HTTP/1.1\n",
+            "\x16\x03\n",
+            "GET  / HTTP/1.1\n",
+        ] {
+            let whole = scan(line.as_bytes(), &limits);
+            let mut scan = Scan::default();
+            let mut last = Progress::Partial;
+            for end in 1..=line.len() {
+                last = scan.advance(&line.as_bytes()[..end], &limits);
+                if last != Progress::Partial {
+                    break;
+                }
+            }
+            assert_eq!(last, whole, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_keeps_both_its_ends_and_the_fields_behind_it() {
+        let limits = Limits::default();
+        let mut scan = Scan::default();
+        let mut buf = BytesMut::from(&b"GET /?first=1&x="[..]);
+        assert_eq!(scan.advance(&buf, &limits), Progress::Partial);
+        for _ in 0..100 {
+            buf.extend_from_slice(&[b'y'; 10_000]);
+            assert!(!scan.overrun(&mut buf, &limits));
+            assert!(buf.len() <= 5 * KEPT);
+        }
+        buf.extend_from_slice(b"&SecretId=z HTTP/1.1\r\nHost: h\r\n");
+        assert!(!scan.overrun(&mut buf, &limits));
+        buf.extend_from_slice(b"\r\n");
+        assert!(scan.overrun(&mut buf, &limits));
+        let head = salvage(&buf);
+        assert!(head.target.starts_with("/?first=1&x=y"));
+        assert!(head.target.ends_with("y&SecretId=z"));
+        assert_eq!(head.host(), Some("h"));
     }
 
     #[test]
@@ -372,8 +495,9 @@ mod tests {
         let head = salvage(b"POST /x HTTP/1.0\r\nHost: h\r\nbad\r\nlater: 1\r\n");
         assert_eq!((&*head.method, &*head.target), ("POST", "/x"));
         assert_eq!(head.version, Version::Http10);
-        assert_eq!(head.headers.0.len(), 1);
+        assert_eq!(head.headers.0.len(), 2);
         assert_eq!(head.headers.text("host"), Some("h"));
+        assert_eq!(head.headers.text("later"), Some("1"));
         let nothing = salvage(b"\x16\x03\x01\xff \xff");
         assert_eq!((&*nothing.method, &*nothing.target), ("", ""));
     }

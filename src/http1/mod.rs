@@ -1,10 +1,13 @@
 //! The HTTP/1 connection loop, ours because vendors differ in what the usual stacks decide for
 //! everybody: header order, missing Host, request lines of 200 KB, broken answers on purpose.
-//! `head.rs` reads a head, `body.rs` a body, `write.rs` writes an answer, `wire.rs` moves the
-//! bytes under time limits; [`serve`] ties them.
+//! `head.rs` reads a head (`loose.rs` as one vendor's server reads it), `body.rs` a body, `write.rs`
+//! writes an answer, `presence.rs` looks after the client meanwhile, `wire.rs` moves the bytes under
+//! time limits; [`serve`] ties them.
 
 mod body;
 mod head;
+mod loose;
+mod presence;
 mod wire;
 mod write;
 
@@ -18,13 +21,18 @@ use bytes::{Buf, Bytes};
 use futures_util::FutureExt;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::exchange::{Answer, BodyPolicy, Connection, Head, Malformed, Request, Scheme, Version};
+use crate::exchange::{
+    Answer, BodyPolicy, Connection, HandshakeFailure, Head, Malformed, Request, Scheme, Version,
+};
 use body::Framing;
 use head::{Progress, Scan};
-use wire::{Gap, Wire};
+pub use presence::{Presence, Unseen};
+use presence::{attend, has_left};
+use wire::{Gap, Wait, Wire};
 use write::{Asked, has_token};
 
 /// Bounds of one connection. All of them are in force at once.
@@ -60,11 +68,48 @@ impl Default for Limits {
 
 /// What the loop asks of whoever answers.
 pub trait Handler: Send + Sync + 'static {
-    /// How to read the body that belongs to this head.
-    fn body_policy(&self, head: &Head) -> BodyPolicy;
+    /// Whose a request is: decided once, from its head, and carried along.
+    type Destination: Clone + Send + Sync;
 
-    /// Answers one request, a malformed one too (`request.malformed`).
-    fn handle(&self, request: Request) -> impl Future<Output = Answer> + Send;
+    /// Whose requests on a connection are, where that is known before any has come.
+    fn sole(&self) -> Option<Self::Destination> {
+        None
+    }
+
+    /// Whose a request with this head is. A broken head holds what of it could be read. `before`
+    /// is whose the last request on the same connection was.
+    fn destination(&self, head: &Head, before: Option<&Self::Destination>) -> Self::Destination;
+
+    /// Whether requests are read as NanoMQ's server reads them (`loose.rs`).
+    fn reads_loosely(&self, _to: &Self::Destination) -> bool {
+        false
+    }
+
+    /// How to read the body that belongs to this head.
+    fn body_policy(&self, to: &Self::Destination, head: &Head) -> BodyPolicy;
+
+    /// Answers one request, a malformed one too (`request.malformed`). Dropped before it has an
+    /// answer if the client leaves.
+    fn handle(
+        &self,
+        to: Self::Destination,
+        request: Request,
+    ) -> impl Future<Output = Answer> + Send;
+
+    /// Is told of a TLS handshake that failed, before any request.
+    fn handshake_failed(&self, _failure: &HandshakeFailure) {}
+}
+
+/// What all connections of a server share.
+#[derive(Debug, Default)]
+pub struct House {
+    /// The bounds of each.
+    pub limits: Limits,
+    /// Cancelled when the program stops: ends an idle connection at once, a busy one after its
+    /// answer.
+    pub stop: CancellationToken,
+    /// Tells that a new connection wants a place: the one that has been idle longest ends.
+    pub wanted: Notify,
 }
 
 /// Where a connection comes from.
@@ -91,29 +136,34 @@ pub enum End<S> {
 }
 
 /// Serves one connection until either side ends it.
-///
-/// A cancelled `shutdown` ends an idle connection at once, and a busy one after its answer.
-pub async fn serve<S, H>(
+pub async fn serve<S, P, H>(
     stream: S,
     origin: Origin,
+    presence: &P,
     handler: &H,
-    limits: &Limits,
-    shutdown: CancellationToken,
+    house: &House,
 ) -> End<S>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
+    P: Presence<S>,
     H: Handler,
 {
-    let write_timeout = Duration::from_millis(limits.write_timeout_ms);
-    let mut wire = Wire::new(stream, write_timeout, shutdown);
-    while let Some(arrival) = receive(&mut wire, handler, limits).await {
-        let broken = arrival.malformed.is_some();
+    let write_timeout = Duration::from_millis(house.limits.write_timeout_ms);
+    let mut wire = Wire::new(stream, write_timeout, house.stop.clone());
+    let mut before = handler.sole();
+    while let Some(arrival) = receive(&mut wire, handler, house, before.as_ref()).await {
+        let broken = arrival.malformed.is_some() && !arrival.goes_on;
         let asked = Asked {
             version: arrival.head.version,
             head: arrival.head.method == "HEAD",
             persistent: !broken && stays(&arrival.head),
         };
-        let answer = call(handler, arrival.into_request(&origin)).await;
+        let to = arrival.to.clone();
+        before = Some(to.clone());
+        let handling = call(handler, to, arrival.into_request(&origin));
+        let Some(answer) = attend(&mut wire, presence, handling).await else {
+            return End::Closed;
+        };
         let keep = match answer.connection {
             Connection::Reset => return End::Reset(wire.into_stream()),
             Connection::Stall => {
@@ -122,15 +172,10 @@ where
             }
             Connection::Drop => false,
             Connection::Keep | Connection::Close | Connection::Hangup | Connection::Truncate(_) => {
-                let persistent = asked.persistent && !wire.stopping();
-                let asked = Asked {
-                    persistent,
-                    ..asked
-                };
-                let Ok(keep) = write::answer(&mut wire, answer, asked).await else {
-                    return End::Closed;
-                };
-                keep
+                match deliver(&mut wire, presence, answer, asked).await {
+                    Some(keep) => keep,
+                    None => return End::Closed,
+                }
             }
         };
         if !keep {
@@ -143,14 +188,44 @@ where
     End::Closed
 }
 
+/// Writes an answer; whether the connection may carry another request, `None` where it is broken.
+/// What the answer hands over is given back if the client is seen not to get it.
+async fn deliver<S, P>(
+    wire: &mut Wire<S>,
+    presence: &P,
+    mut answer: Answer,
+    asked: Asked,
+) -> Option<bool>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    P: Presence<S>,
+{
+    let undelivered = answer.undelivered.take();
+    let asked = Asked {
+        persistent: asked.persistent && !wire.stopping(),
+        ..asked
+    };
+    let written = write::answer(wire, presence, answer, asked).await;
+    if let Some(undelivered) = undelivered
+        && (written.is_err() || has_left(wire, presence).await)
+    {
+        undelivered.give_back();
+        return None;
+    }
+    written.ok()
+}
+
 /// A request as it came, good or not.
-struct Arrival {
+struct Arrival<D> {
     head: Head,
     body: Bytes,
     malformed: Option<Malformed>,
+    to: D,
+    /// The connection can carry another request although this one is malformed.
+    goes_on: bool,
 }
 
-impl Arrival {
+impl<D> Arrival<D> {
     fn into_request(self, origin: &Origin) -> Request {
         Request {
             head: self.head,
@@ -164,80 +239,262 @@ impl Arrival {
     }
 }
 
+/// A head as it came, good or not.
+struct Heading<D> {
+    head: Head,
+    malformed: Option<Malformed>,
+    to: D,
+    /// Whether it was read as `loose.rs` reads.
+    loose: bool,
+    /// What is behind it in the buffer is still of use.
+    goes_on: bool,
+}
+
 /// Reads the next request; `None` when the connection ends before one has begun.
-async fn receive<S, H>(wire: &mut Wire<S>, handler: &H, limits: &Limits) -> Option<Arrival>
+async fn receive<S, H>(
+    wire: &mut Wire<S>,
+    handler: &H,
+    house: &House,
+    before: Option<&H::Destination>,
+) -> Option<Arrival<H::Destination>>
 where
     S: AsyncRead + AsyncWrite + Unpin,
     H: Handler,
 {
-    let head = match receive_head(wire, limits).await? {
-        Ok(head) => head,
-        Err(malformed) => {
-            let head = head::salvage(&wire.buf);
-            wire.buf.clear();
-            return Some(Arrival {
-                head,
-                body: Bytes::new(),
-                malformed: Some(malformed),
-            });
+    let heading = match before {
+        Some(to) if handler.reads_loosely(to) => {
+            receive_loose(wire, handler, house, before, None).await?
         }
+        _ => receive_head(wire, handler, house, before).await?,
     };
-    let policy = handler.body_policy(&head);
-    let (body, malformed) = match Framing::of(&head, policy) {
-        Ok(Framing::Empty) => (Bytes::new(), None),
-        Ok(framing) => {
-            if policy.expect_continue && framing.fits(policy.max_body) && awaits_go(&head, wire) {
-                // A peer that cannot be written to shows as one that sends no body.
-                let _ = wire.write(b"HTTP/1.1 100 Continue\r\n\r\n").await;
-            }
-            let timeout = Duration::from_millis(limits.body_timeout_ms);
-            body::read(wire, framing, policy.max_body, timeout).await
+    let Heading {
+        head,
+        malformed,
+        to,
+        loose,
+        goes_on,
+    } = heading;
+    if malformed.is_some() {
+        if !goes_on {
+            wire.buf.clear();
         }
+        return Some(Arrival {
+            head,
+            body: Bytes::new(),
+            malformed,
+            to,
+            goes_on,
+        });
+    }
+    let policy = handler.body_policy(&to, &head);
+    let framing = if loose {
+        Framing::of_loose(&head)
+    } else {
+        Framing::of(&head, policy)
+    };
+    let (body, malformed) = match framing {
+        Ok(framing) => receive_body(wire, &head, framing, policy, house).await,
         Err(malformed) => (Bytes::new(), Some(malformed)),
     };
+    let unread = matches!(
+        malformed,
+        Some(Malformed::ContentLength | Malformed::BodyTooLarge { .. })
+    );
     Some(Arrival {
+        goes_on: loose && unread,
         head,
         body,
         malformed,
+        to,
     })
 }
 
-/// Reads the next head. What is left of a broken one stays in the buffer.
-async fn receive_head<S: AsyncRead + AsyncWrite + Unpin>(
+async fn receive_body<S: AsyncRead + AsyncWrite + Unpin>(
     wire: &mut Wire<S>,
-    limits: &Limits,
-) -> Option<Result<Head, Malformed>> {
+    head: &Head,
+    framing: Framing,
+    policy: BodyPolicy,
+    house: &House,
+) -> (Bytes, Option<Malformed>) {
+    if framing == Framing::Empty {
+        return (Bytes::new(), None);
+    }
+    let read = framing.fits(policy.max_body) || policy.ends;
+    if policy.expect_continue && read && awaits_go(head, wire) {
+        // A peer that cannot be written to shows as one that sends no body.
+        let _ = wire.write(b"HTTP/1.1 100 Continue\r\n\r\n").await;
+    }
+    let timeout = Duration::from_millis(house.limits.body_timeout_ms);
+    body::read(wire, framing, policy, timeout).await
+}
+
+/// Reads the next head. Once it is known whose it is, it may have to be read once more, loosely.
+async fn receive_head<S, H>(
+    wire: &mut Wire<S>,
+    handler: &H,
+    house: &House,
+    before: Option<&H::Destination>,
+) -> Option<Heading<H::Destination>>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    H: Handler,
+{
+    let strict = receive_strict(wire, house).await?;
+    let to = handler.destination(&strict.head, before);
+    if handler.reads_loosely(&to) {
+        if strict.blank {
+            return Some(Heading {
+                malformed: Some(Malformed::BlankLine),
+                head: head::salvage(&[]),
+                to,
+                loose: true,
+                goes_on: true,
+            });
+        }
+        return receive_loose(wire, handler, house, before, Some(to)).await;
+    }
+    wire.buf.advance(strict.size);
+    Some(Heading {
+        head: strict.head,
+        malformed: strict.malformed,
+        to,
+        loose: false,
+        goes_on: false,
+    })
+}
+
+/// A head that is still in the buffer.
+struct Strict {
+    head: Head,
+    malformed: Option<Malformed>,
+    /// How much of the buffer is this head.
+    size: usize,
+    /// There was an empty line in front of it.
+    blank: bool,
+}
+
+/// Reads the next head by the standard. It stays in the buffer.
+async fn receive_strict<S: AsyncRead + AsyncWrite + Unpin>(
+    wire: &mut Wire<S>,
+    house: &House,
+) -> Option<Strict> {
+    let limits = &house.limits;
     let mut scan = Scan::default();
-    let mut begun = None;
-    loop {
+    let (mut begun, mut blank, mut too_long) = (None, false, None);
+    let malformed = loop {
         if scan.is_fresh() {
             begun = begun.or_else(|| (!wire.buf.is_empty()).then(Instant::now));
-            head::skip_blank_lines(&mut wire.buf);
+            blank |= head::skip_blank_lines(&mut wire.buf);
         }
-        match scan.advance(&wire.buf, limits) {
-            Progress::Complete(end) => {
-                let bytes = Bytes::copy_from_slice(&wire.buf[..end]);
-                let parsed = head::parse(&bytes, limits);
-                if parsed.is_ok() {
-                    wire.buf.advance(end);
+        if too_long.is_none() {
+            match scan.advance(&wire.buf, limits) {
+                Progress::Complete(end) => {
+                    let bytes = Bytes::copy_from_slice(&wire.buf[..end]);
+                    match head::parse(&bytes, limits) {
+                        Ok(head) => {
+                            return Some(Strict {
+                                head,
+                                malformed: None,
+                                size: end,
+                                blank,
+                            });
+                        }
+                        Err(malformed) => break malformed,
+                    }
                 }
-                return Some(parsed);
+                Progress::Broken(malformed @ Malformed::TargetTooLong { .. }) => {
+                    too_long = Some(malformed);
+                }
+                Progress::Broken(malformed) => break malformed,
+                Progress::Partial => {}
             }
-            Progress::Broken(malformed) => return Some(Err(malformed)),
-            Progress::Partial => {}
         }
-        let deadline = match begun {
-            Some(begun) => begun + Duration::from_millis(limits.head_timeout_ms),
-            None => Instant::now() + Duration::from_millis(limits.idle_timeout_ms),
-        };
-        let idle = wire.buf.is_empty();
-        match wire.fill(deadline, idle).await {
+        // The fields behind the line may say whose it is.
+        if let Some(malformed) = &too_long
+            && scan.overrun(&mut wire.buf, limits)
+        {
+            break malformed.clone();
+        }
+        match more(wire, house, begun).await {
             Ok(()) => {}
-            Err(_) if idle => return None,
-            Err(Gap::Elapsed) => return Some(Err(Malformed::HeadTimeout)),
-            Err(Gap::Closed | Gap::Stopped) => return Some(Err(Malformed::Truncated)),
+            Err(None) => return None,
+            Err(Some(gap)) => break too_long.unwrap_or(gap),
         }
-    }
+    };
+    Some(Strict {
+        head: head::salvage(&wire.buf),
+        malformed: Some(malformed),
+        size: 0,
+        blank,
+    })
+}
+
+/// Reads the next head as `loose.rs` does.
+async fn receive_loose<S, H>(
+    wire: &mut Wire<S>,
+    handler: &H,
+    house: &House,
+    before: Option<&H::Destination>,
+    to: Option<H::Destination>,
+) -> Option<Heading<H::Destination>>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    H: Handler,
+{
+    let (mut searched, mut begun) = (0, None);
+    let (head, malformed, goes_on) = loop {
+        begun = begun.or_else(|| (!wire.buf.is_empty()).then(Instant::now));
+        match loose::read(&wire.buf, &mut searched) {
+            loose::Progress::Complete(head, end) => {
+                wire.buf.advance(end);
+                break (head, None, true);
+            }
+            loose::Progress::Refused(head, malformed, end) => {
+                wire.buf.advance(end);
+                break (head, Some(malformed), true);
+            }
+            loose::Progress::Broken(malformed) => {
+                break (head::salvage(&wire.buf), Some(malformed), false);
+            }
+            loose::Progress::Partial => {}
+        }
+        match more(wire, house, begun).await {
+            Ok(()) => {}
+            Err(None) => return None,
+            Err(Some(gap)) => break (head::salvage(&wire.buf), Some(gap), false),
+        }
+    };
+    Some(Heading {
+        to: to.unwrap_or_else(|| handler.destination(&head, before)),
+        head,
+        malformed,
+        loose: true,
+        goes_on,
+    })
+}
+
+/// Reads more of a head; if nothing comes, what is wrong with it, or nothing where it has not
+/// begun.
+async fn more<S: AsyncRead + AsyncWrite + Unpin>(
+    wire: &mut Wire<S>,
+    house: &House,
+    begun: Option<Instant>,
+) -> Result<(), Option<Malformed>> {
+    let deadline = match begun {
+        Some(begun) => begun + Duration::from_millis(house.limits.head_timeout_ms),
+        None => Instant::now() + Duration::from_millis(house.limits.idle_timeout_ms),
+    };
+    let idle = wire.buf.is_empty();
+    let until = if idle {
+        Wait::Idle(&house.wanted)
+    } else {
+        Wait::Busy
+    };
+    wire.fill(deadline, until).await.map_err(|gap| match gap {
+        _ if idle => None,
+        Gap::Elapsed => Some(Malformed::HeadTimeout),
+        Gap::Closed | Gap::Stopped => Some(Malformed::Truncated),
+    })
 }
 
 /// Whether the client waits for leave to send its body.
@@ -264,8 +521,8 @@ fn stays(head: &Head) -> bool {
 }
 
 /// A handler that panics costs its client an answer, not this loop.
-async fn call<H: Handler>(handler: &H, request: Request) -> Answer {
-    AssertUnwindSafe(handler.handle(request))
+async fn call<H: Handler>(handler: &H, to: H::Destination, request: Request) -> Answer {
+    AssertUnwindSafe(handler.handle(to, request))
         .catch_unwind()
         .await
         .unwrap_or_else(|_| {

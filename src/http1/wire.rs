@@ -2,7 +2,7 @@
 //! One timer and one cancellation waiter serve the whole connection, and neither is touched while
 //! data is at hand: what the fast path costs is one read and one write.
 
-use std::future::{Future, poll_fn};
+use std::future::{Future, pending, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
 use std::task::Poll;
@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bytes::{BufMut, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::Notify;
 use tokio::time::{Instant, Sleep, sleep};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
@@ -32,8 +33,30 @@ pub(super) enum Gap {
     Closed,
     /// The time limit passed.
     Elapsed,
-    /// The program is stopping.
+    /// The program is stopping, or another connection wants the place of this idle one.
     Stopped,
+}
+
+/// What ends the wait for a peer, beside the peer and the time limit.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Wait<'a> {
+    /// Nothing.
+    Busy,
+    /// A stop of the program.
+    Over,
+    /// A stop, or the wish for this connection's place.
+    Idle(&'a Notify),
+}
+
+/// What is seen of a peer while its answer is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sight {
+    /// The connection is broken.
+    Gone,
+    /// It sends no more: it has closed the connection, or its sending side alone.
+    Finished,
+    /// It has sent so much of its next requests that no more is read.
+    Full,
 }
 
 /// A stream with its read buffer.
@@ -43,6 +66,8 @@ pub(super) struct Wire<S> {
     pub(super) buf: BytesMut,
     /// Room for the next answer, kept between answers.
     pub(super) out: Vec<u8>,
+    /// The peer sends no more.
+    finished: bool,
     write_timeout: Duration,
     timer: Pin<Box<Sleep>>,
     shutdown: CancellationToken,
@@ -55,6 +80,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             stream,
             buf: BytesMut::with_capacity(READ),
             out: Vec::new(),
+            finished: false,
             write_timeout,
             timer: Box::pin(sleep(Duration::ZERO)),
             stop: Box::pin(shutdown.clone().cancelled_owned()),
@@ -67,8 +93,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         self.shutdown.is_cancelled()
     }
 
-    /// Reads more into `buf`. With `idle`, a stop of the program ends the wait.
-    pub(super) async fn fill(&mut self, deadline: Instant, idle: bool) -> Result<(), Gap> {
+    /// Reads more into `buf`.
+    pub(super) async fn fill(&mut self, deadline: Instant, until: Wait<'_>) -> Result<(), Gap> {
         if self.buf.is_empty() && self.buf.capacity() > KEEP {
             self.buf = BytesMut::with_capacity(READ);
         }
@@ -76,8 +102,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             self.buf.reserve(READ.max(self.buf.len()));
         }
         let read = self.stream.read_buf(&mut self.buf);
-        let stop = idle.then_some(&mut self.stop);
-        wait(read, &mut self.timer, deadline, stop).await
+        let stop = (!matches!(until, Wait::Busy)).then_some(&mut self.stop);
+        let wanted = match until {
+            Wait::Idle(wanted) => Some(wanted),
+            Wait::Busy | Wait::Over => None,
+        };
+        wait(read, &mut self.timer, deadline, stop, wanted).await
     }
 
     /// Reads at most `most` bytes straight into `body`.
@@ -89,7 +119,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     ) -> Result<(), Gap> {
         let mut limited = body.limit(most);
         let read = self.stream.read_buf(&mut limited);
-        wait(read, &mut self.timer, deadline, None).await
+        wait(read, &mut self.timer, deadline, None, None).await
+    }
+
+    /// Looks after the peer while its answer is made, taking in what it sends meanwhile.
+    pub(super) async fn watch(&mut self) -> Sight {
+        while !self.finished {
+            if self.buf.len() >= KEEP {
+                return Sight::Full;
+            }
+            self.buf.reserve(READ / 4);
+            match self.stream.read_buf(&mut self.buf).await {
+                Ok(0) => self.finished = true,
+                // TLS calls it so where the peer did not say that it closes.
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => self.finished = true,
+                Err(_) => return Sight::Gone,
+                Ok(_) => {}
+            }
+        }
+        Sight::Finished
+    }
+
+    /// The stream, for what only its owner can tell.
+    pub(super) fn stream(&self) -> &S {
+        &self.stream
     }
 
     /// Writes all of `bytes`; fails when the peer takes nothing for the time limit.
@@ -106,22 +159,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         in_time(flushed, &mut self.timer, self.write_timeout).await
     }
 
-    /// Waits until the peer leaves or the program stops, taking in what the peer sends meanwhile.
-    pub(super) async fn hangup(&mut self) -> Gap {
-        loop {
-            if self.buf.len() >= KEEP {
-                self.stop.as_mut().await;
-                return Gap::Stopped;
-            }
-            self.buf.reserve(READ);
-            tokio::select! {
-                () = self.stop.as_mut() => return Gap::Stopped,
-                read = self.stream.read_buf(&mut self.buf) => match read {
-                    Ok(0) | Err(_) => return Gap::Closed,
-                    Ok(_) => {}
-                },
-            }
-        }
+    /// Whether the peer has been seen to send no more.
+    pub(super) fn finished(&self) -> bool {
+        self.finished
+    }
+
+    /// What is cancelled when the program stops.
+    pub(super) fn stop(&self) -> CancellationToken {
+        self.shutdown.clone()
     }
 
     /// Reads and forgets until the peer leaves or the program stops.
@@ -142,7 +187,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     async fn drain(&mut self, mut most: usize, until: Instant) {
         while most > 0 {
             self.buf.clear();
-            if self.fill(until, true).await.is_err() {
+            if self.fill(until, Wait::Over).await.is_err() {
                 return;
             }
             most = most.saturating_sub(self.buf.len());
@@ -175,8 +220,15 @@ async fn wait(
     timer: &mut Pin<Box<Sleep>>,
     deadline: Instant,
     mut stop: Option<&mut Pin<Box<WaitForCancellationFutureOwned>>>,
+    wanted: Option<&Notify>,
 ) -> Result<(), Gap> {
     let mut read = pin!(read);
+    let mut wanted = pin!(async {
+        match wanted {
+            Some(wanted) => wanted.notified().await,
+            None => pending().await,
+        }
+    });
     let mut armed = false;
     poll_fn(|context| {
         if let Poll::Ready(read) = read.as_mut().poll(context) {
@@ -188,6 +240,9 @@ async fn wait(
         if let Some(stop) = &mut stop
             && stop.as_mut().poll(context).is_ready()
         {
+            return Poll::Ready(Err(Gap::Stopped));
+        }
+        if wanted.as_mut().poll(context).is_ready() {
             return Poll::Ready(Err(Gap::Stopped));
         }
         if !std::mem::replace(&mut armed, true) {

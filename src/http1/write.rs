@@ -7,6 +7,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::presence::{Presence, attend};
 use super::wire::Wire;
 use crate::exchange::{Answer, Body, BodyStream, Connection, Version};
 
@@ -66,11 +67,16 @@ impl Shape {
 }
 
 /// Writes `answer`. `Ok(true)`: the connection may carry another request.
-pub(super) async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
+pub(super) async fn answer<S, P>(
     wire: &mut Wire<S>,
+    presence: &P,
     answer: Answer,
     asked: Asked,
-) -> io::Result<bool> {
+) -> io::Result<bool>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    P: Presence<S>,
+{
     let shape = Shape::of(&answer, asked);
     let mut budget = match answer.connection {
         Connection::Truncate(length) => length,
@@ -84,7 +90,8 @@ pub(super) async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
         }
         Body::Stream(pieces) if !shape.bodiless => {
             send(wire, &out, &mut budget).await?;
-            stream(wire, &mut out, pieces, shape.chunked, &mut budget).await?;
+            let pieces = (pieces, shape.chunked);
+            stream(wire, presence, &mut out, pieces, &mut budget).await?;
         }
         _ => send(wire, &out, &mut budget).await?,
     }
@@ -123,20 +130,27 @@ async fn full<S: AsyncRead + AsyncWrite + Unpin>(
 }
 
 /// Sends pieces as they come, until there are no more, the client leaves or the program stops.
-async fn stream<S: AsyncRead + AsyncWrite + Unpin>(
+async fn stream<S, P>(
     wire: &mut Wire<S>,
+    presence: &P,
     out: &mut Vec<u8>,
-    mut pieces: BodyStream,
-    chunked: bool,
+    (mut pieces, chunked): (BodyStream, bool),
     budget: &mut usize,
-) -> io::Result<()> {
+) -> io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    P: Presence<S>,
+{
+    let stop = wire.stop();
     while *budget > 0 && !wire.stopping() {
-        let piece = tokio::select! {
-            piece = pieces.next() => piece,
-            gap = wire.hangup() => match gap {
-                super::wire::Gap::Stopped => None,
-                _ => return Err(io::ErrorKind::ConnectionAborted.into()),
-            },
+        let next = async {
+            tokio::select! {
+                piece = pieces.next() => piece,
+                () = stop.cancelled() => None,
+            }
+        };
+        let Some(piece) = attend(wire, presence, next).await else {
+            return Err(io::ErrorKind::ConnectionAborted.into());
         };
         match piece {
             None => break,

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 
 use super::ring::Cursor;
+use crate::broker::message::Message;
 use crate::exchange::{Answer, Head, Receipt, Surface};
 
 /// What the walk finds out while it goes.
@@ -27,6 +28,8 @@ pub struct Draft {
     pub hints: Vec<String>,
     /// Ids of the messages that it published.
     pub messages: Vec<String>,
+    /// The topic of the first of them, for the log.
+    pub topic: Option<String>,
 }
 
 impl Draft {
@@ -38,6 +41,12 @@ impl Draft {
     /// Says that something was lenient, whatever the answer will be.
     pub fn hint(&mut self, text: impl Into<String>) {
         self.hints.push(text.into());
+    }
+
+    /// Notes a message that the request published.
+    pub fn published(&mut self, message: &Message) {
+        self.topic.get_or_insert_with(|| message.topic.clone());
+        self.messages.push(message.id.clone());
     }
 }
 

@@ -200,7 +200,8 @@ impl Opened {
         self.finish(Some(answer));
     }
 
-    fn finish(&mut self, answer: Option<&Answer>) {
+    /// The same for whoever cannot give the entry away; only the first time counts.
+    pub(crate) fn finish(&mut self, answer: Option<&Answer>) {
         if std::mem::replace(&mut self.closed, true) {
             return;
         }
@@ -208,7 +209,7 @@ impl Opened {
         if answer.is_none() {
             draft
                 .reasons
-                .push("aborted: the walk ended without an answer".to_owned());
+                .push("aborted: the client left before there was an answer".to_owned());
         }
         let outcome = Outcome::new(draft, answer, self.started.elapsed());
         let weight = outcome.weight();

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use crate::app::App;
 use crate::exchange::{Answer, BodyPolicy, Head, Request, Surface};
-use crate::pipeline::{Vendor, run};
+use crate::pipeline::{Vendor, run_until};
 
 use self::aliyun::Aliyun;
 use self::azure_event_grid::AzureEventGrid;
@@ -91,14 +91,20 @@ impl Vendors {
         app.broker.add_dialect(self.0.tencent_tdmq.dialect(app));
     }
 
-    /// Walks a request for one surface.
-    pub async fn answer(&self, app: &App, surface: Surface, request: &Request) -> Answer {
+    /// Walks a request for one surface; refuses it if it is not answered before `cut`.
+    pub async fn answer(
+        &self,
+        app: &App,
+        surface: Surface,
+        request: &Request,
+        cut: impl Future<Output = ()> + Send,
+    ) -> Answer {
         match surface {
-            Surface::Aliyun => run(app, &self.0.aliyun, request).await,
-            Surface::Azure => run(app, &self.0.azure, request).await,
-            Surface::Nanomq => run(app, &self.0.nanomq, request).await,
-            Surface::TencentIot => run(app, &self.0.tencent_iot, request).await,
-            Surface::TencentTdmq => run(app, &self.0.tencent_tdmq, request).await,
+            Surface::Aliyun => run_until(app, &self.0.aliyun, request, cut).await,
+            Surface::Azure => run_until(app, &self.0.azure, request, cut).await,
+            Surface::Nanomq => run_until(app, &self.0.nanomq, request, cut).await,
+            Surface::TencentIot => run_until(app, &self.0.tencent_iot, request, cut).await,
+            Surface::TencentTdmq => run_until(app, &self.0.tencent_tdmq, request, cut).await,
         }
     }
 

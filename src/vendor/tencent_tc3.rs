@@ -11,6 +11,7 @@ mod error;
 mod hints;
 mod parameters;
 mod signed;
+mod size;
 mod v1;
 
 use jiff::Timestamp;
@@ -21,6 +22,7 @@ pub use self::error::{Row, Standing, Tc3Error};
 pub use self::hints::respellings;
 pub use self::parameters::{are_text, parameters};
 use self::signed::{Authorization, Signed};
+pub use self::size::{longest_body, too_large};
 pub use self::v1::MAX_BYTES as V1_MAX_BYTES;
 use crate::exchange::{Answer, Receipt, Request};
 use crate::secret::Secret;

@@ -116,6 +116,7 @@ async fn site(check_clients: bool) -> Site {
     let (servers, devices) = (Ca::new("servers"), Ca::new("devices"));
     let (_, _, certificate, key) = servers.issue("broker.test", 2099);
     let mut config = Config::free_ports();
+    config.admin.hosts = vec!["broker.test".to_owned()];
     config.tls.certificate = Some(keep(dir.path(), "server.pem", &certificate));
     config.tls.key = Some(keep(dir.path(), "server.key", &key));
     if check_clients {

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -13,17 +14,19 @@ use futures_util::StreamExt;
 use mqttstack::exchange::{
     Answer, Body, BodyPolicy, Connection, Head, Malformed, Request, Scheme, Version,
 };
-use mqttstack::http1::{End, Handler, Limits, Origin, serve};
+use mqttstack::http1::{End, Handler, House, Limits, Origin, Presence, Unseen, serve};
 use parking_lot::Mutex;
 use proptest::prelude::*;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::Notify;
 
 type Answering = dyn Fn(&Request) -> Answer + Send + Sync;
 
 /// Keeps what it was asked and answers by a closure.
 pub(crate) struct Recorder {
     pub(crate) policy: BodyPolicy,
+    /// Whether heads are read as NanoMQ's server reads them.
+    pub(crate) loose: bool,
     pub(crate) seen: Mutex<Vec<Request>>,
     pub(crate) answering: Box<Answering>,
 }
@@ -32,6 +35,7 @@ impl Recorder {
     pub(crate) fn new(answering: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Self {
         Self {
             policy: BodyPolicy::default(),
+            loose: false,
             seen: Mutex::default(),
             answering: Box::new(answering),
         }
@@ -61,11 +65,19 @@ impl Recorder {
 }
 
 impl Handler for Recorder {
-    fn body_policy(&self, _head: &Head) -> BodyPolicy {
+    type Destination = ();
+
+    fn destination(&self, _head: &Head, _before: Option<&()>) {}
+
+    fn reads_loosely(&self, (): &()) -> bool {
+        self.loose
+    }
+
+    fn body_policy(&self, (): &(), _head: &Head) -> BodyPolicy {
         self.policy
     }
 
-    async fn handle(&self, request: Request) -> Answer {
+    async fn handle(&self, (): (), request: Request) -> Answer {
         let answer = (self.answering)(&request);
         self.seen.lock().push(request);
         answer
@@ -144,7 +156,11 @@ fn exchange(
         .build()
         .unwrap();
     runtime.block_on(async {
-        let served = serve(script, origin(), handler, limits, CancellationToken::new());
+        let house = House {
+            limits: limits.clone(),
+            ..House::default()
+        };
+        let served = serve(script, origin(), &Unseen, handler, &house);
         let minute = Duration::from_mins(1);
         let _ = tokio::time::timeout(minute, served).await.expect("hangs");
     });
@@ -416,30 +432,54 @@ async fn a_stream_is_sent_in_chunks_and_to_old_clients_as_it_is() {
 
 // ---- time ----
 
-struct Peer {
+struct Peer<H = Recorder> {
     client: DuplexStream,
-    recorder: Arc<Recorder>,
-    shutdown: CancellationToken,
+    recorder: Arc<H>,
+    house: Arc<House>,
     served: tokio::task::JoinHandle<End<DuplexStream>>,
 }
 
-fn start(recorder: Recorder) -> Peer {
+fn start<H: Handler>(handler: H) -> Peer<H> {
+    start_with(handler, Unseen)
+}
+
+fn start_with<H: Handler>(
+    handler: H,
+    presence: impl Presence<DuplexStream> + Send + 'static,
+) -> Peer<H> {
     let (client, ours) = tokio::io::duplex(1 << 10);
-    let (recorder, shutdown) = (Arc::new(recorder), CancellationToken::new());
-    let (handler, token) = (Arc::clone(&recorder), shutdown.clone());
-    let served = tokio::spawn(async move {
-        let limits = Limits::default();
-        serve(ours, origin(), &*handler, &limits, token).await
-    });
+    let (recorder, house) = (Arc::new(handler), Arc::new(House::default()));
+    let (handler, shared) = (Arc::clone(&recorder), Arc::clone(&house));
+    let served =
+        tokio::spawn(async move { serve(ours, origin(), &presence, &*handler, &shared).await });
     Peer {
         client,
         recorder,
-        shutdown,
+        house,
         served,
     }
 }
 
-impl Peer {
+/// What is known of a peer that a test says itself.
+#[derive(Clone, Default)]
+struct Told {
+    /// It has closed its socket.
+    left: Arc<AtomicBool>,
+    /// It has reset the connection.
+    reset: Arc<Notify>,
+}
+
+impl Presence<DuplexStream> for Told {
+    fn listens(&self) -> bool {
+        !self.left.load(Ordering::Relaxed)
+    }
+
+    async fn broken(&self, _: &DuplexStream) {
+        self.reset.notified().await;
+    }
+}
+
+impl<H> Peer<H> {
     async fn send(&mut self, text: &str) {
         self.client.write_all(text.as_bytes()).await.unwrap();
     }
@@ -558,7 +598,7 @@ async fn a_stop_ends_idle_connections_and_streams_at_once_and_busy_ones_after_th
     idle.send("GET / HTTP/1.1\r\n\r\n").await;
     idle.expect("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nGET / ")
         .await;
-    idle.shutdown.cancel();
+    idle.house.stop.cancel();
     assert_eq!(idle.rest().await, "");
 
     let mut streaming = start(Recorder::new(|_| {
@@ -568,14 +608,14 @@ async fn a_stop_ends_idle_connections_and_streams_at_once_and_busy_ones_after_th
     }));
     streaming.send("GET / HTTP/1.1\r\n\r\n").await;
     streaming.expect("HTTP/1.1 200 OK\r\n").await;
-    streaming.shutdown.cancel();
+    streaming.house.stop.cancel();
     assert!(streaming.rest().await.ends_with("\r\n0\r\n\r\n"));
 
     let mut busy = start(Recorder::echo());
     busy.send("POST / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n")
         .await;
     busy.expect("HTTP/1.1 100 Continue\r\n\r\n").await;
-    busy.shutdown.cancel();
+    busy.house.stop.cancel();
     busy.send("hi").await;
     assert!(
         busy.rest()
@@ -587,15 +627,140 @@ async fn a_stop_ends_idle_connections_and_streams_at_once_and_busy_ones_after_th
 
 #[tokio::test(start_paused = true)]
 async fn a_stream_ends_when_its_client_leaves() {
-    let mut peer = start(Recorder::new(|_| {
+    let told = Told::default();
+    told.left.store(true, Ordering::Relaxed);
+    let streaming = Recorder::new(|_| {
         let mut answer = Answer::new(200);
         answer.body = Body::Stream(futures_util::stream::pending().boxed());
         answer
-    }));
+    });
+    let mut peer = start_with(streaming, told);
     peer.send("GET / HTTP/1.1\r\n\r\n").await;
     peer.expect("HTTP/1.1 200 OK\r\n").await;
     drop(peer.client);
     assert!(matches!(peer.served.await, Ok(End::Closed)));
+}
+
+/// Tells of a request, waits to be told to answer, and tells whether it was dropped before.
+#[derive(Default)]
+struct Slow {
+    asked: Notify,
+    answer: Notify,
+    answered: AtomicBool,
+    dropped: Arc<Notify>,
+    given_back: Arc<Notify>,
+}
+
+struct Dropped(Arc<Notify>);
+
+impl Drop for Dropped {
+    fn drop(&mut self) {
+        self.0.notify_one();
+    }
+}
+
+impl Handler for Slow {
+    type Destination = ();
+
+    fn destination(&self, _head: &Head, _before: Option<&()>) {}
+
+    fn body_policy(&self, (): &(), _head: &Head) -> BodyPolicy {
+        BodyPolicy::default()
+    }
+
+    async fn handle(&self, (): (), _request: Request) -> Answer {
+        let _dropped = Dropped(self.dropped.clone());
+        self.asked.notify_one();
+        self.answer.notified().await;
+        self.answered.store(true, Ordering::Relaxed);
+        let given_back = self.given_back.clone();
+        Answer::new(200)
+            .body("late")
+            .undelivered(move || given_back.notify_one())
+    }
+}
+
+const LATE: &str = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nlate";
+
+#[tokio::test(start_paused = true)]
+async fn a_walk_ends_when_its_client_resets_the_connection() {
+    for finishes_first in [false, true] {
+        let told = Told::default();
+        let mut peer = start_with(Slow::default(), told.clone());
+        peer.send("GET / HTTP/1.1\r\n\r\nGET /next HTTP/1.1\r\n")
+            .await;
+        peer.recorder.asked.notified().await;
+        if finishes_first {
+            peer.client.shutdown().await.unwrap();
+        } else {
+            // So much of further requests that no more is read.
+            peer.send(&"x".repeat(66_000)).await;
+        }
+        told.reset.notify_one();
+        peer.recorder.dropped.notified().await;
+        assert!(matches!((&mut peer.served).await, Ok(End::Closed)));
+        assert!(!peer.recorder.answered.load(Ordering::Relaxed));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_walk_ends_when_its_client_closes_and_no_step_is_done_after_that() {
+    let told = Told::default();
+    let mut peer = start_with(Slow::default(), told.clone());
+    peer.send("GET / HTTP/1.1\r\n\r\n").await;
+    peer.recorder.asked.notified().await;
+    peer.client.shutdown().await.unwrap();
+    // It still listens; then it does not, and what it waited for comes.
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    told.left.store(true, Ordering::Relaxed);
+    peer.recorder.answer.notify_one();
+    peer.recorder.dropped.notified().await;
+    assert!(!peer.recorder.answered.load(Ordering::Relaxed));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_ended_its_sending_still_gets_its_answer_however_late() {
+    let mut peer = start_with(Slow::default(), Told::default());
+    peer.send("GET / HTTP/1.1\r\n\r\n").await;
+    peer.recorder.asked.notified().await;
+    peer.client.shutdown().await.unwrap();
+    tokio::time::sleep(Duration::from_mins(10)).await;
+    peer.recorder.answer.notify_one();
+    assert_eq!(peer.rest().await, LATE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_answer_hands_over_is_given_back_if_its_client_does_not_get_it() {
+    let told = Told::default();
+    let mut peer = start_with(Slow::default(), told.clone());
+    peer.send("GET / HTTP/1.1\r\n\r\n").await;
+    peer.recorder.asked.notified().await;
+    peer.client.shutdown().await.unwrap();
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    peer.recorder.answer.notify_one();
+    peer.expect(LATE).await;
+    told.reset.notify_one();
+    peer.recorder.given_back.notified().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_connection_makes_room_for_one_that_wants_its_place() {
+    let mut first = start(Recorder::echo());
+    first.send("GET / HTTP/1.1\r\n\r\n").await;
+    first
+        .expect("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nGET / ")
+        .await;
+    // Half a request is not idle.
+    let mut busy = start(Recorder::echo());
+    busy.send("GET /1 HTTP").await;
+    let begun = tokio::time::Instant::now();
+    first.house.wanted.notify_one();
+    assert_eq!(first.rest().await, "");
+    busy.house.wanted.notify_one();
+    busy.send("/1.1\r\n\r\n").await;
+    busy.expect("HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nGET /1 ")
+        .await;
+    assert_eq!(begun.elapsed(), Duration::ZERO);
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,9 +4,10 @@ use std::net::TcpListener;
 
 use rustix::process::Signal;
 use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::program::{FREE_PORTS, Program, refusal, run};
+use crate::program::{FREE_PORTS, Program, refusal, run, run_to};
 use crate::raw::{ask, get};
 
 /// `FREE_PORTS` and more.
@@ -112,6 +113,46 @@ async fn the_ready_file_holds_the_ready_line_until_the_end() {
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     program.stop().await;
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn the_ready_file_of_a_former_start_does_not_survive_a_failed_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ready.json");
+    let flag = format!("--ready-file={}", file.display());
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = format!("--mqtts-port={}", taken.local_addr().unwrap().port());
+    // As a killed emulator leaves it, whose id is nobody's now, or that of a program of another kind.
+    for pid in ["1", "4194304", "\"x\""] {
+        for failing in [&*taken, "--config=/nowhere", "--data-dir=/proc/nowhere"] {
+            std::fs::write(&file, format!("{{\"ready\":true,\"pid\":{pid}}}")).unwrap();
+            let name = failing.split('=').next().unwrap();
+            let others = FREE_PORTS.iter().filter(|free| !free.starts_with(name));
+            let mut arguments: Vec<&str> = others.copied().collect();
+            arguments.extend([failing, &flag]);
+            refusal(&arguments, &[]).await;
+            assert!(!file.exists(), "{pid} {failing}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_failed_start_leaves_the_ready_file_of_a_running_emulator_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ready.json");
+    let flag = format!("--ready-file={}", file.display());
+    let program = Program::start(&with(&["--nanomq-port=0"])).await;
+    let mut arguments = FREE_PORTS.to_vec();
+    arguments.push(&flag);
+    let running = Program::start(&arguments).await;
+    let taken = program.url("http").rsplit_once(':').unwrap().1.to_owned();
+    let taken = format!("--nanomq-port={taken}");
+    arguments.push(&taken);
+    refusal(&arguments, &[]).await;
+    let written: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    assert_eq!(written, running.ready);
+    running.stop().await;
+    program.stop().await;
 }
 
 #[tokio::test]
@@ -247,4 +288,54 @@ async fn log_lines_go_to_stderr_in_the_chosen_format() {
     let program = Program::start(&with(&["--log-level=off"])).await;
     ask(&program.url("http"), &get("/nowhere", "x")).await;
     assert_eq!(program.signal(Signal::TERM).await.2, "");
+}
+
+/// Asks for something that nobody has, many times over one connection.
+async fn ask_often(url: &str, times: usize) {
+    let request = format!(
+        "GET /nowhere/{} HTTP/1.1\r\nHost: x\r\n\r\n",
+        "x".repeat(1_000)
+    );
+    let stream = TcpStream::connect(authority(url)).await.unwrap();
+    let (mut answers, mut requests) = stream.into_split();
+    let asking = tokio::spawn(async move {
+        for _ in 0..times {
+            requests.write_all(request.as_bytes()).await.unwrap();
+        }
+        requests.shutdown().await.unwrap();
+    });
+    let mut all = String::new();
+    answers.read_to_string(&mut all).await.unwrap();
+    asking.await.unwrap();
+    assert_eq!(all.matches("HTTP/1.1 404 ").count(), times);
+}
+
+#[tokio::test]
+async fn a_log_that_nobody_reads_stops_nothing_and_says_what_was_dropped() {
+    for format in ["--log-format=text", "--log-format=json"] {
+        let program = Program::start(&with(&[format])).await;
+        let url = program.url("http");
+        ask_often(&url, 3_000).await;
+        let livez = get("/_mqttstack/livez", "127.0.0.1");
+        assert_eq!(ask(&url, &livez).await.0, 200);
+        // Its stderr is read only once it has ended.
+        let (code, _, log) = program.signal(Signal::TERM).await;
+        assert_eq!(code, Some(0));
+        assert!(log.contains("/nowhere/xxx"), "{format}");
+    }
+}
+
+#[tokio::test]
+async fn a_reader_of_stdout_that_has_seen_enough_is_no_error() {
+    for arguments in [&["help"][..], &["--version"], &["config", "--default"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = run_to(writer, arguments).await;
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(
+            (output.status.code(), &*error),
+            (Some(0), ""),
+            "{arguments:?}"
+        );
+    }
 }

@@ -45,6 +45,15 @@ pub async fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
         .unwrap()
 }
 
+/// Runs the program to its end, its stdout led elsewhere.
+pub async fn run_to(stdout: impl Into<Stdio>, arguments: &[&str]) -> Output {
+    let child = command(arguments, &[]).stdout(stdout).spawn().unwrap();
+    tokio::time::timeout(PATIENCE, child.wait_with_output())
+        .await
+        .expect("the program did not end")
+        .unwrap()
+}
+
 /// Runs the program, which must refuse: exit code 2, and the one line on stderr that says why.
 pub async fn refusal(arguments: &[&str], environment: &[(&str, &str)]) -> String {
     let output = run(arguments, environment).await;

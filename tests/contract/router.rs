@@ -6,7 +6,7 @@ use mqttstack::clock::Clock;
 use mqttstack::exchange::{Answer, Receipt, Refusal, Request, Surface};
 use mqttstack::ids::Ids;
 use mqttstack::journal::Journal;
-use mqttstack::pipeline::{self, Vendor, Walk};
+use mqttstack::pipeline::{self, REQUEST_ID, Vendor, Walk};
 use mqttstack::quota::Quotas;
 use mqttstack::vendor::aliyun::{Aliyun, Error, Settings};
 
@@ -60,6 +60,7 @@ pub(crate) async fn app(now: jiff::Timestamp, seed: u64) -> App {
     }
 }
 
+/// The answer as the vendor gives it, without the emulator's own field.
 pub(crate) fn answered(answer: &Answer) -> Answered {
     Answered {
         status: answer.status,
@@ -67,6 +68,7 @@ pub(crate) fn answered(answer: &Answer) -> Answered {
             .headers
             .iter()
             .map(|(name, value)| (name.to_string(), value.clone()))
+            .filter(|(name, _)| name != REQUEST_ID)
             .collect(),
         body: String::from_utf8_lossy(&answer.body.bytes()).into_owned(),
     }

@@ -3,6 +3,7 @@
 
 use mqttstack::config::Config;
 use mqttstack::exchange::Surface;
+use mqttstack::pipeline::REQUEST_ID;
 use mqttstack::{Emulator, journal};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -79,6 +80,7 @@ pub(crate) async fn raw(
     let mut headers: Vec<(String, String)> = lines
         .filter_map(|line| line.split_once(": "))
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .filter(|(name, _)| name != REQUEST_ID)
         .collect();
     let status: u16 = status.ok_or("no status")?.parse()?;
     if status == 204 {

@@ -180,11 +180,15 @@ impl Bench {
 struct Only(Bench);
 
 impl Handler for Only {
-    fn body_policy(&self, head: &Head) -> BodyPolicy {
+    type Destination = ();
+
+    fn destination(&self, _head: &Head, _before: Option<&()>) {}
+
+    fn body_policy(&self, (): &(), head: &Head) -> BodyPolicy {
         self.0.tdmq.body_policy(head)
     }
 
-    async fn handle(&self, request: Request) -> Answer {
+    async fn handle(&self, (): (), request: Request) -> Answer {
         self.0.run(&request).await
     }
 }
@@ -201,7 +205,7 @@ pub struct Site {
 pub async fn site(bench: Bench) -> Site {
     let authority = Authority::open(&mqttstack::tls::Settings::default(), None).unwrap();
     let http = Listener::bind("http", anywhere(), None).await.unwrap();
-    let https = Listener::bind("https", anywhere(), Some(authority.https()))
+    let https = Listener::bind("https", anywhere(), Some(authority.https_asking()))
         .await
         .unwrap();
     let (plain, secure) = (http.address(), https.address());

@@ -26,7 +26,7 @@ use super::bounds::Bounds;
 use super::core::{Core, limit_life};
 use super::dialect::{
     Connect, ConnectRefusal, Dialect, Grant, MessageFilter, Packet as Whole, Peer, PublishVerdict,
-    Refused, SubscribeVerdict, Visitor,
+    SubscribeVerdict, Visitor,
 };
 use super::encode::{self, Shape, Told};
 use super::ending::Ending;
@@ -168,15 +168,7 @@ where
     let opening = match timeout(HANDSHAKE, first(&mut wire, &core)).await {
         Ok(Ok(opening)) => opening,
         Ok(Err(Some(unreadable))) => {
-            core.refused(Refused {
-                surface: None,
-                packet: "CONNECT",
-                client_id: String::new(),
-                identity: None,
-                topic: None,
-                code: unreadable.code,
-                reason: unreadable.reason.clone(),
-            });
+            core.turned_away("CONNECT", unreadable.code, unreadable.reason);
             wire.out = unreadable.answer;
             return leave(&mut wire).await;
         }
@@ -627,6 +619,8 @@ where
             }
             // Its vendor has closed the connection: only what it acknowledges still counts.
             _ if matches!(self.leaving, Some((Ending::Closed { .. }, _))) => Ok(()),
+            // None is acknowledged that might be lost in the stop.
+            Packet::Publish(_) if self.core.draining.load(Ordering::Acquire) => Ok(()),
             packet if self.pending.is_some() || !self.deferred.is_empty() => {
                 self.deferred.push_back(packet);
                 self.deferred_bytes += size;
@@ -694,6 +688,7 @@ where
         let Some(delivery) = completed else {
             return;
         };
+        self.session.room().notify_waiters();
         let now = self.core.clock.now();
         if refused {
             let reason = format!("the client refused it with the reason code {reason_code:#04x}");

@@ -5,7 +5,6 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use mqttstack_base::clock::Clock;
-use mqttstack_base::exchange::Surface;
 use mqttstack_base::ids::Ids;
 use mqttstack_base::message::{Origin, OriginKind, Properties, Qos, TopicFilter, Will};
 use parking_lot::{MutexGuard, RwLock};
@@ -47,6 +46,8 @@ pub(crate) struct Core {
     /// Whether a task publishes the figures of `$SYS`.
     pub(crate) watched: AtomicBool,
     pub(crate) stopped: AtomicBool,
+    /// Whether no client's PUBLISH is taken any more.
+    pub(crate) draining: AtomicBool,
 }
 
 /// The filters that open clients are refused.
@@ -97,24 +98,28 @@ impl Core {
             started: Instant::now(),
             watched: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
+            draining: AtomicBool::new(false),
         }
     }
 
     /// Tells of a packet that was refused.
     pub(crate) fn refused(&self, refused: Refused) {
-        tracing::info!(
-            target: "mqttstack::mqtt",
-            vendor = refused.surface.map(Surface::as_str),
-            packet = refused.packet,
-            client_id = refused.client_id,
-            topic = refused.topic,
-            code = refused.code,
-            reason = refused.reason,
-            "refused"
-        );
         if let Some(tell) = self.on_refused.get() {
             tell(refused);
         }
+    }
+
+    /// Tells of a connection that was refused before its CONNECT could be put to a vendor.
+    pub(crate) fn turned_away(&self, packet: &'static str, code: u8, reason: String) {
+        self.refused(Refused {
+            surface: None,
+            packet,
+            client_id: String::new(),
+            identity: None,
+            topic: None,
+            code,
+            reason,
+        });
     }
 
     /// Tells of the hints of a grant.

@@ -37,8 +37,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use mqttstack_base::clock::Clock;
+use mqttstack_base::exchange::page::Home;
 use mqttstack_base::exchange::{Refusal, Surface};
 use mqttstack_base::ids::Ids;
 pub use mqttstack_base::message;
@@ -96,6 +98,9 @@ pub struct Settings {
     pub publish_wait_ms: u64,
     /// Whether tenants share one topic tree (default) or have one each.
     pub isolation: Isolation,
+    /// Whose web pages may open a WebSocket: `admin.hosts`, and the loopback ones.
+    #[serde(skip)]
+    pub home: Home,
     /// How often the figures of `$SYS` are published to who is subscribed, in seconds (default
     /// 10); 0 is never.
     pub sys_interval_s: u32,
@@ -142,6 +147,7 @@ impl Default for Settings {
             queue_bytes: 64 << 20,
             publish_wait_ms: 5_000,
             isolation: Isolation::Shared,
+            home: Home::default(),
             sys_interval_s: 10,
         }
     }
@@ -615,6 +621,32 @@ impl Broker {
         futures_util::future::join_all(ends).await;
     }
 
+    /// Takes no PUBLISH of a client any more: none is acknowledged that might be lost in a stop.
+    pub fn take_no_more(&self) {
+        self.core.draining.store(true, Ordering::Release);
+    }
+
+    /// Waits until every connected client has got and acknowledged what was published for it, at
+    /// most so long.
+    pub async fn drain(&self, limit: Duration) {
+        let drained = async {
+            for session in self.core.sessions.all() {
+                loop {
+                    let further = session.room().notified();
+                    tokio::pin!(further);
+                    // Registered before the look, so that nothing slips in between.
+                    further.as_mut().enable();
+                    if !session.is_connected() || session.lengths() == (0, 0) {
+                        break;
+                    }
+                    further.await;
+                }
+            }
+        };
+        // What a client does not take in time is lost with its session.
+        let _ = tokio::time::timeout(limit, drained).await;
+    }
+
     /// Closes every listener, every connection and every session. What waits for a connected
     /// client is still written, as far as it takes it at once. When this returns, the ports are
     /// free and nothing of the broker goes on.
@@ -646,7 +678,7 @@ impl Broker {
 }
 
 /// How long connections may take to end when the broker stops.
-const STOP: std::time::Duration = std::time::Duration::from_millis(1_000);
+const STOP: Duration = Duration::from_millis(1_000);
 
 /// A client as the listings show it.
 fn client(session: &Session) -> Client {

@@ -7,12 +7,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use mqttstack_base::message::Transport;
+use mqttstack_tls::handshake::{self, Outcome, Terms};
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::task::TaskTracker;
 
@@ -23,6 +22,8 @@ use super::websocket;
 
 /// How long a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+/// What is said of a client that does not begin a handshake.
+const NOT_TLS: &str = "what the client sent is not TLS: this port speaks nothing else";
 /// How long accepting pauses after an error such as "too many open files".
 const BACK_OFF: Duration = Duration::from_millis(100);
 
@@ -32,7 +33,7 @@ struct Port {
     core: Weak<Core>,
     transport: Transport,
     /// `None` for a plain port.
-    acceptor: Option<TlsAcceptor>,
+    tls: Option<Terms>,
     connections: TaskTracker,
 }
 
@@ -52,7 +53,7 @@ pub(crate) fn open(
     let port = Port {
         core: Arc::downgrade(core),
         transport,
-        acceptor: config.map(TlsAcceptor::from),
+        tls: config.map(Terms::from),
         connections,
     };
     let task = tokio::spawn(accept(listener, Arc::new(port)));
@@ -66,7 +67,7 @@ async fn accept(listener: TcpListener, port: Arc<Port>) {
                 let Some(core) = port.core.upgrade() else {
                     return;
                 };
-                if port.acceptor.is_none() && port.transport == Transport::Tcp {
+                if port.tls.is_none() && port.transport == Transport::Tcp {
                     // The usual way is the shortest: its task is the connection's own future.
                     if stream.set_nodelay(true).is_ok() {
                         let arrival = port.arrival(remote, Visitor::default());
@@ -106,12 +107,20 @@ impl Port {
         remote: SocketAddr,
     ) -> io::Result<()> {
         stream.set_nodelay(true)?;
-        let Some(acceptor) = &self.acceptor else {
+        let Some(terms) = &self.tls else {
             return self.enter(core, stream, remote, Visitor::default()).await;
         };
-        let stream = timeout(HANDSHAKE, acceptor.accept(stream)).await??;
-        let tls = visitor(&stream);
-        self.enter(core, stream, remote, tls).await
+        let (alert, reason) = match handshake::accept(stream, remote, terms, HANDSHAKE).await {
+            Outcome::Done(stream) => {
+                let tls = visitor(&stream);
+                return self.enter(core, *stream, remote, tls).await;
+            }
+            Outcome::Left => return Ok(()),
+            Outcome::Failed(failure) => (failure.alert, failure.reason),
+            Outcome::Plain(_) => (0, NOT_TLS.to_owned()),
+        };
+        core.turned_away("TLS", alert, reason);
+        Ok(())
     }
 
     async fn enter<S>(
@@ -127,7 +136,10 @@ impl Port {
         let arrival = self.arrival(remote, tls);
         if matches!(self.transport, Transport::Ws | Transport::Wss) {
             let longest = core.settings.max_packet_size as usize;
-            let frames = Box::pin(websocket::accept(stream, longest)).await?;
+            let tell = |reason| core.turned_away("WEBSOCKET", 0, reason);
+            let home = &core.settings.home;
+            let accepted = Box::pin(websocket::accept(stream, longest, home, tell)).await;
+            let frames = accepted?;
             connection::serve(core, frames, arrival).await;
         } else {
             connection::serve(core, stream, arrival).await;

@@ -20,6 +20,7 @@ use tokio_tungstenite::{WebSocketStream, accept_hdr_async};
 
 use super::connection::Broken;
 use super::packet::{Frame, Violation, code as reason_code, frame};
+use mqttstack_base::exchange::page::Home;
 
 /// What MQTT is called among the subprotocols (MQTT 5.0 section 6.0), today and in MQTT 3.1.
 const SUBPROTOCOLS: [&str; 2] = ["mqtt", "mqttv3.1"];
@@ -33,10 +34,15 @@ const LINGER: Duration = Duration::from_secs(1);
 const GATHERED: usize = 128 * 1024;
 
 /// Accepts a WebSocket of any path. A request that asks for none is answered in HTTP, and is an
-/// error.
+/// error; so is one of a web page that is not at home, which `tell` is told of in words.
 ///
 /// `longest`: the longest MQTT packet in bytes; a frame may have twice as many.
-pub(super) async fn accept<S>(mut stream: S, longest: usize) -> io::Result<Frames<S>>
+pub(super) async fn accept<S>(
+    mut stream: S,
+    longest: usize,
+    home: &Home,
+    tell: impl Fn(String),
+) -> io::Result<Frames<S>>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -46,7 +52,20 @@ where
         .write_buffer_size(GATHERED)
         .max_message_size(most)
         .max_frame_size(most);
-    let accepted = timeout(HANDSHAKE, accept_hdr_async(&mut stream, subprotocol)).await?;
+    #[expect(clippy::result_large_err, reason = "the library's callback")]
+    let judge = |request: &Request, response| match foreign_origin(request, home) {
+        Some(origin) => {
+            let words = format!(
+                "a web page of {origin:?} may not open a WebSocket here; admin.hosts in the \
+                 configuration names hosts that are trusted beside the loopback ones"
+            );
+            let answer = refused(StatusCode::FORBIDDEN, &format!("{words}\n"));
+            tell(words);
+            Err(answer)
+        }
+        None => subprotocol(request, response),
+    };
+    let accepted = timeout(HANDSHAKE, accept_hdr_async(&mut stream, judge)).await?;
     // The library keeps nothing back: it refuses a client that sends frames before its answer.
     let Err(error) = accepted.map(drop) else {
         let inner = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await;
@@ -59,6 +78,24 @@ where
     stream.shutdown().await?;
     let _ = timeout(LINGER, copy(&mut stream, &mut sink())).await;
     Err(io_error(error))
+}
+
+/// The origin that a browser names, if it is not at home. Programs name none.
+fn foreign_origin(request: &Request, home: &Home) -> Option<String> {
+    let origins = request.headers().get_all(header::ORIGIN).iter();
+    let mut origins = origins.map(|origin| String::from_utf8_lossy(origin.as_bytes()));
+    let foreign = origins.find(|origin| !home.is_origin(origin));
+    foreign.map(std::borrow::Cow::into_owned)
+}
+
+fn refused(status: StatusCode, words: &str) -> ErrorResponse {
+    let mut refused = ErrorResponse::new(Some(words.into()));
+    *refused.status_mut() = status;
+    let headers = refused.headers_mut();
+    headers.insert(header::CONTENT_LENGTH, words.len().into());
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    refused
 }
 
 /// Chooses the subprotocol, which the client must have offered.
@@ -77,13 +114,7 @@ fn subprotocol(request: &Request, mut response: Response) -> Result<Response, Er
     let Some(chosen) = chosen else {
         let words = "The handshake must offer the subprotocol \"mqtt\" (or \"mqttv3.1\") in \
                      Sec-WebSocket-Protocol.\n";
-        let mut refused = ErrorResponse::new(Some(words.into()));
-        *refused.status_mut() = StatusCode::BAD_REQUEST;
-        let headers = refused.headers_mut();
-        headers.insert(header::CONTENT_LENGTH, words.len().into());
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
-        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-        return Err(refused);
+        return Err(refused(StatusCode::BAD_REQUEST, words));
     };
     let headers = response.headers_mut();
     headers.insert(

@@ -331,10 +331,10 @@ impl Error {
 #[rustfmt::skip]
 fn malformed_row(problem: &Malformed) -> Row {
     let (status, code, message) = match problem {
-        Malformed::Head(_) => (400, "BadRequest", "The request is not well-formed HTTP."),
+        Malformed::Head(_) | Malformed::BlankLine | Malformed::TransferCoding => (400, "BadRequest", "The request is not well-formed HTTP."),
         Malformed::Version => (505, "UnsupportedHTTPVersion", "This http version not supported."),
         Malformed::TargetTooLong { .. } => (414, "RequestUriTooLong", "The request uri is too long."),
-        Malformed::HeadTooLarge { .. } => (431, "RequestHeaderTooLarge", "The request header is too large."),
+        Malformed::HeadTooLarge { .. } | Malformed::TooManyFields { .. } => (431, "RequestHeaderTooLarge", "The request header is too large."),
         Malformed::HeadTimeout | Malformed::BodyTimeout => (408, "RequestTimeout", "The request was not received in time."),
         Malformed::ContentLength | Malformed::Truncated => (400, "ContentLengthDoesNotMatch", "The Content-Length does not match the request body."),
         Malformed::Chunk => (400, "BadRequest", "The request body is not well-formed HTTP."),

@@ -16,6 +16,9 @@ fn name(error: &Error) -> String {
     let debug = format!("{error:?}");
     let shown = match error {
         Error::Shared(Refusal::Malformed(problem)) => match problem {
+            // Said with the same row.
+            Malformed::BlankLine | Malformed::TransferCoding => "Head".to_owned(),
+            Malformed::TooManyFields { .. } => "HeadTooLarge".to_owned(),
             Malformed::Head(_)
             | Malformed::Version
             | Malformed::TargetTooLong { .. }
@@ -101,6 +104,9 @@ fn every() -> Vec<Error> {
         Refusal::Malformed(Malformed::Version),
         Refusal::Malformed(Malformed::TargetTooLong { limit: 1 }),
         Refusal::Malformed(Malformed::HeadTooLarge { limit: 1 }),
+        Refusal::Malformed(Malformed::TooManyFields { limit: 1 }),
+        Refusal::Malformed(Malformed::BlankLine),
+        Refusal::Malformed(Malformed::TransferCoding),
         Refusal::Malformed(Malformed::HeadTimeout),
         Refusal::Malformed(Malformed::ContentLength),
         Refusal::Malformed(Malformed::Chunk),

@@ -1,7 +1,8 @@
 //! Events on their way to custom topics over HTTP, with the retry schedule of the mqtt-routing
-//! page on the emulator's clock: an advanced clock makes a retry due at once. What waits is
-//! bounded twice: publishers wait while too much has not been tried once, and the oldest of what
-//! has failed already makes room.
+//! page on the emulator's clock: an advanced clock makes a retry due at once. Every topic has a
+//! queue of its own, so that one that never answers holds up no other. What waits is bounded twice:
+//! publishers wait while too much has not been tried once and the topic takes some of it, and the
+//! oldest of what has failed already makes room.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::outbound::Outbound;
 use crate::clock::Clock;
@@ -31,15 +33,19 @@ const SCHEDULE: [i64; 10] = [
     6 * 3600,
     12 * 3600,
 ];
-/// Events that have not been tried once; publishers wait when there are more.
+/// Events of a topic that have not been tried once; publishers wait when there are more.
 const FRESH: usize = 1_000;
-/// Events that wait in all.
+/// Events of a topic that wait.
 const CAPACITY: usize = 10_000;
 /// The same in bytes.
 const CAPACITY_BYTES: usize = 64 << 20;
+/// Topics for which something waits; more than anybody configures.
+const TOPICS: usize = 100;
 /// How long a publisher waits for room.
 const PUBLISHER_PATIENCE: Duration = Duration::from_secs(5);
-/// Attempts under way at a time.
+/// How long a topic may take nothing before nobody waits for it any more.
+const STANDSTILL: Duration = Duration::from_secs(1);
+/// Attempts under way at a time for one topic.
 const CONCURRENT: usize = 16;
 /// How long an endpoint may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -53,16 +59,25 @@ pub(super) struct Deliveries {
     room: Notify,
 }
 
-/// What waits, by the time when it is due and the order in which it came.
+/// What waits, by the address of the topic.
 #[derive(Debug, Default)]
 struct Waiting {
-    events: BTreeMap<(Timestamp, u64), Delivery>,
+    topics: BTreeMap<String, Backlog>,
     next: u64,
+    /// Counts how often everything was forgotten.
+    era: u64,
+}
+
+/// What waits for one topic, by the time when it is due and the order in which it came.
+#[derive(Debug, Default)]
+struct Backlog {
+    events: BTreeMap<(Timestamp, u64), Delivery>,
     /// How many were never tried.
     fresh: usize,
     bytes: usize,
-    /// Counts how often everything was forgotten.
-    era: u64,
+    under_way: usize,
+    /// When it last took something, or got something while nothing waited.
+    moved: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -86,11 +101,34 @@ enum Outcome {
 }
 
 impl Waiting {
+    /// The backlog of a topic, begun if there is room for another.
+    fn of(&mut self, url: &str) -> Option<&mut Backlog> {
+        if !self.topics.contains_key(url) && self.topics.len() >= TOPICS {
+            self.topics.retain(|_, topic| !topic.is_idle());
+            if self.topics.len() >= TOPICS {
+                return None;
+            }
+        }
+        Some(self.topics.entry(url.to_owned()).or_default())
+    }
+
     fn insert(&mut self, due: Timestamp, delivery: Delivery) {
+        let number = self.next;
+        self.next += 1;
+        if let Some(topic) = self.of(&delivery.url.clone()) {
+            topic.insert((due, number), delivery);
+        }
+    }
+}
+
+impl Backlog {
+    fn insert(&mut self, key: (Timestamp, u64), delivery: Delivery) {
+        if self.events.is_empty() && self.under_way == 0 {
+            self.moved = Some(Instant::now());
+        }
         self.fresh += usize::from(delivery.attempts == 0);
         self.bytes += delivery.body.len();
-        self.events.insert((due, self.next), delivery);
-        self.next += 1;
+        self.events.insert(key, delivery);
     }
 
     fn remove(&mut self, key: (Timestamp, u64)) -> Option<Delivery> {
@@ -98,6 +136,10 @@ impl Waiting {
         self.fresh -= usize::from(delivery.attempts == 0);
         self.bytes -= delivery.body.len();
         Some(delivery)
+    }
+
+    fn is_idle(&self) -> bool {
+        self.events.is_empty() && self.under_way == 0
     }
 
     fn is_full(&self, more: usize) -> bool {
@@ -118,6 +160,26 @@ impl Waiting {
         }
         true
     }
+
+    /// The first that is due, if another attempt may be made.
+    fn take_due(&mut self, now: Timestamp) -> Option<Delivery> {
+        if self.under_way >= CONCURRENT {
+            return None;
+        }
+        let key = *self.events.first_key_value()?.0;
+        let due = (key.0 <= now).then(|| self.remove(key)).flatten()?;
+        self.under_way += 1;
+        Some(due)
+    }
+
+    /// Until when a publisher waits for it; `None` where there is room.
+    fn wait_until(&self) -> Option<Instant> {
+        let behind = self.fresh >= FRESH;
+        behind.then(|| {
+            self.moved
+                .map_or_else(Instant::now, |moved| moved + STANDSTILL)
+        })
+    }
 }
 
 impl Deliveries {
@@ -131,23 +193,34 @@ impl Deliveries {
         }
     }
 
-    /// Waits while too many events have not been tried once, at most [`PUBLISHER_PATIENCE`].
-    pub(super) fn has_room(&self) -> bool {
-        self.waiting.lock().fresh < FRESH
+    /// Whether a publisher need not wait for a topic.
+    pub(super) fn has_room(&self, url: &str) -> bool {
+        let waiting = self.waiting.lock();
+        let until = waiting.topics.get(url).and_then(Backlog::wait_until);
+        until.is_none_or(|until| until <= Instant::now())
     }
 
-    /// Waits for room, no longer than a publisher should.
-    pub(super) async fn room(&self) {
+    /// Waits while too many events for a topic have not been tried once, at most
+    /// [`PUBLISHER_PATIENCE`], and not at all for one that has stood still for [`STANDSTILL`].
+    pub(super) async fn room(&self, url: &str) {
         let wait = async {
             loop {
                 let room = self.room.notified();
                 tokio::pin!(room);
                 // Registered before looking, so that nothing slips in between.
                 room.as_mut().enable();
-                if self.waiting.lock().fresh < FRESH {
-                    return;
+                let until = self
+                    .waiting
+                    .lock()
+                    .topics
+                    .get(url)
+                    .and_then(Backlog::wait_until);
+                match until {
+                    Some(until) if until > Instant::now() => {
+                        let _ = tokio::time::timeout_at(until, room).await;
+                    }
+                    _ => return,
                 }
-                room.await;
             }
         };
         // Who has waited that long goes on: `push` decides.
@@ -164,7 +237,10 @@ impl Deliveries {
     ) -> Result<(), &'static str> {
         let body = json!([event]).to_string();
         let mut waiting = self.waiting.lock();
-        if !waiting.make_room(body.len()) {
+        let topic = waiting
+            .of(url)
+            .ok_or("events wait for too many custom topics")?;
+        if !topic.make_room(body.len()) {
             return Err("too many events wait for the custom topic");
         }
         let delivery = Delivery {
@@ -197,39 +273,59 @@ impl Deliveries {
     pub(super) async fn run(&self, clock: &Clock) {
         let mut under_way = FuturesUnordered::new();
         loop {
-            while under_way.len() < CONCURRENT
-                && let Some(delivery) = self.take_due(clock.now())
-            {
+            while let Some(delivery) = self.take_due(clock.now()) {
                 under_way.push(self.attempt(delivery, clock));
             }
-            let takes_more = under_way.len() < CONCURRENT;
             tokio::select! {
                 Some(()) = under_way.next() => {}
                 () = self.news.notified() => {}
-                () = clock.reached_or_moved(self.next_due()), if takes_more => {}
+                () = clock.reached_or_moved(self.next_due()) => {}
             }
         }
     }
 
-    /// When the first of what waits is due; never, if nothing does.
+    /// When the first of what waits is due, of the topics that may have another attempt; never,
+    /// if nothing is.
     fn next_due(&self) -> Timestamp {
         let waiting = self.waiting.lock();
-        let first = waiting.events.first_key_value();
-        first.map_or(Timestamp::MAX, |((due, _), _)| *due)
+        let open = waiting
+            .topics
+            .values()
+            .filter(|topic| topic.under_way < CONCURRENT);
+        let first = open.filter_map(|topic| topic.events.first_key_value());
+        first
+            .map(|((due, _), _)| *due)
+            .min()
+            .unwrap_or(Timestamp::MAX)
     }
 
     fn take_due(&self, now: Timestamp) -> Option<Delivery> {
         let mut waiting = self.waiting.lock();
-        let (key, _) = waiting.events.first_key_value()?;
-        let key = *key;
-        let due = (key.0 <= now).then(|| waiting.remove(key)).flatten()?;
+        let mut topics = waiting.topics.values_mut();
+        let due = topics.find_map(|topic| topic.take_due(now))?;
         drop(waiting);
         self.room.notify_waiters();
         Some(due)
     }
 
+    /// Books an attempt as over; `answered`: the topic took or refused the event.
+    fn over(&self, delivery: &Delivery, answered: bool) {
+        let mut waiting = self.waiting.lock();
+        if waiting.era != delivery.era {
+            return;
+        }
+        if let Some(topic) = waiting.topics.get_mut(&delivery.url) {
+            topic.under_way = topic.under_way.saturating_sub(1);
+            if answered {
+                topic.moved = Some(Instant::now());
+            }
+        }
+    }
+
     async fn attempt(&self, mut delivery: Delivery, clock: &Clock) {
         let outcome = delivery.send(&self.outbound).await;
+        let answered = !matches!(outcome, Outcome::Retry(_));
+        self.over(&delivery, answered);
         let url = delivery.shown();
         match outcome {
             Outcome::Done => {}
@@ -245,7 +341,11 @@ impl Deliveries {
                     .checked_add(SignedDuration::from_secs(wait))
                     .unwrap_or(Timestamp::MAX);
                 let mut waiting = self.waiting.lock();
-                if delivery.era == waiting.era && waiting.make_room(delivery.body.len()) {
+                let room = delivery.era == waiting.era
+                    && waiting
+                        .of(&delivery.url)
+                        .is_some_and(|topic| topic.make_room(delivery.body.len()));
+                if room {
                     waiting.insert(due, delivery);
                 }
             }

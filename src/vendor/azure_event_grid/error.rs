@@ -287,7 +287,7 @@ fn refusal_row(refusal: &Refusal) -> Row {
         Refusal::Malformed(Malformed::TargetTooLong { .. }) => {
             row(414, "UriTooLong", Assumed, "none")
         }
-        Refusal::Malformed(Malformed::HeadTooLarge { .. }) => {
+        Refusal::Malformed(Malformed::HeadTooLarge { .. } | Malformed::TooManyFields { .. }) => {
             row(431, "RequestHeaderFieldsTooLarge", Assumed, "none")
         }
         Refusal::Malformed(Malformed::HeadTimeout | Malformed::BodyTimeout) => {
@@ -295,6 +295,9 @@ fn refusal_row(refusal: &Refusal) -> Row {
         }
         Refusal::Malformed(Malformed::Version) => {
             row(505, "HttpVersionNotSupported", Assumed, "none")
+        }
+        Refusal::Malformed(Malformed::TransferCoding) => {
+            row(501, "NotImplemented", Assumed, "RFC 9112 section 6.1")
         }
         Refusal::Malformed(_) | Refusal::Topic(_) => row(400, "BadRequest", Assumed, "none"),
         Refusal::TooManyRequests { operation, .. }

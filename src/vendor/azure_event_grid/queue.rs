@@ -243,6 +243,24 @@ impl Queue {
         Ok(())
     }
 
+    /// Takes back an event whose receiver did not get it: as if it had not been handed out.
+    pub(super) fn give_back(&mut self, text: &str, now: Timestamp) {
+        let Some((number, secret)) = read_token(text) else {
+            return;
+        };
+        let Some(slot) = self.slots.get_mut(&number) else {
+            return;
+        };
+        if slot.lock.as_ref().is_some_and(|lock| lock.secret == secret) {
+            slot.count -= 1;
+            if slot.count == 0 {
+                slot.first_received = None;
+            }
+            // It is locked with this token, so it can be released with it.
+            let _ = self.settle(text, Settlement::Release(0), now);
+        }
+    }
+
     /// Events that were given up since the last call, where there is a topic for them.
     pub(super) fn take_dead(&mut self) -> Vec<DeadLetter> {
         std::mem::take(&mut self.dead)

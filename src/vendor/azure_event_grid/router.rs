@@ -30,8 +30,8 @@ pub(super) struct Router {
 impl Router {
     /// Waits while the custom topic that a namespace routes to is behind, at most a while.
     pub(super) async fn room(&self, namespace: &Namespace) {
-        if namespace.route().is_some_and(is_address) {
-            self.deliveries.room().await;
+        if let Some(url) = namespace.route().filter(|route| is_address(route)) {
+            self.deliveries.room(url).await;
         }
     }
 
@@ -97,13 +97,20 @@ pub(super) struct RoutingOutlet {
 
 impl Outlet for RoutingOutlet {
     fn room(&self, peer: &Peer) -> Option<WaitForRoom> {
-        let namespace = self.router.namespace_of(Some(peer))?;
-        let resources = namespace.resources();
-        if !resources.route().is_some_and(is_address) || self.router.deliveries.has_room() {
+        // An open client is none of Azure's: it must not suffer for a topic of theirs.
+        if peer.grant.surface != Some(Surface::Azure) {
+            return None;
+        }
+        let resources = self.router.namespace_of(Some(peer))?.resources();
+        let url = resources
+            .route()
+            .filter(|route| is_address(route))?
+            .to_owned();
+        if self.router.deliveries.has_room(&url) {
             return None;
         }
         let deliveries = self.router.deliveries.clone();
-        Some(Box::pin(async move { deliveries.room().await }))
+        Some(Box::pin(async move { deliveries.room(&url).await }))
     }
 
     fn take(&self, message: &Arc<Message>, peer: Option<&Peer>) {

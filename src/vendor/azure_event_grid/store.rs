@@ -324,6 +324,23 @@ impl NamespaceState {
         settled
     }
 
+    /// Takes back events whose receiver did not get them.
+    pub(super) fn give_back(
+        &self,
+        topic: &str,
+        subscription: &str,
+        tokens: &[String],
+        now: Timestamp,
+    ) {
+        // Where topic or subscription are gone, so are the events.
+        let _ = self.with(topic, subscription, now, |queue| {
+            for token in tokens {
+                queue.give_back(token, now);
+            }
+        });
+        self.news.notify_waiters();
+    }
+
     /// When time alone next makes a locked or delayed event available.
     pub(super) fn next_available(
         &self,

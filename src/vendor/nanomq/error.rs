@@ -231,11 +231,13 @@ impl From<Refusal> for Error {
         let problem = match &refusal {
             Refusal::Malformed(problem) => match problem {
                 Malformed::Version => Problem::Version,
-                Malformed::ContentLength => Problem::BadRequest,
+                Malformed::ContentLength | Malformed::BlankLine => Problem::BadRequest,
                 Malformed::BodyTooLarge { .. } => Problem::BodyTooLarge,
                 Malformed::Head(_)
                 | Malformed::TargetTooLong { .. }
                 | Malformed::HeadTooLarge { .. }
+                | Malformed::TooManyFields { .. }
+                | Malformed::TransferCoding
                 | Malformed::HeadTimeout
                 | Malformed::Chunk
                 | Malformed::BodyTimeout

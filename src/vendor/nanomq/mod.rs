@@ -222,6 +222,7 @@ impl Vendor for Nanomq {
             max_body,
             chunked: false,
             expect_continue: false,
+            ends: false,
         }
     }
 
@@ -244,6 +245,10 @@ impl Vendor for Nanomq {
         Ok(parting(answer, &walk.request.head))
     }
 
+    fn names_request(&self) -> bool {
+        self.settings.request_id_header
+    }
+
     fn error_code(&self, error: &Error) -> String {
         error.code()
     }
@@ -264,19 +269,20 @@ impl Vendor for Nanomq {
         let answer = parting(error::render(error, request), &request.head);
         match (answer.connection, error.problem) {
             (Connection::Keep, Problem::Version) => answer.connection(Connection::Close),
-            // The rest of such a request is still on the connection, and NanoMQ closes once it
-            // fails to read that as a request; it does not announce it.
-            (Connection::Keep, _) if request.malformed.is_some() => {
-                answer.connection(Connection::Hangup)
-            }
+            // What is left of another request is read as the next one.
             _ => answer,
         }
     }
 }
 
-/// HTTP/1.0 connections end with the answer, whatever they ask for.
+/// HTTP/1.0 connections end with the answer, whatever they ask for, and those where `close` stands
+/// anywhere in a Connection field (`http_server.c`).
 fn parting(answer: Answer, head: &Head) -> Answer {
-    if head.version == Version::Http10 && answer.connection == Connection::Keep {
+    let asked = head.headers.all("connection").any(|value| {
+        let mut parts = value.windows(b"close".len());
+        parts.any(|part| part.eq_ignore_ascii_case(b"close"))
+    });
+    if (asked || head.version == Version::Http10) && answer.connection == Connection::Keep {
         answer.connection(Connection::Close)
     } else {
         answer

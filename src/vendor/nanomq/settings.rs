@@ -105,6 +105,9 @@ pub struct Settings {
     pub set_config: SetConfig,
     /// Whether `mqtt/subscribe` and `unsubscribe` work; the real V4 answers 404 (default false).
     pub subscribe_enabled: bool,
+    /// Whether answers name their request id in `x-mqttstack-request-id`, which the real one's do
+    /// not (default false).
+    pub request_id_header: bool,
     /// Whether `DELETE /clients/{id}` works; 0.25.5 answers 404, later versions kick
     /// (default false).
     pub kick_enabled: bool,
@@ -133,6 +136,7 @@ impl Default for Settings {
             generation: Generation::V0_8,
             set_config: SetConfig::Real,
             subscribe_enabled: false,
+            request_id_header: false,
             kick_enabled: false,
             max_body: 1 << 20,
             version: "0.25.5-7".to_owned(),

@@ -340,10 +340,10 @@ pub(super) async fn perform(
                 .broker
                 .publish_in(&call.product, publication)
                 .await?;
-            walk.draft.messages.push(published.message.id.clone());
+            walk.draft.published(&published.message);
             if let Some(answer) = answer {
                 let published = walk.app.broker.publish_in(&call.product, answer).await?;
-                walk.draft.messages.push(published.message.id.clone());
+                walk.draft.published(&published.message);
             }
             Ok(tencent_tc3::success(walk.receipt, Map::new()))
         }

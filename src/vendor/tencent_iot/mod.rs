@@ -26,7 +26,7 @@ pub use self::store::BadSeed;
 use self::store::Store;
 use crate::app::App;
 use crate::broker::dialect::Dialect;
-use crate::exchange::{Answer, BodyPolicy, Head, Receipt, Request, Surface};
+use crate::exchange::{Answer, BodyPolicy, Head, Malformed, Receipt, Refusal, Request, Surface};
 use crate::pipeline::{Charge, Vendor, Walk};
 use crate::vendor::tencent_tc3;
 
@@ -119,16 +119,23 @@ impl Vendor for TencentIot {
     type Error = Error;
 
     fn body_policy(&self, head: &Head) -> BodyPolicy {
-        // The cloud API documents 10 MB for TC3; the gateway has 16 KB of payload, which JSON
-        // escapes can make six times as long.
+        // The gateway has 16 KB of payload, which JSON escapes can make six times as long.
         let max_body = if gateway::operation(head.path()).is_some() {
             1 << 20
         } else {
-            10 << 20
+            tencent_tc3::longest_body(head)
         };
         BodyPolicy {
             max_body,
             ..BodyPolicy::default()
+        }
+    }
+
+    fn unreadable(&self, problem: Malformed, request: &Request) -> Error {
+        let cloud = gateway::operation(request.head.path()).is_none();
+        match problem {
+            Malformed::BodyTooLarge { .. } if cloud => tencent_tc3::too_large(&request.head).into(),
+            problem => Refusal::Malformed(problem).into(),
         }
     }
 

@@ -388,7 +388,7 @@ pub(super) async fn send(
         walk.receipt.now.as_second(),
         vendor.settings.instance.topic_limit,
     );
-    walk.draft.messages.push(published.message.id.clone());
+    walk.draft.published(&published.message);
     Ok(published.message.id.clone())
 }
 

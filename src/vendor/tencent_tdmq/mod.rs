@@ -47,7 +47,7 @@ pub use self::settings::{Auth, Settings, SettingsError, UnknownUsers};
 pub use self::store::User;
 use self::store::{Seed, Store};
 use self::subjects::Subjects;
-use crate::exchange::{Answer, BodyPolicy, Head, Receipt, Request, Surface};
+use crate::exchange::{Answer, BodyPolicy, Head, Malformed, Receipt, Refusal, Request, Surface};
 use crate::pipeline::{Charge, Vendor, Walk};
 use crate::vendor::tencent_tc3;
 
@@ -133,15 +133,24 @@ impl Vendor for TencentTdmq {
     type Error = Error;
 
     fn body_policy(&self, head: &Head) -> BodyPolicy {
-        // Base64 in JSON takes more room than the payload itself; the cloud API documents 10 MB.
+        // Base64 in JSON takes more room than the payload itself.
         let payload = self.settings.max_payload_bytes.saturating_mul(2) + 4_096;
         let max_body = match head.path() {
-            "" | "/" => payload.max(10 << 20),
+            "" | "/" => tencent_tc3::longest_body(head),
             _ => payload,
         };
         BodyPolicy {
             max_body,
             ..BodyPolicy::default()
+        }
+    }
+
+    fn unreadable(&self, problem: Malformed, request: &Request) -> Error {
+        match problem {
+            Malformed::BodyTooLarge { .. } if plane(request) == Plane::Cloud => {
+                tencent_tc3::too_large(&request.head).into()
+            }
+            problem => Refusal::Malformed(problem).into(),
         }
     }
 

@@ -27,11 +27,23 @@ pub struct Surface {
 }
 
 impl Handler for Surface {
-    fn body_policy(&self, head: &Head) -> BodyPolicy {
+    type Destination = ();
+
+    fn sole(&self) -> Option<()> {
+        Some(())
+    }
+
+    fn destination(&self, _head: &Head, _before: Option<&()>) {}
+
+    fn reads_loosely(&self, (): &()) -> bool {
+        true
+    }
+
+    fn body_policy(&self, (): &(), head: &Head) -> BodyPolicy {
         self.nanomq.body_policy(head)
     }
 
-    async fn handle(&self, request: Request) -> Answer {
+    async fn handle(&self, (): (), request: Request) -> Answer {
         pipeline::run(&self.app, &self.nanomq, &request).await
     }
 }

@@ -18,6 +18,15 @@ pub enum Malformed {
         /// The limit in bytes.
         limit: usize,
     },
+    /// The head has more than `limit` header fields.
+    TooManyFields {
+        /// The limit.
+        limit: usize,
+    },
+    /// An empty line where a request line should be, as a surface sees it that does not skip it.
+    BlankLine,
+    /// The body comes in a transfer coding other than `chunked`.
+    TransferCoding,
     /// The head did not arrive whole in time.
     HeadTimeout,
     /// `Content-Length` is not one non-negative number.
@@ -46,6 +55,11 @@ impl std::fmt::Display for Malformed {
             Self::HeadTooLarge { limit } => {
                 write!(f, "the request head is longer than {limit} bytes")
             }
+            Self::TooManyFields { limit } => {
+                write!(f, "the request head has more than {limit} header fields")
+            }
+            Self::BlankLine => f.write_str("an empty line stands where a request should begin"),
+            Self::TransferCoding => f.write_str("the transfer coding is not `chunked` alone"),
             Self::HeadTimeout => f.write_str("the request head did not arrive in time"),
             Self::ContentLength => f.write_str("Content-Length is not one non-negative number"),
             Self::Chunk => f.write_str("the chunked body is broken"),

@@ -3,6 +3,7 @@
 //! [`Refusal`]s that shared rooms can raise. Values only; the walk itself is in `pipeline.rs`.
 
 mod malformed;
+pub mod page;
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
@@ -176,6 +177,9 @@ pub struct BodyPolicy {
     pub chunked: bool,
     /// Whether `Expect: 100-continue` is answered with `100 Continue`.
     pub expect_continue: bool,
+    /// Whether the two ends of a body that is too long are read all the same, because only the
+    /// body tells whose it is.
+    pub ends: bool,
 }
 
 impl Default for BodyPolicy {
@@ -184,6 +188,7 @@ impl Default for BodyPolicy {
             max_body: 1 << 20,
             chunked: true,
             expect_continue: true,
+            ends: false,
         }
     }
 }
@@ -205,6 +210,19 @@ pub struct Request {
     pub scheme: Scheme,
     /// The client's certificate chain in DER, leaf first; empty without one.
     pub certificates: Arc<[Bytes]>,
+}
+
+/// A TLS handshake that failed.
+#[derive(Debug, Clone)]
+pub struct HandshakeFailure {
+    /// The client's address.
+    pub peer: SocketAddr,
+    /// The server name that the client asked for, as far as it was read.
+    pub server_name: Option<String>,
+    /// The alert that the client sent; 0 if it sent none.
+    pub alert: u8,
+    /// What went wrong and what to do.
+    pub reason: String,
 }
 
 /// What happens to the connection once an answer is written.
@@ -272,6 +290,24 @@ pub struct Answer {
     pub body: Body,
     /// What happens to the connection afterwards.
     pub connection: Connection,
+    /// Gives back what the answer hands over, if the client does not get it.
+    pub undelivered: Option<Undelivered>,
+}
+
+/// What is done if a client does not get its answer.
+pub struct Undelivered(Box<dyn FnOnce() + Send>);
+
+impl Undelivered {
+    /// Does it.
+    pub fn give_back(self) {
+        (self.0)();
+    }
+}
+
+impl std::fmt::Debug for Undelivered {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Undelivered")
+    }
 }
 
 impl Answer {
@@ -283,6 +319,7 @@ impl Answer {
             headers: Vec::new(),
             body: Body::Full(Bytes::new()),
             connection: Connection::Keep,
+            undelivered: None,
         }
     }
 
@@ -304,6 +341,13 @@ impl Answer {
     #[must_use]
     pub fn connection(mut self, connection: Connection) -> Self {
         self.connection = connection;
+        self
+    }
+
+    /// Sets what is done if the client does not get the answer.
+    #[must_use]
+    pub fn undelivered(mut self, give_back: impl FnOnce() + Send + 'static) -> Self {
+        self.undelivered = Some(Undelivered(Box::new(give_back)));
         self
     }
 

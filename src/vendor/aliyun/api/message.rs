@@ -60,7 +60,7 @@ impl SendMessage {
             None => broker.publish_in(&self.instance_id, publication).await?,
         };
         let message_id = &published.message.id;
-        walk.draft.messages.push(message_id.clone());
+        walk.draft.published(&published.message);
         if let (Some(client_id), 0) = (&target, published.matched) {
             walk.draft
                 .note(format!("P2P: no MQTT client {client_id:?} has a session"));

@@ -101,7 +101,7 @@ impl AzureEventGrid {
             .broker
             .publish_in(&namespace.name, call.publication)
             .await?;
-        walk.draft.messages.push(published.message.id.clone());
+        walk.draft.published(&published.message);
         let routed = self.router.route(
             &call.namespace,
             &published.message,

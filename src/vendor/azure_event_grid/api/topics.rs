@@ -143,6 +143,7 @@ impl AzureEventGrid {
             ..
         } = call;
         let missing = |subscription: &str, missing| not_found(&topic, subscription, missing);
+        let mut lent = None;
         let body = match what {
             What::Publish(events) => {
                 self.rates(walk.app).events(
@@ -163,7 +164,10 @@ impl AzureEventGrid {
                 let received = receive(&namespace, &topic, &subscription, max, wait, walk)
                     .await
                     .map_err(|which| missing(&subscription, which))?;
-                json!({"value": received.iter().map(detail).collect::<Vec<_>>()})
+                let tokens: Vec<_> = received.iter().map(|one| one.lock_token.clone()).collect();
+                let value = json!({"value": received.iter().map(detail).collect::<Vec<_>>()});
+                lent = (!tokens.is_empty()).then_some((subscription, tokens));
+                value
             }
             What::Settle {
                 subscription,
@@ -190,9 +194,17 @@ impl AzureEventGrid {
                 json!({"succeededLockTokens": good, "failedLockTokens": failed})
             }
         };
-        Ok(super::answer(200, walk)
+        let answer = super::answer(200, walk)
             .header("Content-Type", "application/json; charset=utf-8")
-            .body(body.to_string()))
+            .body(body.to_string());
+        let Some((subscription, tokens)) = lent else {
+            return Ok(answer);
+        };
+        let clock = walk.app.clock.clone();
+        Ok(answer.undelivered(move || {
+            tracing::info!(target: "mqttstack::azure", topic, subscription, "a receiver was gone before it got its events: they are available again");
+            namespace.give_back(&topic, &subscription, &tokens, clock.now());
+        }))
     }
 }
 

@@ -6,13 +6,20 @@ fn deliveries() -> Deliveries {
     Deliveries::new(Arc::new(Outbound::new(None)))
 }
 
+const URL: &str = "http://127.0.0.1:9/t";
+
 fn push(deliveries: &Deliveries, bytes: usize) -> Result<(), &'static str> {
-    deliveries.push("http://127.0.0.1:9/t", None, &json!("x".repeat(bytes)))
+    deliveries.push(URL, None, &json!("x".repeat(bytes)))
+}
+
+fn length(deliveries: &Deliveries, url: &str) -> usize {
+    deliveries.waiting.lock().topics[url].events.len()
 }
 
 /// Books the oldest as tried once.
 fn fail_one(deliveries: &Deliveries) {
     let mut one = deliveries.take_due(Timestamp::MIN).unwrap();
+    deliveries.over(&one, false);
     one.attempts += 1;
     deliveries.waiting.lock().insert(Timestamp::MAX, one);
 }
@@ -27,7 +34,11 @@ fn what_has_failed_makes_room_for_what_is_new_and_nothing_else_does() {
     fail_one(&deliveries);
     push(&deliveries, 1).unwrap();
     assert!(push(&deliveries, 1).is_err());
-    assert_eq!(deliveries.waiting.lock().events.len(), CAPACITY);
+    assert_eq!(length(&deliveries, URL), CAPACITY);
+    // Another topic has room of its own.
+    deliveries
+        .push("http://127.0.0.1:9/other", None, &json!("x"))
+        .unwrap();
 }
 
 #[test]
@@ -41,19 +52,61 @@ fn what_waits_is_bounded_in_bytes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_publisher_waits_for_room_and_no_longer_than_its_patience() {
+async fn a_publisher_waits_for_a_topic_that_takes_some_and_not_for_one_that_takes_nothing() {
     let deliveries = Arc::new(deliveries());
-    for _ in 0..FRESH {
+    for _ in 0..FRESH + 100 {
         push(&deliveries, 1).unwrap();
     }
-    let started = tokio::time::Instant::now();
-    deliveries.room().await;
-    assert_eq!(started.elapsed(), PUBLISHER_PATIENCE);
-    let started = tokio::time::Instant::now();
-    tokio::join!(deliveries.room(), async {
-        deliveries.take_due(Timestamp::MIN).unwrap();
-    });
-    assert_eq!(started.elapsed(), Duration::ZERO);
+    let waited = async |by_then: Duration| {
+        let started = tokio::time::Instant::now();
+        deliveries.room(URL).await;
+        assert_eq!(started.elapsed(), by_then);
+    };
+    // It has just begun; then it is known to take nothing.
+    waited(STANDSTILL).await;
+    waited(Duration::ZERO).await;
+    deliveries.room("http://127.0.0.1:9/other").await;
+    // It takes one every half second, which is never enough.
+    let slow = async {
+        loop {
+            tokio::time::sleep(STANDSTILL / 2).await;
+            let one = deliveries.take_due(Timestamp::MIN).unwrap();
+            deliveries.over(&one, true);
+        }
+    };
+    let one = deliveries.take_due(Timestamp::MIN).unwrap();
+    deliveries.over(&one, true);
+    tokio::select! {
+        () = waited(PUBLISHER_PATIENCE) => {}
+        () = slow => {}
+    }
+    let fast = async {
+        for _ in 0..100 {
+            let one = deliveries.take_due(Timestamp::MIN).unwrap();
+            deliveries.over(&one, true);
+        }
+    };
+    tokio::join!(waited(Duration::ZERO), fast);
+}
+
+#[test]
+fn one_topic_has_so_many_attempts_at_a_time_whatever_waits_for_it() {
+    let deliveries = deliveries();
+    let other = "http://127.0.0.1:9/other";
+    for _ in 0..100 {
+        push(&deliveries, 1).unwrap();
+    }
+    deliveries.push(other, None, &json!("x")).unwrap();
+    let taken: Vec<_> = std::iter::from_fn(|| deliveries.take_due(Timestamp::MIN)).collect();
+    assert_eq!(
+        taken.iter().filter(|one| one.url == URL).count(),
+        CONCURRENT
+    );
+    assert_eq!(taken.iter().filter(|one| one.url == other).count(), 1);
+    assert_eq!(deliveries.next_due(), Timestamp::MAX);
+    let over = taken.iter().find(|one| one.url == URL).unwrap();
+    deliveries.over(over, false);
+    assert_eq!(deliveries.next_due(), Timestamp::MIN);
 }
 
 #[test]
@@ -96,5 +149,5 @@ async fn a_failed_event_is_due_again_as_the_routing_page_says() {
         assert!(deliveries.take_due(clock.now()).is_none(), "{wait}");
         clock.advance(SignedDuration::from_secs(1)).unwrap();
     }
-    assert_eq!(deliveries.waiting.lock().events.len(), 1);
+    assert_eq!(length(&deliveries, &url), 1);
 }

@@ -114,3 +114,20 @@ fn a_made_up_token_is_bad() {
         );
     }
 }
+
+#[test]
+fn an_event_that_is_given_back_is_as_if_it_had_not_been_handed_out() {
+    let (mut queue, ids) = queue(1);
+    let lost = queue.receive(1, at(0), &ids).pop().unwrap();
+    queue.give_back(&lost.lock_token, at(1));
+    let got = queue.receive(1, at(1), &ids).pop().unwrap();
+    assert_eq!(got.delivery_count, 1);
+    // Another's lock is not touched.
+    queue.give_back(&lost.lock_token, at(2));
+    queue.give_back("AAAA", at(2));
+    assert!(queue.receive(1, at(2), &ids).is_empty());
+    assert_eq!(
+        queue.settle(&got.lock_token, Settlement::Acknowledge, at(3)),
+        Ok(())
+    );
+}

@@ -112,7 +112,7 @@ impl Publishable {
             },
         };
         let published = walk.app.broker.publish(publication).await?;
-        walk.draft.messages.push(published.message.id.clone());
+        walk.draft.published(&published.message);
         Ok(())
     }
 }

@@ -13,7 +13,7 @@ use crate::exchange::Surface;
 use crate::pipeline::Walk;
 use crate::vendor::tencent_iot::error::Error;
 use crate::vendor::tencent_iot::gateway::check_enabled;
-use crate::vendor::tencent_iot::store::{Device, Product};
+use crate::vendor::tencent_iot::store::{Device, Product, Store};
 use crate::vendor::tencent_iot::{MAX_PAYLOAD, TencentIot};
 
 /// The longest broadcast payload in bytes (limits page).
@@ -78,17 +78,16 @@ pub(super) async fn rrpc(vendor: &TencentIot, call: &Call, walk: &mut Walk<'_>) 
     let client_id = format!("{}{}", product.id, device.name);
     let message = message_id(walk);
     let reply = vendor.store.expect_reply(&client_id, message);
+    let _waiting = Waiting {
+        store: &vendor.store,
+        client_id: &client_id,
+        message,
+    };
     let topic = format!("$rrpc/rxd/{}/{}/{message}", product.id, device.name);
     let sent = send(walk, &product.id, &topic, payload, Qos::AtMostOnce).await;
     let wait = Duration::from_millis(vendor.settings.rrpc_timeout_ms);
-    let reply = match sent {
-        Ok(()) => tokio::time::timeout(wait, reply).await,
-        Err(error) => {
-            vendor.store.forget_reply(&client_id, message);
-            return Err(error);
-        }
-    };
-    vendor.store.forget_reply(&client_id, message);
+    sent?;
+    let reply = tokio::time::timeout(wait, reply).await;
     let Ok(Ok(reply)) = reply else {
         return Err(Error::RrpcTimeout(vendor.settings.rrpc_timeout_ms));
     };
@@ -96,6 +95,19 @@ pub(super) async fn rrpc(vendor: &TencentIot, call: &Call, walk: &mut Walk<'_>) 
         ("MessageId", json!(message)),
         ("PayloadBase64", json!(STANDARD.encode(reply))),
     ]))
+}
+
+/// A call that waits for a device's answer, until it has it or its caller has left.
+struct Waiting<'a> {
+    store: &'a Store,
+    client_id: &'a str,
+    message: u32,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.store.forget_reply(self.client_id, self.message);
+    }
 }
 
 fn target(vendor: &TencentIot, call: &Call) -> Result<(Product, Device), Error> {
@@ -186,7 +198,7 @@ pub(super) async fn send(
         },
     };
     let published = walk.app.broker.publish_in(product, publication).await?;
-    walk.draft.messages.push(published.message.id.clone());
+    walk.draft.published(&published.message);
     Ok(())
 }
 

@@ -148,6 +148,13 @@ fn shared(refusal: &Refusal, plane: Plane) -> Row {
         Refusal::Malformed(Malformed::TargetTooLong { .. }) => {
             (414, "TargetTooLong", "InvalidParameter")
         }
+        Refusal::Malformed(Malformed::HeadTooLarge { .. } | Malformed::TooManyFields { .. }) => {
+            (431, "HeadTooLarge", "InvalidParameter")
+        }
+        Refusal::Malformed(Malformed::Version) => (505, "HttpVersion", "InvalidParameter"),
+        Refusal::Malformed(Malformed::TransferCoding) => {
+            (501, "TransferCoding", "InvalidParameter")
+        }
         Refusal::Malformed(_) => (400, "BadRequest", "InvalidParameter"),
         Refusal::Topic(_) => (400, "InvalidTopic", "InvalidParameterValue"),
         Refusal::TooManyRequests { .. } => (429, "TooManyRequests", "RequestLimitExceeded"),
