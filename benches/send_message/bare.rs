@@ -12,11 +12,15 @@ use mqttstack::server::{Listener, Server, Settings};
 struct Nothing;
 
 impl Handler for Nothing {
-    fn body_policy(&self, _head: &Head) -> BodyPolicy {
+    type Destination = ();
+
+    fn destination(&self, _head: &Head, _before: Option<&()>) {}
+
+    fn body_policy(&self, (): &(), _head: &Head) -> BodyPolicy {
         BodyPolicy::default()
     }
 
-    async fn handle(&self, _request: Request) -> Answer {
+    async fn handle(&self, (): (), _request: Request) -> Answer {
         Answer::new(200).body("ok")
     }
 }
