@@ -70,6 +70,11 @@ pub trait Vendor: Send + Sync + 'static {
     /// The vendor's code of an error, as the journal lists it.
     fn error_code(&self, error: &Self::Error) -> String;
 
+    /// Whether an error says that a rate was exceeded.
+    fn is_over_rate(&self, _error: &Self::Error) -> bool {
+        false
+    }
+
     /// The vendor's answer to an error. The only function of a vendor that writes a refusal.
     fn render(&self, error: &Self::Error, request: &Request, receipt: &Receipt) -> Answer;
 }
@@ -93,6 +98,11 @@ pub async fn run<V: Vendor>(app: &App, vendor: &V, request: &Request) -> Answer 
         Err(error) => {
             opened.draft.error_code = Some(vendor.error_code(&error));
             opened.draft.reasons.insert(0, error.to_string());
+            if let Some(first) = opened.draft.reasons.first_mut()
+                && vendor.is_over_rate(&error)
+            {
+                first.push_str(app.quotas.hint());
+            }
             vendor.render(&error, request, &receipt)
         }
     };

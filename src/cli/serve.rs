@@ -79,8 +79,9 @@ fn start_log(format: LogFormat, level: LogLevel) {
     let filter = Targets::new()
         .with_default(libraries)
         .with_target("mqttstack", own)
-        // The engine's steps show whole packets, user names and payloads among them.
-        .with_target("rmqtt", libraries.min(LevelFilter::WARN));
+        // Every line of the engine names a client by its user name too, which may hold a password,
+        // and its steps show whole packets. What matters of it the emulator says itself.
+        .with_target("rmqtt", LevelFilter::OFF);
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let registry = tracing_subscriber::registry().with(filter);
     match format {

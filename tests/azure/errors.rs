@@ -89,7 +89,6 @@ fn all() -> Vec<(&'static str, Error)> {
                 operation: "x",
                 key: text(),
                 per_second: 1,
-                frozen: false,
             }),
         ),
         (

@@ -4,7 +4,7 @@
 
 use serde_json::{Value, json};
 
-use crate::exchange::{Answer, Malformed, Receipt, Refusal, Request, stands_still};
+use crate::exchange::{Answer, Malformed, Receipt, Refusal, Request};
 
 /// How sure a fact is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -236,11 +236,7 @@ fn shared_text(refusal: &Refusal) -> String {
             operation,
             key,
             per_second,
-            frozen,
-        } => format!(
-            "The rate of {per_second} {operation} per second is exceeded by {key}{}.",
-            stands_still(*frozen)
-        ),
+        } => format!("The rate of {per_second} {operation} per second is exceeded by {key}."),
         other => other.to_string(),
     }
 }

@@ -41,7 +41,7 @@ pub use self::settings::{Auth, Settings, SettingsError};
 pub use self::store::User;
 use self::store::{Seed, Store};
 use self::subjects::Subjects;
-use crate::exchange::{Answer, BodyPolicy, Head, Receipt, Request, Surface};
+use crate::exchange::{Answer, BodyPolicy, Head, Receipt, Refusal, Request, Surface};
 use crate::pipeline::{Charge, Vendor, Walk};
 use crate::vendor::tencent_tc3;
 
@@ -173,6 +173,10 @@ impl Vendor for TencentTdmq {
             _ => error.row(Plane::Data).code,
         }
         .to_owned()
+    }
+
+    fn is_over_rate(&self, error: &Error) -> bool {
+        matches!(error, Error::Shared(Refusal::TooManyRequests { .. }))
     }
 
     fn render(&self, error: &Error, request: &Request, receipt: &Receipt) -> Answer {

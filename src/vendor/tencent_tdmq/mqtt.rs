@@ -25,7 +25,7 @@ use crate::broker::dialect::{
 };
 use crate::broker::message::Qos;
 use crate::clock::Clock;
-use crate::exchange::{Refusal, Surface};
+use crate::exchange::Surface;
 use crate::quota::Quotas;
 
 /// PUBACK and SUBACK: Not authorized.
@@ -105,9 +105,11 @@ impl MqttSide {
         !self.vendor.settings.ca_certificates.is_empty() && !connect.tls.certificates.is_empty()
     }
 
-    fn take(&self, operation: &'static str, key: &str, documented: u32) -> Result<(), Refusal> {
+    fn take(&self, operation: &'static str, key: &str, documented: u32) -> Result<(), String> {
         let rate = self.vendor.rate(operation, documented);
-        self.quotas.take(operation, key, rate)
+        self.quotas
+            .take(operation, key, rate)
+            .map_err(|over| format!("{over}{}", self.quotas.hint()))
     }
 
     /// What is refused before anybody asks who it is.
@@ -128,7 +130,7 @@ impl MqttSide {
         if connect.will.is_some() {
             taken = taken.and_then(|()| self.take(CONNECT_WITH_WILL, &instance.id, WILL_RATE));
         }
-        taken.map_err(|over| refused(ConnectCode::ConnectionRateExceeded, over.to_string()))?;
+        taken.map_err(|over| refused(ConnectCode::ConnectionRateExceeded, over))?;
         let limit = self.vendor.settings.instance.client_limit;
         if limit > 0
             && self
@@ -338,7 +340,7 @@ impl Dialect for MqttSide {
                 .take(PUBLISH, &instance.id, 0)
                 .and_then(|()| self.take(MESSAGE_RATE, &peer.client_id, 0));
             if let Err(over) = taken {
-                return over_quota(peer.protocol_version, publish.qos, over.to_string());
+                return over_quota(peer.protocol_version, publish.qos, over);
             }
         }
         let operation = Operation::Publish {
@@ -367,7 +369,7 @@ impl Dialect for MqttSide {
         let instance = self.instance_of(peer);
         let refuse = |code, reason| SubscribeVerdict::Refuse { code, reason };
         if let Err(over) = self.take(SUBSCRIBE, &instance.id, self.vendor.documented_rate()) {
-            return refuse(QUOTA_EXCEEDED, over.to_string());
+            return refuse(QUOTA_EXCEEDED, over);
         }
         let operation = Operation::Subscribe {
             filter: without_share(filter),
