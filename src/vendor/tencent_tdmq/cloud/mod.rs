@@ -154,10 +154,7 @@ async fn act(
     if action == Action::DescribeInstanceList {
         return instances::describe_instance_list(vendor, parameters);
     }
-    if let Some(id) = parameters.text("InstanceId")? {
-        walk.draft.hints.extend(vendor.store.creates(id));
-    }
-    let instance = instance(vendor, parameters)?;
+    let instance = instance(vendor, parameters, walk)?;
     match action {
         Action::PublishMessage => {
             messages::publish_message(vendor, &instance, parameters, walk).await
@@ -193,9 +190,7 @@ async fn act(
         }
         Action::KickOutClient => clients::kick_out_client(&instance, parameters, walk).await,
         Action::DescribeMessageList => messages::describe_message_list(parameters, walk),
-        Action::DescribeMessageByTopic => {
-            messages::describe_message_by_topic(parameters, walk).await
-        }
+        Action::DescribeMessageByTopic => messages::by_topic(parameters, walk).await,
         Action::DescribeMessageDetails => messages::describe_message_details(parameters, walk),
         Action::CreateJWTAuthenticator => {
             authenticators::create(&instance, Type::Jwt, parameters, now)
@@ -214,8 +209,13 @@ async fn act(
     }
 }
 
-fn instance(vendor: &TencentTdmq, parameters: &Parameters) -> Result<Arc<Instance>, Error> {
+fn instance(
+    vendor: &TencentTdmq,
+    parameters: &Parameters,
+    walk: &mut Walk<'_>,
+) -> Result<Arc<Instance>, Error> {
     let id = parameters.needed_text("InstanceId")?;
+    walk.draft.hints.extend(vendor.store.creates(id));
     vendor.store.find(id).ok_or_else(|| Error::NotFound {
         resource: Resource::Instance,
         name: id.to_owned(),
