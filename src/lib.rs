@@ -30,24 +30,22 @@
 
 pub mod admin;
 pub mod app;
-pub mod broker;
 pub mod cli;
-pub mod clock;
 pub mod config;
 pub mod edge;
 pub mod emulator;
-pub mod exchange;
 pub mod http1;
-pub mod ids;
 pub mod journal;
 pub mod pipeline;
 pub mod quota;
 pub mod reset;
-pub mod secret;
 pub mod server;
 pub mod tls;
 pub mod vendor;
 mod wording;
+
+pub use mqttstack_base::{clock, exchange, ids, secret};
+pub use mqttstack_broker as broker;
 
 pub use config::Config;
 pub use emulator::Emulator;

@@ -14,6 +14,7 @@ use super::Panel;
 use super::input::{Answered, Id, JsonBody, NoParameters, Parameters};
 use super::problem::Problem;
 use super::render::Kind;
+use crate::broker::FellDue;
 use crate::clock::Mode;
 
 /// What a reset takes back to the seeded state. Each part is independent of the others.
@@ -165,18 +166,19 @@ pub(super) async fn set_clock(
     JsonBody(setting): JsonBody<Setting>,
 ) -> Answered<Json<Value>> {
     let clock = &panel.app.clock;
-    match (setting.mode, setting.now) {
-        (Mode::Real, None) => clock.follow(),
-        (Mode::Real, Some(_)) => {
-            return Err(Problem::BadBody(
-                "now: a real clock cannot be set".to_owned(),
-            ));
-        }
-        (Mode::Frozen, at) => clock.freeze(at.unwrap_or_else(|| clock.now())),
-        (Mode::Offset, at) => clock.run_from(at.unwrap_or_else(|| clock.now())),
+    if (setting.mode, setting.now.is_some()) == (Mode::Real, true) {
+        return Err(Problem::BadBody(
+            "now: a real clock cannot be set".to_owned(),
+        ));
     }
+    let at = || setting.now.unwrap_or_else(|| clock.now());
+    let fell_due = panel.app.broker.at_new_time(|| match setting.mode {
+        Mode::Real => clock.follow(),
+        Mode::Frozen => clock.freeze(at()),
+        Mode::Offset => clock.run_from(at()),
+    });
     panel.app.quotas.clear();
-    Ok(Json(clock_state(&panel)))
+    Ok(moved(&panel, &fell_due))
 }
 
 /// The body of `POST clock/advance`.
@@ -194,14 +196,22 @@ pub(super) async fn advance(
 ) -> Answered<Json<Value>> {
     let by = SignedDuration::try_from_secs_f64(step.seconds)
         .map_err(|why| Problem::BadBody(format!("seconds: {why}")))?;
-    panel
-        .app
-        .clock
-        .advance(by)
-        .map_err(|why| Problem::BadBody(format!("seconds: {why}")))?;
+    let clock = &panel.app.clock;
+    let mut stepped = Ok(());
+    let fell_due = panel.app.broker.at_new_time(|| {
+        stepped = clock.advance(by).map(drop);
+    });
+    stepped.map_err(|why| Problem::BadBody(format!("seconds: {why}")))?;
     if by.is_negative() {
         // Rates count towards the future; set back, they would refuse until time caught up.
         panel.app.quotas.clear();
     }
-    Ok(Json(clock_state(&panel)))
+    Ok(moved(&panel, &fell_due))
+}
+
+/// The clock after it was moved, with what fell due by that and has happened.
+fn moved(panel: &Panel, fell_due: &[FellDue]) -> Json<Value> {
+    let mut state = clock_state(panel);
+    state["fell_due"] = json!(fell_due);
+    Json(state)
 }

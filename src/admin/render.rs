@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
 use crate::broker::message::{Message, Properties, Retained};
-use crate::journal::field::Shown;
+use crate::journal::field::{Shown, shown_payload};
 use crate::journal::{Cursor, Entry, Follower, Journal, Outcome, Record, Ring};
 
 /// A kind of journal entry that the admin API lists, finds, counts and waits for.
@@ -129,7 +129,7 @@ fn message(message: &Message) -> Map<String, Value> {
         ("topic", json!(message.topic)),
         ("qos", json!(message.qos)),
         ("retain", json!(message.retain)),
-        ("payload", content(message.shown_payload())),
+        ("payload", content(shown_payload(message))),
         ("size", json!(message.payload.len())),
         ("properties", properties(&message.properties)),
     ];

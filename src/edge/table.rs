@@ -72,7 +72,7 @@ pub(super) const ROWS: [Row; 5] = [
             "mqtt.tencentcloudapi.com",
             "mqtt.{region}.tencentcloudapi.com",
         ],
-        paths: &["/topics/*", "/client-id/*"],
+        paths: &["/topics/*", "/client-id/*", "/keep-alive"],
     },
     Row {
         surface: Surface::Nanomq,
@@ -304,6 +304,7 @@ mod tests {
             ("/topics/x/oauth2/y", Vendor(Surface::TencentTdmq)),
             ("/topics/a%2Fb?qos=1", Vendor(Surface::TencentTdmq)),
             ("/client-id/x/status", Vendor(Surface::TencentTdmq)),
+            ("/keep-alive?client-id=x", Vendor(Surface::TencentTdmq)),
             ("/api/v1", Vendor(Surface::Nanomq)),
             ("/api/v4/mqtt/publish", Vendor(Surface::Nanomq)),
             ("/api/v2", Nowhere),

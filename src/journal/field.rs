@@ -56,7 +56,7 @@ impl Shown for Message {
         ("topic", Getter::Topic(|m| value(&m.topic))),
         ("qos", Getter::One(|m| value(m.qos))),
         ("retain", Getter::One(|m| value(m.retain))),
-        ("payload", Getter::One(Message::shown_payload)),
+        ("payload", Getter::One(shown_payload)),
         ("size", Getter::One(|m| value(m.payload.len()))),
         ("vendor", Getter::One(|m| value(m.origin.vendor))),
         ("client_id", Getter::One(|m| value(&m.origin.client_id))),
@@ -106,18 +106,16 @@ impl Shown for Message {
     ];
 }
 
-impl Message {
-    /// The payload as text or base64. What goes to a vendor's own service (topics that begin with
-    /// `$`) may carry tokens and signatures, which are cut; all else is the user's.
-    pub fn shown_payload(&self) -> Value {
-        if !self.topic.starts_with('$') {
-            return bytes(&self.payload);
-        }
-        std::str::from_utf8(&self.payload).map_or_else(
-            |_| bytes(&self.payload),
-            |text| Value::from(masking::body(None, text)),
-        )
+/// A message's payload as text or base64. What goes to a vendor's own service (topics that begin
+/// with `$`) may carry tokens and signatures, which are cut; all else is the user's.
+pub fn shown_payload(message: &Message) -> Value {
+    if !message.topic.starts_with('$') {
+        return bytes(&message.payload);
     }
+    std::str::from_utf8(&message.payload).map_or_else(
+        |_| bytes(&message.payload),
+        |text| Value::from(masking::body(None, text)),
+    )
 }
 
 impl Shown for Entry {

@@ -21,6 +21,7 @@ pub use self::error::{Row, Standing, Tc3Error};
 pub use self::hints::respellings;
 pub use self::parameters::{are_text, parameters};
 use self::signed::{Authorization, Signed};
+pub use self::v1::MAX_BYTES as V1_MAX_BYTES;
 use crate::exchange::{Answer, Receipt, Request};
 use crate::secret::Secret;
 
@@ -53,11 +54,20 @@ pub struct Credential {
 
 impl Credential {
     fn find<'a>(settings: &'a Settings, id: &str) -> Result<&'a Self, Tc3Error> {
-        settings
-            .secrets
-            .iter()
+        let all = &settings.secrets;
+        all.iter()
             .find(|credential| credential.id == id)
-            .ok_or_else(|| Tc3Error::SecretIdNotFound(id.to_owned()))
+            .ok_or_else(|| Tc3Error::SecretIdNotFound {
+                id: id.to_owned(),
+                known: all.iter().map(|one| one.id.clone()).collect(),
+            })
+    }
+
+    /// Whose key it is that `fits`, if it is another one than this.
+    fn other<'a>(&self, settings: &'a Settings, fits: impl Fn(&str) -> bool) -> Option<&'a str> {
+        let others = settings.secrets.iter().filter(|one| one.id != self.id);
+        let mut fitting = others.filter(|one| fits(one.key.expose()));
+        fitting.next().map(|one| one.id.as_str())
     }
 
     fn check_token(&self, sent: Option<&str>) -> Result<(), Tc3Error> {
@@ -232,9 +242,13 @@ pub fn verify(
             invocation,
         });
     }
-    Err(Tc3Error::SignatureFailure {
-        hint: hints::explain(&signed, key, authorization.signature),
-    })
+    let hint = hints::explain(&signed, key, authorization.signature)
+        .or_else(|| {
+            let fits = |key: &str| signed.fits(key, authorization.signature);
+            credential.other(settings, fits).map(hints::of_another)
+        })
+        .unwrap_or_else(|| hints::unknown(&credential.id, &signed));
+    Err(Tc3Error::SignatureFailure { hint })
 }
 
 /// What was lenient about a caller that was let in.
@@ -273,6 +287,13 @@ pub fn failure(receipt: &Receipt, code: &str, message: &str) -> Answer {
         "Error": { "Code": code, "Message": message },
         "RequestId": request_id(receipt),
     }))
+}
+
+/// The answer to a call of the older signature that is longer than [`V1_MAX_BYTES`], for whoever
+/// refuses it before it is read.
+pub fn v1_too_large(receipt: &Receipt) -> Answer {
+    let error = Tc3Error::RequestTooLarge;
+    failure(receipt, error.row().code, &error.message())
 }
 
 /// The content type is exactly this: with a charset behind it the Python SDK takes every error

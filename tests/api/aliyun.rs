@@ -1,6 +1,7 @@
 //! Aliyun's surface beyond single exchanges: what subscribers receive, what is remembered from
 //! one request to the next, and for how long. Signed requests are the recordings.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use mqttstack::broker::Broker;
 use mqttstack::broker::message::Transport;
 use mqttstack::clock::Clock;
 use mqttstack::config::Config;
-use mqttstack::exchange::{Answer, Head, Headers, Request, Scheme, Surface, Version};
+use mqttstack::exchange::{Answer, Head, Headers, Malformed, Request, Scheme, Surface, Version};
 use mqttstack::ids::Ids;
 use mqttstack::journal::{Entry, Journal};
 use mqttstack::pipeline;
@@ -290,7 +291,7 @@ fn settings_that_cannot_be_are_refused_with_the_name_of_their_key() {
             quotas: [("SendMesage".to_owned(), 1)].into(),
             ..Settings::default()
         })
-        .starts_with("aliyun.quotas.SendMesage: there is no such action")
+        .ends_with("there is no action \"SendMesage\"; did you mean SendMessage?")
     );
 }
 
@@ -369,6 +370,81 @@ async fn what_is_not_http_is_refused_in_the_vendors_shape() {
         assert!(!entry.outcome().unwrap().draft.reasons.is_empty(), "{code}");
     }
     emulator.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_chunked_post_with_all_in_its_query_is_taken() {
+    let (emulator, url) = wire().await;
+    let form = "Content-Type: application/x-www-form-urlencoded\r\n";
+    for (content_type, signature_type) in [("", ""), (form, "&SignatureType=")] {
+        let post = format!(
+            "POST /?{FORM}q{signature_type} HTTP/1.1\r\nHost: localhost\r\n{content_type}\
+             Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n0\r\n\r\n"
+        );
+        let (status, body) = raw::ask(&url, &post).await;
+        assert_eq!(status, 200, "{body}");
+    }
+    let (_, message) = emulator.messages().since(0).pop().unwrap();
+    assert_eq!(message.payload, "q");
+    emulator.stop().await;
+}
+
+/// The header fields of an answer, names in lower case.
+fn fields(answer: &Answer) -> BTreeMap<String, String> {
+    let fields = answer.headers.iter();
+    fields
+        .map(|(name, value)| (name.to_ascii_lowercase(), value.clone()))
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_answer_has_the_fields_of_the_gateways() {
+    let bench = bench(open()).await;
+    let mut broken = request("POST", "/".to_owned(), Vec::new(), String::new());
+    broken.malformed = Some(Malformed::Truncated);
+    let mut tags = BTreeSet::new();
+    for answer in [
+        bench.send("TopicA", "x").await,
+        bench.send("TopicA/#", "x").await,
+        bench.run(&broken).await,
+    ] {
+        let fields = fields(&answer);
+        assert_eq!(fields["access-control-allow-origin"], "*");
+        assert_eq!(fields["access-control-expose-headers"], "*");
+        let id = fields["x-acs-request-id"].replace('-', "").to_lowercase();
+        assert_eq!(fields["x-acs-trace-id"], id);
+        assert_eq!(id.len(), 32);
+        let length = answer.body.bytes().len().to_string();
+        let tag = &fields["etag"];
+        assert_eq!(tag.len(), 24);
+        assert!(tag.starts_with(&length[..1]) && tag.ends_with(&length[length.len() - 1..]));
+        tags.insert(tag.clone());
+    }
+    assert_eq!(tags.len(), 3, "{tags:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_statuses_of_a_code_are_named_and_the_setting_chooses() {
+    for (status_change, status) in [(false, 500), (true, 403)] {
+        let bench = bench(Settings {
+            quotas: [("SendMessage".to_owned(), 1)].into(),
+            status_change,
+            ..open()
+        })
+        .await;
+        assert_eq!(bench.send("TopicA", "1").await.status, 200);
+        let answer = bench.send("TopicA", "2").await;
+        assert_eq!(answer.status, status);
+        assert_eq!(body(&answer)["Code"], "SystemOverFlow");
+        let reasons = bench.last_reasons();
+        for part in [
+            "500 on the action's page",
+            "403 by the",
+            "aliyun.status_change",
+        ] {
+            assert!(reasons.contains(part), "{part}: {reasons}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

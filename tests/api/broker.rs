@@ -373,7 +373,7 @@ async fn a_queued_message_tells_the_life_it_still_has_on_the_emulators_clock() {
     let persistent = || {
         let mut options = Options::new("dev");
         options.clean = false;
-        options.session_expiry = Some(3600);
+        options.session_expiry = Some(100_000);
         options
     };
     let mut device = Device::connect_v5(bench.address, persistent()).await;

@@ -302,7 +302,7 @@ async fn stalled(address: SocketAddr) -> TcpStream {
 
 /// What a stalled subscriber may hold: its inflight window and its queue.
 fn room(config: &Config) -> usize {
-    usize::from(config.mqtt.receive_maximum) + config.mqtt.queue_limit
+    usize::from(config.mqtt.max_inflight) + config.mqtt.queue_limit
 }
 
 #[tokio::test]

@@ -717,7 +717,11 @@ async fn no_more_than_receive_maximum_deliveries_are_unacknowledged() {
 // v5 flow_control2
 #[tokio::test]
 async fn a_client_above_the_receive_maximum_reads_the_reason_before_the_connection_ends() {
-    let bench = bench().await;
+    let bench = bench_with(Settings {
+        receive_maximum: 16,
+        ..Settings::default()
+    })
+    .await;
     let (mut client, connack) = Wire::connect(bench.address, &Connect::new(5, "c")).await;
     assert!(connack.has(&[0x21, 0, 16]), "{connack:?}");
     let all: Vec<u8> = (1..=17)

@@ -71,7 +71,9 @@ fn the_subscriber_of_the_compose_file_waits_for_a_healthy_emulator() {
 fn the_image_runs_what_the_crate_builds_as_nobody_special() {
     let dockerfile = text("Dockerfile");
     let manifest: toml::Table = text("Cargo.toml").parse().unwrap();
-    let rust = manifest["package"]["rust-version"].as_str().unwrap();
+    let rust = manifest["workspace"]["package"]["rust-version"]
+        .as_str()
+        .unwrap();
     assert!(dockerfile.contains(&format!("FROM rust:{rust}-slim")));
     assert!(dockerfile.contains("USER 65534:65534\n"));
     assert!(dockerfile.contains("ENV MQTTSTACK_BIND=0.0.0.0\n"));

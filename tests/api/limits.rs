@@ -39,7 +39,8 @@ impl Dialect for Limiting {
             identity: connect.client_id.clone(),
             max_keep_alive: None,
             limits: self.0.clone(),
-            hints: Vec::new(),
+
+            ..Grant::default()
         })
     }
 }

@@ -27,7 +27,6 @@ mod figures;
 mod http1;
 mod isolation;
 mod journal;
-mod layers;
 mod limits;
 mod listeners;
 mod lookups;

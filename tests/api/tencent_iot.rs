@@ -5,6 +5,7 @@ mod limits;
 mod platform;
 mod wire;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use mqttstack::Emulator;
@@ -76,28 +77,61 @@ async fn every_recorded_login_connects_over_both_old_versions() {
     }
 }
 
-#[tokio::test]
-async fn a_wrong_login_is_refused_and_the_journal_names_the_mistake() {
-    let emulator = started(|_| ()).await;
-    let address = emulator.mqtt_addr().unwrap();
-    let right = &logins()[0];
-    let with = |username: &str, password: &str| Login {
+fn with(username: &str, password: &str) -> Login {
+    Login {
         client_id: CLIENT_ID.into(),
         username: username.into(),
         password: password.into(),
-    };
+    }
+}
+
+async fn refused(emulator: &Emulator, address: SocketAddr, login: &Login, phrase: &str) {
+    let (_wire, code) = Wire::open(address, login, USUAL).await;
+    assert_eq!(code, 4, "{phrase}");
+    let reason = refusal(emulator);
+    assert!(reason.contains(phrase), "{phrase}: {reason}");
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_refused_and_the_journal_names_the_mistake() {
+    let emulator = started(|_| ()).await;
+    let address = emulator.mqtt_addr().unwrap();
     // Computed with Python's hmac over the same user name.
     let user = "ABCDE12345dev01;12010126;X1Y2Z;1700003600";
     let as_text = "97187359fcdcd1e0fc2d98ecd4d732d2fcf88b1a05a63037b350c93d5ad97813;hmacsha256";
     let in_base64 = "yHfW4/EznyPm6gzLXknd6Li8iwbGuW54VSpqhz29Ce4=;hmacsha256";
+    let of_client_id =
+        "43de21e52749368de16db6b4fb3f721746d6ca75847b3f79d263e15c419f7260;hmacsha256";
+    let of_secret = "0e1ffca074aa5f05138a49bbfc689d27f86967318007677c3dbb9598d77bb3ec;hmacsha256";
+    let of_other = "c7613d0753a40070d5b1464b10ed895ea51f98c3;hmacsha256";
     for (login, phrase) in [
         (with(user, as_text), "base64-decoded first"),
         (with(user, in_base64), "it is hexadecimal"),
-        (with(user, "00;hmacsha256"), "does not verify"),
+        (
+            with(user, "00;hmacsha256"),
+            "under the PSK of the device \"dev01\"",
+        ),
+        (with(user, of_client_id), "the client id was signed"),
+        (with(user, of_secret), "the product secret was used"),
+        (
+            with(user, of_other),
+            "of hmacsha1, its suffix says hmacsha256",
+        ),
         (with(user, "00;md5"), "\"md5\""),
         (with(user, "00;HmacSha256"), "to be spelled \"hmacsha256\""),
         (with(user, "00"), "{digest};{algorithm}"),
         (with(user, "00;rsa-sha256"), "rsa-sha256 password"),
+    ] {
+        refused(&emulator, address, &login, phrase).await;
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_user_name_is_refused_and_the_journal_names_the_mistake() {
+    let emulator = started(|_| ()).await;
+    let address = emulator.mqtt_addr().unwrap();
+    let right = &logins()[0];
+    for (login, phrase) in [
         (with("ABCDE12345dev01;1;2", "x"), "the user name is not"),
         (
             with("ABCDE12345dev01;12010126;X1Y2Z;1699999999", "x"),
@@ -124,10 +158,97 @@ async fn a_wrong_login_is_refused_and_the_journal_names_the_mistake() {
             "the connection brought none",
         ),
     ] {
+        refused(&emulator, address, &login, phrase).await;
+    }
+}
+
+/// Client id, user name and password of `dev01`, each of them wrong while the others are right.
+#[tokio::test]
+async fn a_device_with_any_part_wrong_is_refused_and_never_an_open_client() {
+    let emulator = started(|_| ()).await;
+    let address = emulator.mqtt_addr().unwrap();
+    let right = &logins()[0];
+    assert_eq!(right.client_id, "ABCDE12345dev01");
+    let wrong = |client_id: &str, username: &str, password: &str| Login {
+        client_id: client_id.into(),
+        username: username.into(),
+        password: password.into(),
+    };
+    let (id, user, password) = (&*right.client_id, &*right.username, &*right.password);
+    for login in [
+        wrong(id, "ABCDE12345dev01", "hmacsha256"),
+        wrong(id, "admin", "public"),
+        wrong(id, "", ""),
+        wrong(id, user, ""),
+        wrong(id, user, "public"),
+        wrong(id, user, "00;hmacsha256"),
+        wrong(id, "user0", "secret0"),
+        wrong("observer", user, password),
+        wrong("observer", "ABCDE12345dev01", "x"),
+        wrong("observer", "admin", password),
+        wrong("ABCDE12345dev99", "admin", "public"),
+        wrong("ABCDE12345dev99", user, password),
+        wrong("NOPRODUCT1dev01", user, password),
+        wrong(
+            "NOPRODUCT1dev01",
+            "NOPRODUCT1dev01;12010126;X1Y2Z;1700003600",
+            password,
+        ),
+    ] {
         let (_wire, code) = Wire::open(address, &login, USUAL).await;
-        assert_eq!(code, 4, "{phrase}");
-        let reason = refusal(&emulator);
-        assert!(reason.contains(phrase), "{phrase}: {reason}");
+        assert_eq!(code, 4, "{} {}", login.client_id, login.username);
+        let (_, entry) = emulator.requests().since(0).pop().unwrap();
+        assert_eq!(
+            entry.surface.unwrap().as_str(),
+            "tencent-iot",
+            "{}",
+            login.username
+        );
+    }
+    let (_wire, code) = Wire::open(address, &wrong("observer", "a.b", "x"), USUAL).await;
+    assert_eq!(code, 0, "an open client");
+}
+
+#[tokio::test]
+async fn another_devices_psk_is_named_over_mqtt() {
+    let emulator = started(|_| ()).await;
+    let new = json!({"ProductId": "ABCDE12345", "DeviceName": "dev02",
+        "DefinedPsk": "YW5vdGhlciBkZXZpY2UncyBrZXk="});
+    cloud(&emulator, "CreateDevice", new).await;
+    // Computed with Python's hmac under the PSK of dev02.
+    let login = Login {
+        client_id: CLIENT_ID.into(),
+        username: "ABCDE12345dev01;12010126;X1Y2Z;1700003600".into(),
+        password: "7dc2aa8e5897b9f7b07d08abb2199cfe4b76ff0e272ed522329c87aac21ca4d6;hmacsha256"
+            .into(),
+    };
+    let (_wire, code) = Wire::open(emulator.mqtt_addr().unwrap(), &login, USUAL).await;
+    assert_eq!(code, 4);
+    let reason = refusal(&emulator);
+    assert!(
+        reason.contains("the PSK of the device \"dev02\""),
+        "{reason}"
+    );
+}
+
+#[tokio::test]
+async fn a_rate_of_no_operation_is_refused_at_the_start() {
+    let mut config = Config::free_ports();
+    config.tencent_iot.quotas = [("device/publsh".to_owned(), 1)].into();
+    let error = Emulator::builder()
+        .config(config)
+        .start()
+        .await
+        .unwrap_err();
+    let text = error.to_string();
+    assert!(
+        text.contains("tencent_iot.quotas") && text.contains("device/publsh"),
+        "{text}"
+    );
+    for name in ["device/publish", "mqtt/deliver", "PublishMessage"] {
+        let mut config = Config::free_ports();
+        config.tencent_iot.quotas = [(name.to_owned(), 1)].into();
+        assert!(Emulator::builder().config(config).start().await.is_ok());
     }
 }
 

@@ -162,6 +162,43 @@ async fn tokens_of_a_configured_issuer_are_verified_with_its_key_set() {
 }
 
 #[tokio::test]
+async fn key_ids_that_an_issuer_lacks_do_not_ask_it_each_time() {
+    let server = MockServer::start().await;
+    let outside = &tokens()["outside"];
+    Mock::given(method("GET"))
+        .and(path("/keys"))
+        .respond_with(ResponseTemplate::new(200).set_body_json(&outside["jwks"]))
+        .expect(10)
+        .mount(&server)
+        .await;
+    let issuer =
+        json!({"issuer": "https://idp.example/", "jwks_url": format!("{}/keys", server.uri())});
+    let bench = warm(json!({"issuers": [issuer]})).await;
+    let token = outside["unknown_key_id"].as_str().unwrap().to_owned();
+    for _ in 0..20 {
+        assert_eq!(bench.ask(publish(&token)).await.status, 401);
+        assert!(bench.reasons().contains("has no RSA key"));
+    }
+}
+
+#[tokio::test]
+async fn a_key_set_without_end_is_not_read_to_its_end() {
+    let server = MockServer::start().await;
+    Mock::given(method("GET"))
+        .and(path("/keys"))
+        .respond_with(ResponseTemplate::new(200).set_body_string("x".repeat(2 << 20)))
+        .mount(&server)
+        .await;
+    let issuer =
+        json!({"issuer": "https://idp.example/", "jwks_url": format!("{}/keys", server.uri())});
+    let bench = warm(json!({"issuers": [issuer]})).await;
+    let token = tokens()["outside"]["good"].as_str().unwrap().to_owned();
+    assert_eq!(bench.ask(publish(&token)).await.status, 401);
+    let reasons = bench.reasons();
+    assert!(reasons.contains("longer than 1048576 bytes"), "{reasons}");
+}
+
+#[tokio::test]
 async fn an_issuer_that_cannot_be_reached_is_named() {
     let issuer = json!({"issuer": "https://idp.example/", "jwks_url": "http://127.0.0.1:1/keys"});
     let bench = warm(json!({"issuers": [issuer]})).await;

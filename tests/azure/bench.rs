@@ -27,6 +27,7 @@ pub struct Bench {
 }
 
 /// A request in words.
+#[derive(Clone)]
 pub struct Ask {
     pub method: String,
     pub target: String,

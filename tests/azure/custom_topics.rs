@@ -289,7 +289,7 @@ async fn with_a_tree_for_each_tenant_a_namespace_routes_and_lists_its_own_messag
         assert_eq!(events.len(), 1, "{received}");
         assert_eq!(events[0]["event"]["subject"], topic);
         assert_eq!(events[0]["event"]["source"], namespace);
-        let target = "mqtt/retainedMessages?api-version=x%26";
+        let target = "mqtt/retainedMessages?topicFilter=%23&api-version=x%26";
         let listed = ask(client.get(format!("{url}/{target}"))).await;
         let rows = listed["retainedMessages"].as_array().unwrap();
         assert_eq!(rows.len(), 1, "{listed}");

@@ -12,6 +12,7 @@ fn all() -> Vec<(&'static str, Error)> {
         ("MissingCredentials", Error::MissingCredentials(text())),
         ("InvalidToken", Error::InvalidToken(text())),
         ("InvalidKey", Error::InvalidKey),
+        ("InvalidSignature", Error::InvalidSignature(text())),
         ("Forbidden", Error::Forbidden(text())),
         (
             "InvalidTopic",
@@ -43,6 +44,9 @@ fn all() -> Vec<(&'static str, Error)> {
                 limit: 1,
             },
         ),
+        ("RetainedQuota", Error::RetainedQuota(1)),
+        ("EventsTooLarge", Error::EventsTooLarge { got: 2, limit: 1 }),
+        ("TopicGone", Error::TopicGone(text())),
         ("InvalidBody", Error::InvalidBody(text())),
         ("MediaType", Error::MediaType(text())),
         ("NotFound", Error::NotFound(text())),
@@ -87,6 +91,14 @@ fn all() -> Vec<(&'static str, Error)> {
             "TooManyRequests",
             Error::Refused(Refusal::TooManyRequests {
                 operation: "x",
+                key: text(),
+                per_second: 1,
+            }),
+        ),
+        (
+            "EventsQuota",
+            Error::Refused(Refusal::TooManyRequests {
+                operation: "PublishCloudEvents",
                 key: text(),
                 per_second: 1,
             }),

@@ -115,14 +115,19 @@ async fn the_connack_tells_what_the_broker_does_without() {
     assert_eq!(connack.code, 0);
     for (what, property) in [
         ("Maximum QoS", &[0x24, 1][..]),
-        ("Shared Subscription Available", &[0x2a, 0]),
-        ("Subscription Identifiers Available", &[0x29, 0]),
+        ("Receive Maximum", &[0x21, 0x03, 0xe8]),
         ("Topic Alias Maximum", &[0x22, 0, 10]),
         ("Maximum Packet Size", &[0x27, 0, 8, 0, 0]),
         ("Server Keep Alive", &[0x13, 0x04, 0x88]),
         ("Assigned Client Identifier", &[0x12, 0]),
     ] {
         assert!(connack.has(property), "{what}: {connack:?}");
+    }
+    for (what, property) in [
+        ("Shared Subscription Available", &[0x2a, 0][..]),
+        ("Subscription Identifiers Available", &[0x29, 0]),
+    ] {
+        assert!(!connack.has(property), "{what}: {connack:?}");
     }
     let assigned = &field.bench.app.broker.clients().await[0];
     assert!(!assigned.client_id.is_empty());
@@ -145,18 +150,64 @@ async fn qos_2_ends_the_connection() {
 }
 
 #[tokio::test]
-async fn shared_subscriptions_and_subscription_identifiers_are_not_available() {
-    let field = field(json!({})).await;
-    for (version, code) in [(4, 0x80), (5, 0x9e)] {
-        let mut wire = field.client(version).await;
-        assert_eq!(wire.subscribe("$share/g/t", 1).await, code);
-        field.refusal("SUBSCRIBE", 0x9e, "hared subscription");
+async fn one_member_of_a_group_gets_each_message() {
+    let field = guarded().await;
+    let mut members = Vec::new();
+    for name in ["a", "b"] {
+        let (mut wire, _) = field.connect(&connect(5, name)).await;
+        assert_eq!(wire.subscribe("$share/g/ok/#", 1).await, 1);
+        assert_eq!(wire.subscribe("$share/no/no/#", 1).await, 0x87);
+        members.push(wire);
     }
+    let mut own = Wire::open(field.address, 5, "publisher").await;
+    for n in 0..4 {
+        own.publish("ok/t", &n.to_string(), 2, &[]).await;
+    }
+    let messages = field.bench.app.journal.messages().since(0);
+    for (_, message) in messages {
+        assert_eq!(message.deliveries.lock().len(), 1, "{}", message.topic);
+    }
+}
+
+#[tokio::test]
+async fn a_session_shares_and_subscribes_plainly() {
+    let field = field(json!({})).await;
     let mut wire = field.client(5).await;
-    let own = properties(&[0x0b, 7]);
-    wire.send(&packet(0x82, &[&[0, 9], &own, &text("t"), &[1]]))
+    for filter in ["$share/g/t/+", "$share/h/t/+", "t/#"] {
+        assert_eq!(wire.subscribe(filter, 1).await, 1, "{filter}");
+    }
+    let deep = format!("$share/g/a{}", "/a".repeat(15));
+    assert_eq!(wire.subscribe(&deep, 1).await, 0x8f);
+}
+
+#[tokio::test]
+async fn a_client_of_3_1_1_that_wants_to_share_is_disconnected() {
+    let field = field(json!({})).await;
+    let mut wire = field.client(4).await;
+    wire.send(&packet(0x82, &[&[0, 9], &text("$share/g/t"), &[1]]))
         .await;
-    field.ends(wire, 5, 0xa1).await;
+    wire.ended().await;
+    field.refusal(
+        "SUBSCRIBE",
+        0x87,
+        "shared subscriptions are for MQTT 5 clients alone",
+    );
+}
+
+#[tokio::test]
+async fn subscription_identifiers_are_a_setting() {
+    let own = properties(&[0x0b, 7]);
+    let subscribe = packet(0x82, &[&[0, 9], &own, &text("t"), &[1]]);
+    let field = field(json!({})).await;
+    let mut wire = field.client(5).await;
+    wire.send(&subscribe).await;
+    assert_eq!(wire.answer().await.1[3..], [1]);
+    let settings = json!({"auth": "lenient", "subscription_identifiers": false, "namespaces": [{"clients": [{"name": "a"}]}]});
+    let (_bench, address) = listening(settings).await;
+    let (mut wire, connack) = Wire::connect(address, &connect(5, "a")).await;
+    assert!(connack.has(&[0x29, 0]));
+    wire.send(&subscribe).await;
+    assert_eq!(wire.disconnected().await, 0xa1);
 }
 
 #[tokio::test]

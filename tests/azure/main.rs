@@ -11,15 +11,19 @@
 
 mod authorization;
 mod bench;
+mod clients;
 mod connections;
+mod credentials;
 mod custom_topics;
 mod errors;
 mod features;
 #[path = "../sdk/install.rs"]
 mod install;
 mod mqtt;
+mod namespaces;
 mod permissions;
 mod publish;
+mod rates;
 mod reauthentication;
 mod resources;
 mod retained;

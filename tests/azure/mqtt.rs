@@ -138,6 +138,7 @@ pub fn peer(grant: Grant) -> Peer {
 /// The reason code of a PUBACK, 0 for success.
 pub fn published(dialect: &dyn Dialect, peer: &Peer, topic: &str) -> u8 {
     let publish = Publish {
+        client_id: None,
         topic,
         payload: &Bytes::from_static(b"x"),
         qos: Qos::AtLeastOnce,
@@ -154,7 +155,7 @@ pub fn published(dialect: &dyn Dialect, peer: &Peer, topic: &str) -> u8 {
 
 /// The reason code of a SUBACK.
 fn subscribed(dialect: &dyn Dialect, peer: &Peer, filter: &str, qos: Qos) -> u8 {
-    match dialect.subscribe(peer, filter, qos) {
+    match dialect.subscribe(peer, filter, qos, &[]) {
         SubscribeVerdict::Refuse { code, .. } => code,
         SubscribeVerdict::Allow(qos) => qos.level(),
         other => panic!("{other:?}"),
@@ -248,12 +249,13 @@ async fn limits_and_missing_features_have_their_reason_codes() {
     let deep = format!("a{}", "/a".repeat(15));
     assert_eq!(
         subscribed(&*dialect, &peer, "$share/g/a", Qos::AtLeastOnce),
-        0x9E
+        1
     );
     assert_eq!(subscribed(&*dialect, &peer, &deep, Qos::AtLeastOnce), 0x8F);
     assert_eq!(subscribed(&*dialect, &peer, "a/#", Qos::ExactlyOnce), 1);
     assert_eq!(published(&*dialect, &peer, &deep), 0x90);
     let big = Publish {
+        client_id: None,
         topic: "t",
         payload: &vec![0; 512 * 1024 + 1].into(),
         qos: Qos::AtLeastOnce,
@@ -266,6 +268,7 @@ async fn limits_and_missing_features_have_their_reason_codes() {
         PublishVerdict::Refuse { code: 0x97, .. }
     ));
     let exactly_once = Publish {
+        client_id: None,
         qos: Qos::ExactlyOnce,
         payload: &Bytes::new(),
         ..big

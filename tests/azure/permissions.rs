@@ -104,7 +104,7 @@ async fn the_attributes_of_a_connected_client_may_change() {
     let query = json!({"query": "attributes.kind = 'a'"});
     assert_eq!(put(&bench, "/clientGroups/Mine", query).await, 200);
     assert_eq!(b.subscribe("ok/+", 1).await, 0x87);
-    let client = json!({"attributes": {"kind": "a"}});
+    let client = json!({"attributes": {"kind": "a"}, "clientCertificateAuthentication": {}});
     assert_eq!(put(&bench, "/clients/b", client).await, 200);
     assert_eq!(b.subscribe("ok/+", 1).await, 1);
 }
@@ -147,7 +147,9 @@ async fn resources_that_make_no_sense_are_refused_and_the_answer_says_why() {
         "topic_spaces": [{"name": "own", "properties": {"topicTemplates": ["a"]}}],
     }]}))
     .await;
-    let attributes = |value: Value| json!({"attributes": {"x": value}});
+    let by_subject = || json!({"validationScheme": "SubjectMatchesAuthenticationName"});
+    let client = |name: &str, value: Value| json!({name: value, "clientCertificateAuthentication": by_subject()});
+    let attributes = |value: Value| client("attributes", json!({"x": value}));
     let scheme = |value: &str, more: Value| json!({"clientCertificateAuthentication": {"validationScheme": value, "allowedThumbprints": more}});
     let templates = |all: Value| json!({"topicTemplates": all});
     let space = "/topicSpaces/new";
@@ -174,22 +176,22 @@ async fn resources_that_make_no_sense_are_refused_and_the_answer_says_why() {
         ),
         (
             "/clients/x",
-            json!({"attributes": {"a-b": 1}}),
+            client("attributes", json!({"a-b": 1})),
             "letters, digits and _",
         ),
         (
             "/clients/x",
-            json!({"authenticationName": "x".repeat(129)}),
+            client("authenticationName", json!("x".repeat(129))),
             "must be 1 to 128",
         ),
         (
             "/clients/x",
-            json!({"authenticationName": "DEVICE-1"}),
+            client("authenticationName", json!("DEVICE-1")),
             "two clients have the authenticationName",
         ),
         (
             "/clients/x",
-            json!({"state": "Off"}),
+            client("state", json!("Off")),
             "neither Enabled nor Disabled",
         ),
         (
@@ -208,7 +210,7 @@ async fn resources_that_make_no_sense_are_refused_and_the_answer_says_why() {
             "1 to 2 allowedThumbprints",
         ),
         (
-            "/clientGroups/g",
+            "/clientGroups/group",
             json!({"query": "attributes.a ="}),
             "it ends too early",
         ),
@@ -256,12 +258,12 @@ async fn resources_that_make_no_sense_are_refused_and_the_answer_says_why() {
         (
             "",
             json!({"topicSpacesConfiguration": {"maximumSessionExpiryInHours": 9}}),
-            "is 9, the limit is 8",
+            "is 9, it must be 1 to 8",
         ),
         (
             "",
             json!({"topicSpacesConfiguration": {"maximumClientSessionsPerAuthenticationName": 0}}),
-            "at least 1",
+            "is 0, it must be 1 to 100",
         ),
     ] {
         let body = json!({"properties": properties}).to_string();
@@ -277,8 +279,8 @@ async fn the_other_spellings_of_a_pasted_client_are_taken() {
     let bench = bench(json!({})).await;
     for properties in [
         json!({"state": "enabled", "clientCertificateAuthentication": {"validationScheme": "subjectMatchesAuthenticationName", "allowedThumbprints": null}}),
-        json!({"authenticationName": null, "attributes": null}),
-        json!({"attributes": {"a": -1, "b": "x", "c": ["y", "z"], "d": []}}),
+        json!({"authenticationName": null, "attributes": null, "clientCertificateAuthentication": {}}),
+        json!({"attributes": {"a": -1, "b": "x", "c": ["y", "z"], "d": []}, "clientCertificateAuthentication": {}}),
     ] {
         let status = put(&bench, "/clients/x", properties.clone()).await;
         assert!(matches!(status, 200 | 201), "{properties}: {status}");

@@ -69,7 +69,7 @@ async fn resources_that_are_put_at_once_are_all_there() {
     let puts: Vec<_> = (0..100)
         .map(|n| {
             let bench = bench.clone();
-            let body = json!({"properties": {}});
+            let body = json!({"properties": {"clientCertificateAuthentication": {}}});
             tokio::spawn(async move {
                 bench
                     .ask(put(&format!("/clients/c{n}"), &body))
@@ -91,12 +91,12 @@ async fn resources_that_mean_nothing_are_refused_and_change_nothing() {
     let queue = |queue: Value| json!({"properties": {"deliveryConfiguration": {"deliveryMode": "Queue", "queue": queue}}});
     for (path, body, status) in [
         (
-            "/topicSpaces/a",
+            "/topicSpaces/bad",
             json!({"properties": {"topicTemplates": ["a/#/b"]}}),
             400,
         ),
         (
-            "/clientGroups/a",
+            "/clientGroups/bad",
             json!({"properties": {"query": "x"}}),
             400,
         ),
@@ -151,7 +151,8 @@ async fn resources_that_mean_nothing_are_refused_and_change_nothing() {
         .json(404, Ask::get(&format!("{other}/clients/a")))
         .await;
     for (method, path, allowed) in [
-        ("DELETE", String::new(), "GET, PUT"),
+        ("POST", String::new(), "GET, PUT, PATCH, DELETE"),
+        ("GET", "/listKeys".to_owned(), "POST"),
         ("PUT", "/clients".to_owned(), "GET"),
         ("POST", "/clients/a".to_owned(), "GET, PUT, DELETE"),
     ] {
@@ -173,7 +174,7 @@ async fn a_topic_and_its_subscription_come_and_go_and_keep_their_events_meanwhil
             .header("content-type", "application/cloudevents+json")
             .body(json!({"id": "1", "source": "/s", "type": "t", "specversion": "1.0"}).to_string())
     };
-    bench.json(404, sent()).await;
+    bench.json(410, sent()).await;
     let topic = bench
         .json(201, put("/topics/t1", &json!({"properties": {}})))
         .await;
@@ -238,7 +239,7 @@ async fn a_topic_and_its_subscription_come_and_go_and_keep_their_events_meanwhil
     let gone = "/topics/t1/eventsubscriptions/s1:receive?api-version=x&maxWaitTime=10";
     bench.json(404, Ask::post(gone)).await;
     assert_eq!(bench.ask(delete("/topics/t1")).await.status, 204);
-    bench.json(404, sent()).await;
+    bench.json(410, sent()).await;
 }
 
 /// As `az group export` and `bicep build` write it.

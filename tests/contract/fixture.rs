@@ -10,6 +10,7 @@ use mqttstack::exchange::{Head, Headers, Malformed, Request, Scheme, Version};
 use mqttstack::ids::Ids;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 /// The names of the exchanges in a vendor's folder.
 pub(crate) fn names(folder: &Path) -> Vec<String> {
@@ -198,12 +199,18 @@ impl Fixture {
         let drawn = ids.bytes::<256>();
         let hex = drawn[..16].iter().map(|byte| format!("{byte:02X}"));
         let text = text
+            .replace("{TraceId}", &request_id.replace('-', "").to_lowercase())
             .replace("{RequestId}", &request_id)
             .replace("{MsgId}", &hex.collect::<String>())
             .replace("{Key1}", &BASE64_URL_SAFE_NO_PAD.encode(&drawn[..16]))
             .replace("{Key2}", &BASE64_URL_SAFE_NO_PAD.encode(&drawn[16..32]))
             .replace("{Token}", &BASE64_STANDARD.encode(drawn));
-        serde_json::from_str(&text).map_err(|error| told(&error))
+        let mut fixture: Self = serde_json::from_str(&text).map_err(|error| told(&error))?;
+        let tag = entity_tag(&fixture.answer.body);
+        for (_, value) in &mut fixture.answer.headers {
+            *value = value.replace("{ETag}", &tag);
+        }
+        Ok(fixture)
     }
 
     /// Whether the exchange can be walked this way.
@@ -226,6 +233,14 @@ impl Fixture {
             _ => Ok(()),
         }
     }
+}
+
+/// The first digit of a body's length, half a hash of it in Base64, the last digit.
+fn entity_tag(body: &str) -> String {
+    let length = body.len().to_string();
+    let hash = BASE64_STANDARD.encode(&Sha256::digest(body)[..16]);
+    let hash = hash.trim_end_matches('=');
+    [&length[..1], hash, &length[length.len() - 1..]].concat()
 }
 
 pub(crate) fn same<T: PartialEq + Serialize>(

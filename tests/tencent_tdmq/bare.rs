@@ -32,6 +32,18 @@ fn packet(kind: u8, body: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// User properties with their length.
+fn property_list(user_properties: &[(&str, &str)]) -> Vec<u8> {
+    let mut list = Vec::new();
+    for (name, value) in user_properties {
+        list.push(0x26);
+        list.extend_from_slice(&text(name));
+        list.extend_from_slice(&text(value));
+    }
+    let length = u8::try_from(list.len()).ok().filter(|length| *length < 128);
+    [&[length.expect("short properties")][..], &list].concat()
+}
+
 /// What a CONNECT says beside client id, user name and password.
 pub struct Opening<'a> {
     pub version: u8,
@@ -155,6 +167,84 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Bare<S> {
         let (kind, suback) = self.receive().await.expect("no SUBACK");
         assert_eq!(kind, 0x90);
         suback[suback.len() - 1]
+    }
+
+    /// Subscribes with QoS 1 to some filters in one packet of MQTT 5 and returns the SUBACK's codes.
+    pub async fn subscribe_with(
+        &mut self,
+        filters: &[&str],
+        user_properties: &[(&str, &str)],
+    ) -> Vec<u8> {
+        let mut body = [&[0, 1][..], &property_list(user_properties)].concat();
+        for filter in filters {
+            body.extend_from_slice(&text(filter));
+            body.push(1);
+        }
+        self.send(0x82, &body).await;
+        let (kind, suback) = self.receive().await.expect("no SUBACK");
+        assert_eq!(kind, 0x90);
+        suback[3..].to_vec()
+    }
+
+    /// Unsubscribes and returns the UNSUBACK's codes, none of 3.x; `None` where there is none.
+    pub async fn unsubscribe(&mut self, filters: &[&str]) -> Option<Vec<u8>> {
+        let properties: &[u8] = if self.version == 5 { &[0] } else { &[] };
+        let mut body = [&[0, 1][..], properties].concat();
+        for filter in filters {
+            body.extend_from_slice(&text(filter));
+        }
+        self.send(0xa2, &body).await;
+        // What comes before the PINGRESP is all that comes.
+        self.send(0xc0, &[]).await;
+        let (kind, unsuback) = self.receive().await.expect("no PINGRESP");
+        if kind == 0xd0 {
+            return None;
+        }
+        assert_eq!(kind, 0xb0);
+        let (kind, _) = self.receive().await.expect("no PINGRESP");
+        assert_eq!(kind, 0xd0);
+        Some(unsuback.get(3..).unwrap_or_default().to_vec())
+    }
+
+    /// Publishes with QoS 1 and MQTT 5; the PUBACK must be a success.
+    pub async fn publish_with(
+        &mut self,
+        topic: &str,
+        payload: &str,
+        retain: bool,
+        user_properties: &[(&str, &str)],
+    ) {
+        let properties = property_list(user_properties);
+        let body = [&text(topic)[..], &[0, 2], &properties, payload.as_bytes()].concat();
+        self.send(if retain { 0x33 } else { 0x32 }, &body).await;
+        let (kind, puback) = self.receive().await.expect("no PUBACK");
+        assert_eq!(
+            (kind, puback.get(2).copied().unwrap_or(0) < 0x80),
+            (0x40, true)
+        );
+    }
+
+    /// The payloads that have come, each acknowledged, up to one of this text.
+    pub async fn payloads_until(&mut self, last: &str) -> Vec<String> {
+        let mut payloads = Vec::new();
+        loop {
+            let (kind, body) = self.receive().await.expect("no PUBLISH");
+            assert_eq!(kind & 0xf0, 0x30);
+            let mut at = 2 + usize::from(u16::from_be_bytes([body[0], body[1]]));
+            if kind & 0x06 != 0 {
+                self.send(0x40, &body[at..at + 2]).await;
+                at += 2;
+            }
+            if self.version == 5 {
+                at += 1 + usize::from(body[at]);
+            }
+            let payload = String::from_utf8_lossy(&body[at..]).into_owned();
+            let over = payload == last;
+            payloads.push(payload);
+            if over {
+                return payloads;
+            }
+        }
     }
 
     /// Publishes with QoS 1.

@@ -21,6 +21,7 @@ use mqttstack::tls::Authority;
 use mqttstack::vendor::tencent_tc3;
 use mqttstack::vendor::tencent_tdmq::{Settings, TencentTdmq};
 use parking_lot::Mutex;
+use serde_json::{Value, json};
 
 pub const BASIC: (&str, &str) = ("Authorization", "Basic dXNlcjA6c2VjcmV0MA==");
 
@@ -117,6 +118,32 @@ impl Bench {
 
     pub async fn post(&self, target: &str, body: &str) -> Answer {
         self.run(&request("POST", target, &[BASIC], body)).await
+    }
+
+    /// An action of the cloud API, called without a signature: its answer, or its error's code.
+    pub async fn try_cloud(&self, action: &str, mut fields: Value) -> Result<Value, String> {
+        fields["InstanceId"] = json!("mqtt-test0001");
+        let headers = [
+            ("Content-Type", "application/json"),
+            ("X-TC-Action", action),
+            ("X-TC-Version", "2024-05-16"),
+            ("X-TC-Region", "ap-guangzhou"),
+            ("X-TC-Timestamp", "1700000000"),
+        ];
+        let answer = self
+            .run(&request("POST", "/", &headers, &fields.to_string()))
+            .await;
+        let mut body: Value = serde_json::from_slice(&answer.body.bytes()).unwrap();
+        let response = body["Response"].take();
+        match response["Error"]["Code"].as_str() {
+            Some(code) => Err(code.to_owned()),
+            None => Ok(response),
+        }
+    }
+
+    /// The same of a call that must succeed.
+    pub async fn cloud(&self, action: &str, fields: Value) -> Value {
+        self.try_cloud(action, fields).await.unwrap()
     }
 
     pub fn mqtt(&self) -> SocketAddr {

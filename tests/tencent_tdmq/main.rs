@@ -16,10 +16,14 @@ mod clients;
 mod exchanges;
 #[path = "../sdk/install.rs"]
 mod install;
+mod keep_alive;
 #[allow(dead_code, reason = "shared with tests/api")]
 #[path = "../api/mqtt.rs"]
 mod mqtt;
 mod mqtt_side;
 mod publish;
 mod quotas;
+mod shapes;
+mod sql_filter;
+mod subscriptions;
 mod tokens;

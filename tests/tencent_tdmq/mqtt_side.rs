@@ -16,7 +16,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::bare::{Bare, Opening};
-use crate::bench::{Bench, anywhere, request};
+use crate::bench::{Bench, anywhere};
 use crate::certificates::{TestCa, TestLeaf};
 use crate::mqtt::Device;
 
@@ -243,27 +243,8 @@ async fn publishing_over_mqtt_brings_its_first_level_into_being() {
     let bench = Bench::unsigned().await;
     let (mut device, _) = Bare::connect(bench.mqtt(), "dev", "user0", "secret0").await;
     device.publish("garden/door", "x").await;
-    let topics = cloud(&bench, "DescribeTopicList", json!({})).await;
+    let topics = bench.cloud("DescribeTopicList", json!({})).await;
     assert_eq!(topics["Data"][0]["Topic"], "garden");
-}
-
-/// An action of the cloud API, called without a signature.
-async fn cloud(bench: &Bench, action: &str, mut fields: Value) -> Value {
-    fields["InstanceId"] = json!("mqtt-test0001");
-    let headers = [
-        ("Content-Type", "application/json"),
-        ("X-TC-Action", action),
-        ("X-TC-Version", "2024-05-16"),
-        ("X-TC-Region", "ap-guangzhou"),
-        ("X-TC-Timestamp", "1700000000"),
-    ];
-    let answer = bench
-        .run(&request("POST", "/", &headers, &fields.to_string()))
-        .await;
-    let mut body: Value = serde_json::from_slice(&answer.body.bytes()).unwrap();
-    let response = body["Response"].take();
-    assert!(response["Error"].is_null(), "{response}");
-    response
 }
 
 async fn kicked(bench: &Bench, fields: Value) -> bool {
@@ -275,7 +256,7 @@ async fn kicked(bench: &Bench, fields: Value) -> bool {
     let connect = || Bare::open(at, &opening, "dev", "user0", "secret0");
     let (mut device, _) = connect().await;
     device.subscribe("home/#").await;
-    cloud(bench, "KickOutClient", fields).await;
+    bench.cloud("KickOutClient", fields).await;
     while device.receive().await.is_some() {}
     let (mut again, _) = connect().await;
     bench.post("/topics/home%2Fx", "x").await;
@@ -283,12 +264,12 @@ async fn kicked(bench: &Bench, fields: Value) -> bool {
     again.send(0xc0, &[]).await;
     let (kind, _) = again.receive().await.unwrap();
     let present = kind & 0xf0 == 0x30;
-    cloud(
-        bench,
-        "KickOutClient",
-        json!({"ClientId": "dev", "DeleteSession": true}),
-    )
-    .await;
+    bench
+        .cloud(
+            "KickOutClient",
+            json!({"ClientId": "dev", "DeleteSession": true}),
+        )
+        .await;
     present
 }
 
@@ -300,7 +281,7 @@ async fn who_is_kicked_out_is_said_to_be() {
     for deleted in [false, true] {
         let (_device, _) = Bare::connect(bench.mqtt(), "dev", "user0", "secret0").await;
         let fields = json!({"ClientId": "dev", "DeleteSession": deleted});
-        cloud(&bench, "KickOutClient", fields).await;
+        bench.cloud("KickOutClient", fields).await;
         assert_eq!(end_of(&mut watcher).await, "kicked");
     }
 }
@@ -322,7 +303,7 @@ async fn an_offline_client_is_listed_by_the_time_at_which_it_left() {
     };
     let (device, _) = Bare::open(bench.mqtt(), &opening, "dev", "user0", "secret0").await;
     let listed = async |asked: Value| {
-        let mut answer = cloud(&bench, "DescribeClientList", asked).await;
+        let mut answer = bench.cloud("DescribeClientList", asked).await;
         answer["Clients"].take()
     };
     let online = listed(json!({"OnlineStatus": 1})).await;

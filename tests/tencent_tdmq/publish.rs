@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use mqttstack::vendor::tencent_tdmq::Settings;
 
+use crate::bare::Bare;
 use crate::bench::{BASIC, Bench, request};
 use crate::mqtt::Device;
 
@@ -76,24 +77,25 @@ async fn a_point_to_point_topic_reaches_its_client_without_a_subscription() {
 #[tokio::test]
 async fn a_client_is_online_from_its_connect_to_its_end() {
     let bench = Bench::frozen().await;
-    let status = |method| {
+    let status = async |method| {
         let request = request(method, "/client-id/dev%201/status", &[BASIC], "");
-        let bench = &bench;
-        async move { bench.run(&request).await.status }
+        let answer = bench.run(&request).await;
+        assert_eq!(answer.status, 200);
+        String::from_utf8(answer.body.bytes().to_vec()).unwrap()
     };
-    assert_eq!(status("GET").await, 404);
-    let device = Device::v4(bench.mqtt(), "dev 1").await;
-    assert_eq!(status("GET").await, 200);
-    assert_eq!(status("POST").await, 200);
-    device.leave().await;
-    let gone = async {
-        while status("GET").await == 200 {
-            tokio::task::yield_now().await;
+    let both = async |expected: &str| {
+        for method in ["GET", "POST"] {
+            assert_eq!(status(method).await, expected, "{method}");
         }
     };
-    tokio::time::timeout(crate::mqtt::PATIENCE, gone)
-        .await
-        .unwrap();
+    both(r#"{"online":false}"#).await;
+    let mut watcher = Device::v4(bench.mqtt(), "watcher").await;
+    watcher.subscribe("$events/client_disconnected", 0).await;
+    let (device, _) = Bare::connect(bench.mqtt(), "dev 1", "user0", "secret0").await;
+    both(r#"{"online":true}"#).await;
+    drop(device);
+    watcher.receive().await;
+    both(r#"{"online":false}"#).await;
 }
 
 #[tokio::test]

@@ -151,6 +151,53 @@ async fn subscriptions_over_the_rate_are_refused_until_a_second_later() {
 }
 
 #[tokio::test]
+async fn a_packet_counts_once_however_many_filters_it_has() {
+    let bench = with(json!({"quotas": {"Subscribe": 1, "Unsubscribe": 1}})).await;
+    let (mut device, _) = connect(&bench, 5, "dev").await;
+    assert_eq!(
+        device.subscribe_with(&["a", "b", "c"], &[]).await,
+        [1, 1, 1]
+    );
+    assert_eq!(device.subscribe_with(&["d", "e"], &[]).await, [0x97, 0x97]);
+    assert_eq!(bench.refused().topic.as_deref(), Some("d e"));
+    assert_eq!(device.unsubscribe(&["a", "b"]).await.unwrap(), [0, 0]);
+    assert_eq!(device.unsubscribe(&["c", "a"]).await.unwrap(), [0x83, 0x83]);
+    assert_eq!(
+        (bench.refused().packet, bench.refused().code),
+        ("UNSUBSCRIBE", 0x83)
+    );
+    let held = bench.app.broker.subscriptions().await;
+    assert_eq!(held.len(), 1, "a refused packet changes nothing");
+    a_second_later(&bench);
+    assert_eq!(device.unsubscribe(&["c"]).await.unwrap(), [0]);
+    assert_eq!(device.subscribe("d").await, 1);
+}
+
+#[tokio::test]
+async fn to_mqtt_3_an_unsubscribe_over_the_rate_is_not_answered() {
+    let bench = with(json!({"quotas": {"Subscribe": 1, "Unsubscribe": 1}})).await;
+    let (mut device, _) = connect(&bench, 4, "dev").await;
+    assert_eq!(device.subscribe("a").await, 1);
+    assert_eq!(device.subscribe("b").await, 0x80);
+    assert!(device.unsubscribe(&["b"]).await.is_some());
+    assert_eq!(device.unsubscribe(&["a"]).await, None);
+    assert!(bench.refusal().contains("Unsubscribe per second"));
+    assert_eq!(bench.app.broker.subscriptions().await.len(), 1);
+}
+
+#[tokio::test]
+async fn the_rates_of_packets_are_the_whole_instances() {
+    let bench = with(json!({"quotas": {"Subscribe": 2, "Unsubscribe": 1}})).await;
+    let (mut one, _) = connect(&bench, 5, "one").await;
+    let (mut two, _) = connect(&bench, 4, "two").await;
+    assert_eq!(one.subscribe("a").await, 1);
+    assert_eq!(two.subscribe("a").await, 1);
+    assert_eq!(one.subscribe("b").await, 0x97);
+    let mut open = Device::v4(bench.mqtt(), "open").await;
+    open.subscribe("c", 1).await;
+}
+
+#[tokio::test]
 async fn over_the_quota_qos_0_is_dropped_and_qos_1_refused_to_who_can_be_told() {
     for quota in ["Publish", "MessageRate"] {
         let bench = with(json!({"quotas": {quota: 1}})).await;

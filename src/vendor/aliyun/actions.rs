@@ -2,6 +2,7 @@
 //! What an emulated one does is in `api/`; the others are refused as not supported.
 
 use super::error::Error;
+use super::spelling;
 
 /// Which methods an action takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,10 +127,36 @@ impl Action {
     }
 }
 
+/// What is said of a name that no action has. It may come from anywhere and be of any length.
+pub(super) fn unknown(name: &str) -> String {
+    let shown: String = name.chars().take(64).collect();
+    let near = spelling::nearest(name, ACTIONS.iter().map(|action| action.name));
+    match near {
+        Some(near) => format!("there is no action {shown:?}; did you mean {near}?"),
+        None => format!(
+            "there is no action {shown:?}; {} is one, for example",
+            ACTIONS[0].name
+        ),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::collections::HashSet;
+
+    #[test]
+    fn a_misspelled_action_is_repeated_and_the_nearest_named() {
+        assert_eq!(
+            unknown("SendMesage"),
+            "there is no action \"SendMesage\"; did you mean SendMessage?"
+        );
+        assert_eq!(
+            unknown("Publish"),
+            "there is no action \"Publish\"; SendMessage is one, for example"
+        );
+        assert!(unknown(&"x".repeat(100_000)).len() < 150);
+    }
 
     #[test]
     fn every_action_has_one_row() {

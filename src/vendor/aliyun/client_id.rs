@@ -1,7 +1,7 @@
 //! The product's client ids: `GroupID@@@DeviceID`, at most 64 characters in all.
 
 /// How long a client id may be, in characters (documented: Limits).
-const MAX_CHARS: usize = 64;
+pub(super) const MAX_CHARS: usize = 64;
 
 /// What stands between group and device.
 pub(super) const SEPARATOR: &str = "@@@";

@@ -39,7 +39,8 @@ pub(super) struct Envelope<'a> {
 
 impl<'a> Envelope<'a> {
     /// Finds the common part. Only `Authorization: ACS3-...` and `x-acs-bearer-token` say V3:
-    /// V1 clients send `x-acs-action` and `x-acs-version` too, unsigned (measured).
+    /// V1 clients send `x-acs-action` and `x-acs-version` too, unsigned (measured), and one of
+    /// them its bearer token once more ([`V1_ALONE`]).
     pub(super) fn read(request: &'a Request, parameters: &'a Parameters<'_>) -> Self {
         let header = |name| request.head.headers.text(name).unwrap_or("").trim();
         let scheme = scheme(
@@ -69,14 +70,20 @@ impl<'a> Envelope<'a> {
     }
 }
 
+/// Parameters that no V3 request has. With one of them `x-acs-bearer-token` says nothing: the
+/// Java SDK's core sends it beside a V1 query (measured with aliyun-java-sdk-core 4, November
+/// 2026).
+const V1_ALONE: [&str; 3] = ["BearerToken", "Signature", "SignatureNonce"];
+
 fn scheme<'a>(
     authorization: &'a str,
     bearer: &'a str,
     parameters: &'a Parameters<'_>,
 ) -> Scheme<'a> {
+    let is_v1 = || V1_ALONE.iter().any(|name| !parameters.get(name).is_empty());
     if authorization.starts_with("ACS3-") {
         Scheme::V3 { authorization }
-    } else if !bearer.is_empty() {
+    } else if !bearer.is_empty() && !is_v1() {
         Scheme::V3Bearer(bearer)
     } else if parameters
         .get("SignatureType")

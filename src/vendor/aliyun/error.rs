@@ -1,10 +1,12 @@
 //! How Aliyun refuses: every error, one table of their rows, one function that writes them.
 //! Texts, misspellings included, are the vendor's. Where a status or a code is not documented
-//! the row says `Assumed`, and correcting it is correcting that line.
+//! the row says `Assumed`, and correcting it is correcting that line. Where two pages have two
+//! statuses, the second one is in `status_change.rs`.
 
 use std::borrow::Cow;
 
 use super::settings::Overflow;
+use super::status_change::{self, Changed};
 use super::wire::{Field, Format, answer};
 use crate::exchange::{Answer, Connection, Malformed, Receipt, Refusal};
 
@@ -137,15 +139,27 @@ impl std::fmt::Display for Error {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let row = self.row(Overflow::Product);
         match self {
-            Self::Shared(refusal) => write!(f, "{refusal}"),
+            Self::Shared(refusal) => write!(f, "{refusal}")?,
             Self::SignatureMismatchV1 { .. } | Self::SignatureMismatchV3 { .. } => {
                 write!(
                     f,
                     "{}: the signature is not the one computed here",
                     row.code
-                )
+                )?;
             }
-            _ => write!(f, "{}: {}", row.code, row.message),
+            _ => write!(f, "{}: {}", row.code, row.message)?,
+        }
+        match row.changed {
+            Some(Changed {
+                code,
+                before,
+                after,
+            }) => write!(
+                f,
+                " ({code} has HTTP status {before} on the action's page and {after} by the \
+                 vendor's notice of changed status codes; aliyun.status_change chooses)"
+            ),
+            None => Ok(()),
         }
     }
 }
@@ -174,6 +188,26 @@ pub struct Row {
     pub standing: Standing,
     /// Where they are from.
     pub source: &'static str,
+    /// What the vendor's notice of changed status codes says of the status, if anything.
+    pub(super) changed: Option<Changed>,
+}
+
+impl Row {
+    /// The same with what the notice says of its code: a code of the product's.
+    fn noticed(self) -> Self {
+        Self {
+            changed: status_change::of(&self.code),
+            ..self
+        }
+    }
+
+    /// The status to answer with.
+    const fn status(&self, status_change: bool) -> u16 {
+        match self.changed {
+            Some(changed) if status_change => changed.after,
+            _ => self.status,
+        }
+    }
 }
 
 fn row(
@@ -189,11 +223,14 @@ fn row(
         message: message.into(),
         standing,
         source,
+        changed: None,
     }
 }
 
 /// The gateway-wide table of error codes.
 const GATEWAY: &str = "developer.aliyun.com ask/278265, help.aliyun.com 60629";
+/// The page of a sibling product's limits, which has the whole text, and public reports.
+const LIMITS: &str = "STS, limits, looked at 2026-11-27; public issue threads";
 /// Lists of sibling products behind the same gateway.
 const SIBLING: &str = "error lists of sibling products (PolarDB, DTS)";
 /// The vendor's page of this action.
@@ -244,9 +281,9 @@ impl Error {
             Self::SignatureIncomplete => row(400, "IncompleteSignature", "The request signature does not conform to Aliyun standards.", Documented, SIBLING),
             // The SDKs compare what follows the first colon with their own string to sign.
             Self::SignatureMismatchV1 { string_to_sign } => row(400, "SignatureDoesNotMatch", format!("Specified signature is not matched with our calculation. server string to sign is:{string_to_sign}"), Captured, "SMS4J issue 34"),
-            Self::SignatureMismatchV3 { string_to_sign, canonical_request } => row(400, "SignatureDoesNotMatch", format!("Specified signature does not match our calculation. server StringToSign is [{string_to_sign}] server CanonicalRequest is [{canonical_request}]"), Captured, "developer.aliyun.com ask/678646; what joins the two parts is assumed"),
+            Self::SignatureMismatchV3 { string_to_sign, canonical_request } => row(400, "SignatureDoesNotMatch", format!("Specified signature does not match our calculation. server StringToSign is [{string_to_sign}]\nserver CanonicalRequest is [{canonical_request}]"), Captured, "developer.aliyun.com ask/678646; that its two parts stand on separate lines is assumed"),
             Self::ThrottlingUser => row(400, "Throttling.User", FLOW, Documented, GATEWAY),
-            Self::ThrottlingApi => row(400, "Throttling.Api", "Request was denied due to api flow control.", Assumed, GATEWAY),
+            Self::ThrottlingApi => row(400, "Throttling.Api", "Request was denied due to api flow control.", Documented, LIMITS),
             Self::Throttling => row(400, "Throttling", "Request was denied due to request throttling.", Documented, SIBLING),
             Self::ForbiddenRam => row(403, "Forbidden.RAM", "User not authorized to operate on the specified resource, or this API doesn't support RAM.", Documented, GATEWAY),
             Self::ServiceUnavailable => row(503, "ServiceUnavailable", "The request has failed due to a temporary failure of the server.", Documented, GATEWAY),
@@ -257,9 +294,9 @@ impl Error {
             Self::PermissionCheckFailed => row(400, "PermissionCheckFailed", "An error occurred while validating the resource permissions. Please check the account that created the instance, topic, and GroupId, and check their permission settings.", Documented, PRODUCT),
             Self::InvalidParameter(name) => row(400, format!("InvalidParameter.{name}"), "An error occurred while validating the parameter. The parameter may be missing or invalid.", Documented, PRODUCT),
             Self::ApiNotSupport => row(404, "ApiNotSupport", "The specified API is not supported.", Documented, PRODUCT),
-            Self::InternalError => row(500, "InternalError", INTERNAL, Documented, PRODUCT),
-            Self::SendMessageFailed => row(500, "SendMessageFailed", "A storage exception occurred while sending the message. Please try again.", Documented, PRODUCT),
-            Self::SystemOverFlow => row(500, "SystemOverFlow", OVERFLOW, Documented, PRODUCT),
+            Self::InternalError => row(500, "InternalError", INTERNAL, Documented, PRODUCT).noticed(),
+            Self::SendMessageFailed => row(500, "SendMessageFailed", "A storage exception occurred while sending the message. Please try again.", Documented, PRODUCT).noticed(),
+            Self::SystemOverFlow => row(500, "SystemOverFlow", OVERFLOW, Documented, PRODUCT).noticed(),
             Self::ApplyTokenOverFlow => row(400, "ApplyTokenOverFlow", "You have applied for tokens too many times. Please try again later.", Documented, PER_ACTION),
             Self::QueryTokenOverFlow => row(400, "QueryTokenOverFlow", "You have queried tokens too many times. Please try again later.", Documented, PER_ACTION),
             Self::RevokeTokenOverFlow => row(400, "RevokeTokenOverFlow", "You have revoked tokens too many times. Please try again later.", Documented, PER_ACTION),
@@ -268,8 +305,8 @@ impl Error {
             Self::GroupIdAlreadyExsited => row(400, "GroupIdAlreadyExsited", "The specified GroupId already exists.", Documented, PER_ACTION),
             Self::GroupIdAlreadyUsedByOtherUsers => row(400, "GroupIdAlreadyUsedByOtherUsers", "The current GroupId is used by another user. Please change to a different GroupId.", Documented, PER_ACTION),
             Self::ResourcePermissionCheckFailed => row(400, "ResourcePermissionCheckFailed", "An error occurred while validating the resource permissions. Please check the account that created the instance, topic, and GroupId, and check their permission settings.", Documented, PER_ACTION),
-            Self::CreateGroupIdError => row(500, "CreateGroupIdError", "Failed to create GroupId. Try again later.", Documented, PER_ACTION),
-            Self::DeleteGroupIdError => row(500, "DeleteGroupIdError", "Failed to delete GroupId. Try again later.", Documented, PER_ACTION),
+            Self::CreateGroupIdError => row(500, "CreateGroupIdError", "Failed to create GroupId. Try again later.", Documented, PER_ACTION).noticed(),
+            Self::DeleteGroupIdError => row(500, "DeleteGroupIdError", "Failed to delete GroupId. Try again later.", Documented, PER_ACTION).noticed(),
             Self::DeviceCredentialNotFound => row(400, "DeviceCredentialNotFound", "Device Credential Not Found. Check if the device certificate is registered.", Documented, PER_ACTION),
             Self::DeviceCredentialExsit => row(400, "DeviceCredentialExsit", "Device Credential Exsit", Documented, PER_ACTION),
             Self::DeviceCredentialNumExceed => row(400, "DeviceCredentialNumExceed", "The number of device credentia exceeds the limit. Please revoke unused device certificates", Documented, PER_ACTION),
@@ -278,12 +315,12 @@ impl Error {
             Self::Shared(Refusal::TooManyRequests { operation: "QueryToken", .. }) if overflow == Overflow::Product => Self::QueryTokenOverFlow.row(overflow),
             Self::Shared(Refusal::TooManyRequests { operation: "RevokeToken", .. }) if overflow == Overflow::Product => Self::RevokeTokenOverFlow.row(overflow),
             Self::Shared(Refusal::TooManyRequests { .. }) => match overflow {
-                Overflow::Product => row(500, "SystemOverFlow", OVERFLOW, Assumed, PRODUCT),
+                Overflow::Product => row(500, "SystemOverFlow", OVERFLOW, Assumed, PRODUCT).noticed(),
                 Overflow::Gateway => row(400, "Throttling.User", FLOW, Assumed, GATEWAY),
             },
-            Self::Shared(Refusal::Overloaded { .. }) => row(500, "SystemOverFlow", OVERFLOW, Assumed, PRODUCT),
-            Self::Shared(Refusal::Unavailable(_)) => row(500, "SendMessageFailed", "A storage exception occurred while sending the message. Please try again.", Assumed, PRODUCT),
-            Self::Shared(Refusal::Internal(_)) => row(500, "InternalError", INTERNAL, Assumed, PRODUCT),
+            Self::Shared(Refusal::Overloaded { .. }) => row(500, "SystemOverFlow", OVERFLOW, Assumed, PRODUCT).noticed(),
+            Self::Shared(Refusal::Unavailable(_)) => row(500, "SendMessageFailed", "A storage exception occurred while sending the message. Please try again.", Assumed, PRODUCT).noticed(),
+            Self::Shared(Refusal::Internal(_)) => row(500, "InternalError", INTERNAL, Assumed, PRODUCT).noticed(),
             Self::Shared(Refusal::Topic(_)) => Self::ParameterCheckFailed.row(overflow),
             Self::Shared(Refusal::Malformed(problem)) => malformed_row(problem),
         }
@@ -314,6 +351,8 @@ pub(super) struct Rendering<'a> {
     pub(super) host: &'a str,
     /// How a call over the quota is said.
     pub(super) overflow: Overflow,
+    /// Whether the statuses are those of the vendor's notice.
+    pub(super) status_change: bool,
     /// When it may try again.
     pub(super) retry_after_s: u32,
 }
@@ -321,6 +360,7 @@ pub(super) struct Rendering<'a> {
 /// Writes a refusal. The only function that does.
 pub(super) fn render(error: &Error, rendering: &Rendering<'_>, receipt: &Receipt) -> Answer {
     let row = error.row(rendering.overflow);
+    let status = row.status(rendering.status_change);
     let recommend = format!(
         "https://api.aliyun.com/troubleshoot?q={}&product=OnsMqtt&requestId={}",
         row.code, receipt.id
@@ -333,7 +373,7 @@ pub(super) fn render(error: &Error, rendering: &Rendering<'_>, receipt: &Receipt
         Field::cdata("Recommend", recommend),
     ];
     let document = rendering.format.document("Error", &fields);
-    let mut answer = answer(row.status, rendering.format, document, receipt);
+    let mut answer = answer(status, rendering.format, document, receipt);
     if throttles(error, rendering.overflow) && rendering.retry_after_s > 0 {
         // The newest SDK raises its ThrottlingException on this field alone (measured).
         answer = answer.header("x-acs-retry-after", rendering.retry_after_s.to_string());

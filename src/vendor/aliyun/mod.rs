@@ -14,6 +14,8 @@ mod host;
 mod mqtt;
 mod parameters;
 pub mod settings;
+mod spelling;
+mod status_change;
 pub mod store;
 mod topic;
 mod wire;
@@ -28,7 +30,7 @@ use crate::broker::message::Qos;
 use crate::exchange::{Answer, BodyPolicy, Head, Receipt, Refusal, Request, Scheme, Surface};
 use crate::pipeline::{Charge, Vendor, Walk};
 
-use self::actions::{ACTIONS, Action};
+use self::actions::Action;
 use self::api::Call;
 use self::auth::{Authenticator, Caller};
 use self::envelope::Envelope;
@@ -76,14 +78,7 @@ impl Aliyun {
         {
             return Err(SettingsError::new(
                 format!("aliyun.quotas.{name}"),
-                format!(
-                    "there is no such action; there are {}",
-                    ACTIONS
-                        .iter()
-                        .map(|action| action.name)
-                        .collect::<Vec<_>>()
-                        .join(", ")
-                ),
+                actions::unknown(name),
             ));
         }
         Ok(Self {
@@ -125,6 +120,29 @@ impl Aliyun {
         &self.store
     }
 
+    /// The order of the gateway's checks, as far as known: assumed where the fact is not
+    /// documented, but every caller sees it, so it stands in one place.
+    fn check(&self, parameters: &Parameters<'_>, walk: &mut Walk<'_>) -> Result<Admitted, Error> {
+        parameters.check(walk.draft)?;
+        let envelope = Envelope::read(walk.request, parameters);
+        let action = self.check_action(&envelope, walk)?;
+        let format = Format::wanted(&envelope, parameters, &self.settings).map_err(|_| {
+            walk.draft.note(format!(
+                "Format {:?} is neither XML nor JSON",
+                parameters.get("Format")
+            ));
+            Error::FormatInvalid
+        })?;
+        let caller = self.authenticator.verify(&envelope, parameters, walk)?;
+        let call = Call::parse(action, parameters, walk.draft)?;
+        Ok(Admitted {
+            action,
+            caller,
+            format,
+            call,
+        })
+    }
+
     /// Whether the action exists and may be called this way.
     fn check_action(
         &self,
@@ -145,7 +163,11 @@ impl Aliyun {
                 .note(format!("the path is {:?}, it must be /", head.path()));
             return Err(Error::ActionNotFound);
         }
-        let action = Action::find(envelope.action)?;
+        let action = Action::find(envelope.action).inspect_err(|error| {
+            if *error == Error::ActionNotFound {
+                walk.draft.note(actions::unknown(envelope.action));
+            }
+        })?;
         walk.draft.operation = Some(action.name.to_owned());
         match envelope.version {
             "" => return Err(Error::Missing("Version")),
@@ -202,28 +224,18 @@ impl Vendor for Aliyun {
         }
     }
 
-    /// The order of the gateway's checks, as far as known: assumed where the fact is not
-    /// documented, but every caller sees it, so it stands in one place.
     async fn admit(&self, walk: &mut Walk<'_>) -> Result<Admitted, Error> {
         let parameters = Parameters::read(walk.request);
-        parameters.check(walk.draft)?;
-        let envelope = Envelope::read(walk.request, &parameters);
-        let action = self.check_action(&envelope, walk)?;
-        let format = Format::wanted(&envelope, &parameters, &self.settings).map_err(|_| {
-            walk.draft.note(format!(
-                "Format {:?} is neither XML nor JSON",
-                parameters.get("Format")
-            ));
-            Error::FormatInvalid
-        })?;
-        let caller = self.authenticator.verify(&envelope, &parameters, walk)?;
-        let call = Call::parse(action, &parameters, walk.draft)?;
-        Ok(Admitted {
-            action,
-            caller,
-            format,
-            call,
-        })
+        let admitted = self.check(&parameters, walk);
+        if let Err(Error::Missing(missing)) = &admitted {
+            let given = parameters.all().iter().map(|(name, _)| &**name);
+            if let Some(given) = spelling::nearest(missing, given) {
+                walk.draft.note(format!(
+                    "there is a parameter {given:?}, but it is spelled {missing}"
+                ));
+            }
+        }
+        admitted
     }
 
     fn charge(&self, admitted: &Admitted) -> Option<Charge> {
@@ -260,6 +272,7 @@ impl Vendor for Aliyun {
             format,
             host: host::host_id(request.head.host()),
             overflow: self.settings.overflow,
+            status_change: self.settings.status_change,
             retry_after_s: self.settings.retry_after_s,
         };
         error::render(error, &rendering, receipt)

@@ -24,7 +24,7 @@ pub struct Settings {
     pub auto_create: bool,
     /// Whether signatures, times and nonces are checked (default `"strict"`).
     pub auth: AuthMode,
-    /// How far a request's time may be off, either way, in seconds (default 900).
+    /// How far a request's time may be off, either way, in seconds (default 900; 0 is any).
     pub timestamp_window_s: u32,
     /// For how long a nonce may not come again, in seconds (default 900).
     pub nonce_window_s: u32,
@@ -45,13 +45,20 @@ pub struct Settings {
     pub qos: u8,
     /// How a call over the quota is refused (default `"product"`).
     pub overflow: Overflow,
+    /// Whether the HTTP statuses that the vendor's notice of changed status codes names are
+    /// answered by it, instead of by the page of the action (default false; the pages disagree).
+    pub status_change: bool,
     /// The `x-acs-retry-after` of a `"gateway"` refusal, in seconds (default 1).
     pub retry_after_s: u32,
-    /// The longest payload in bytes of UTF-8 (default 65,536).
+    /// The longest payload in bytes of UTF-8 (default 65,536). A longer one is refused over HTTP;
+    /// of an MQTT client it is discarded (documented: Limits) and acknowledged (assumed).
     pub max_payload_bytes: usize,
-    /// The longest MQTT packet in bytes that a client may send (default 131,072, documented: MQTT
-    /// 5.0 overview; that the broker insists on it without being asked is assumed).
+    /// The longest MQTT packet in bytes that an MQTT 5 client may send and is told of (default
+    /// 131,072, documented: MQTT 5.0 overview).
     pub max_packet_bytes: u32,
+    /// How many topic filters an MQTT client may be subscribed to at once (default 30,
+    /// documented: Limits; 0 is no limit).
+    pub max_subscriptions: usize,
     /// For how long a message waits for an offline client, in seconds (default 259,200, three
     /// days, documented: Limits).
     pub offline_expiry_s: u64,
@@ -60,9 +67,10 @@ pub struct Settings {
     pub offline_batch: usize,
     /// Milliseconds from one such batch to the next (default 5,000, the same page; 0: no pause).
     pub offline_interval_ms: u64,
-    /// The longest parent topic, the first level, in characters (default 64).
+    /// The longest parent topic, the first level, in characters (default 64, documented).
     pub max_parent_topic_chars: usize,
-    /// The longest topic in characters (default 128).
+    /// The longest topic in characters, of a P2P topic without its client id (default 128, the
+    /// vendor's demo; an older page allows 64 in all).
     pub max_topic_chars: usize,
     /// The longest request body in bytes (default 1 MiB).
     pub max_body_bytes: usize,
@@ -94,9 +102,11 @@ impl Default for Settings {
             token_after_connect: false,
             qos: 1,
             overflow: Overflow::Product,
+            status_change: false,
             retry_after_s: 1,
             max_payload_bytes: 64 << 10,
             max_packet_bytes: 128 << 10,
+            max_subscriptions: 30,
             offline_expiry_s: 3 * 24 * 3_600,
             offline_batch: 30,
             offline_interval_ms: 5_000,

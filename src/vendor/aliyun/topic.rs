@@ -3,6 +3,7 @@
 
 use crate::broker::message::{TopicFilter, TopicName};
 
+use super::client_id::MAX_CHARS;
 use super::settings::Settings;
 
 /// A topic that a message may be published to.
@@ -13,13 +14,7 @@ impl Topic {
     /// Checks a topic; the error says what is wrong with it.
     pub(super) fn parse(text: &str, settings: &Settings) -> Result<Self, String> {
         let name = TopicName::parse(text).map_err(|problem| problem.to_string())?;
-        let chars = text.chars().count();
-        if chars > settings.max_topic_chars {
-            return Err(format!(
-                "it has {chars} characters, {} are allowed",
-                settings.max_topic_chars
-            ));
-        }
+        check_length(text, settings)?;
         let topic = Self(name);
         let parent = topic.parent();
         if parent.is_empty() {
@@ -49,19 +44,37 @@ impl Topic {
 
     /// The client id that a P2P topic names.
     pub(super) fn target(&self) -> Option<&str> {
-        let mut levels = self.0.as_str().splitn(3, '/').skip(1);
-        match (levels.next(), levels.next()) {
-            (Some("p2p"), Some(client)) if !client.is_empty() && !client.contains('/') => {
-                Some(client)
-            }
-            _ => None,
-        }
+        p2p(self.0.as_str()).map(|(_, client)| client)
     }
 
     /// The name as MQTT carries it.
     pub(super) fn into_name(self) -> TopicName {
         self.0
     }
+}
+
+/// A P2P topic without its client id, and that client id.
+fn p2p(text: &str) -> Option<(&str, &str)> {
+    let (topic, client) = text.rsplit_once('/')?;
+    let (parent, middle) = topic.split_once('/')?;
+    (!parent.is_empty() && middle == "p2p" && !client.is_empty()).then_some((topic, client))
+}
+
+/// Refuses a topic or filter that is too long. A P2P topic is counted without its client id,
+/// which has a length of its own (assumed: else a long parent topic could not reach every client).
+fn check_length(text: &str, settings: &Settings) -> Result<(), String> {
+    let (topic, client) = p2p(text).unwrap_or((text, ""));
+    let (chars, of_client) = (topic.chars().count(), client.chars().count());
+    let allowed = settings.max_topic_chars;
+    if chars > allowed {
+        return Err(format!("it has {chars} characters, {allowed} are allowed"));
+    }
+    if of_client > MAX_CHARS {
+        return Err(format!(
+            "the client id of its P2P topic has {of_client} characters, {MAX_CHARS} are allowed"
+        ));
+    }
+    Ok(())
 }
 
 /// The parent topic of a filter if it may be one: its first level must be plain.
@@ -73,13 +86,7 @@ pub(super) fn parent_of_filter<'f>(
     let parent = filter.split('/').next().unwrap_or_default();
     Topic::parse(parent, settings)
         .map_err(|_| "its first level must be a parent topic, without a wildcard".to_owned())?;
-    let chars = filter.chars().count();
-    if chars > settings.max_topic_chars {
-        return Err(format!(
-            "it has {chars} characters, {} are allowed",
-            settings.max_topic_chars
-        ));
-    }
+    check_length(filter, settings)?;
     Ok(parent)
 }
 
@@ -142,6 +149,35 @@ mod tests {
         assert!(parse(&"a".repeat(65)).is_err());
         assert!(parse(&format!("a/{}", "子".repeat(126))).is_ok());
         assert!(parse(&format!("a/{}", "子".repeat(127))).is_err());
+    }
+
+    #[test]
+    fn a_p2p_topic_is_counted_without_its_client_id() {
+        let parent = "a".repeat(64);
+        let client = format!("GID_test@@@{}", "设".repeat(53));
+        let topic = format!("{parent}/p2p/{client}");
+        assert_eq!(topic.chars().count(), 133);
+        assert_eq!(parse(&topic).unwrap().target(), Some(&*client));
+        let settings = Settings::default();
+        assert_eq!(parent_of_filter(&topic, &settings), Ok(&*parent));
+        for long in [
+            format!("{topic}x"),
+            format!("{parent}/p2p/{client}/x"),
+            format!("{parent}/P2P/{client}"),
+            format!("a/p2p/{}", "x".repeat(65)),
+        ] {
+            assert!(parse(&long).is_err(), "{long}");
+            assert!(parent_of_filter(&long, &settings).is_err(), "{long}");
+        }
+        let short = Settings {
+            max_topic_chars: 64,
+            ..Settings::default()
+        };
+        let topic = format!("{}/p2p/{client}", "a".repeat(60));
+        assert!(Topic::parse(&topic, &short).is_ok());
+        assert!(Topic::parse(&format!("a{topic}"), &short).is_err());
+        assert!(Topic::parse(&"a".repeat(64), &short).is_ok());
+        assert!(Topic::parse(&format!("{}/b", "a".repeat(63)), &short).is_err());
     }
 
     #[test]

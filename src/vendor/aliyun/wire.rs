@@ -3,9 +3,12 @@
 
 use std::borrow::Cow;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD_NO_PAD;
 use jiff::fmt::rfc2822::DateTimePrinter;
 use quick_xml::escape::partial_escape;
 use serde::{Deserialize, Serialize, Serializer};
+use sha2::{Digest, Sha256};
 
 use super::envelope::{Envelope, Scheme};
 use super::parameters::Parameters;
@@ -246,15 +249,44 @@ pub(super) fn success(
     answer(200, format, format.document(root, fields), receipt)
 }
 
+/// What every answer of the gateway lets the page of any origin read (captured: seven answers of
+/// other products printed in public, 2022 to 2025; the second field since October 2023).
+const ANY_ORIGIN: [(&str, &str); 2] = [
+    ("Access-Control-Allow-Origin", "*"),
+    ("Access-Control-Expose-Headers", "*"),
+];
+
+/// The form of the gateway's (captured): the first digit of the body's length, 22 characters of
+/// Base64, the last digit. The characters are a hash of the body there too, by another algorithm.
+fn entity_tag(document: &str) -> String {
+    let length = document.len().to_string();
+    let digest = Sha256::digest(document);
+    let hash = BASE64_STANDARD_NO_PAD.encode(&digest[..16]);
+    let (first, last) = (length.chars().next(), length.chars().last());
+    first.into_iter().chain(hash.chars()).chain(last).collect()
+}
+
+/// 32 hexadecimal digits (captured); here those of the request id, so that either finds the
+/// request.
+fn trace_id(receipt: &Receipt) -> String {
+    let digits = receipt.id.chars().filter(char::is_ascii_hexdigit);
+    digits.map(|digit| digit.to_ascii_lowercase()).collect()
+}
+
 /// An answer with the header fields that all of them carry.
 pub(super) fn answer(status: u16, format: Format, document: String, receipt: &Receipt) -> Answer {
     let date = DateTimePrinter::new()
         .timestamp_to_rfc9110_string(&receipt.now)
         .unwrap_or_default();
-    Answer::new(status)
+    let answer = Answer::new(status)
         .header("Content-Type", format.content_type())
-        .header("Date", date)
+        .header("Date", date);
+    ANY_ORIGIN
+        .into_iter()
+        .fold(answer, |answer, (name, value)| answer.header(name, value))
         .header("x-acs-request-id", receipt.id.clone())
+        .header("x-acs-trace-id", trace_id(receipt))
+        .header("ETag", entity_tag(&document))
         .body(document)
 }
 

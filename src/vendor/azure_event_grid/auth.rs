@@ -1,16 +1,16 @@
-//! Who calls: a bearer token or the namespace's key. What the caller may do is in `access.rs`;
-//! the tokens themselves come from `entra.rs`.
+//! Who calls: by a bearer token, an access key or a shared access signature (`sas.rs`). What the
+//! caller may do is in `access.rs`; the tokens themselves come from `entra.rs`.
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use subtle::ConstantTimeEq;
 
 use super::entra::{self, Keys};
 use super::error::Error;
 use super::jwt::{self, Token};
 use super::outbound::Outbound;
 use super::resources::Namespace;
+use super::sas::Proof;
 use super::settings::{Auth, RoleAssignment, Settings};
 use crate::exchange::Request;
 
@@ -36,13 +36,13 @@ impl Caller {
     }
 }
 
-/// Whether the namespace's key is taken beside tokens.
+/// Whether access keys and signatures are taken beside tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Accept {
+pub(super) enum Accept<'a> {
     /// HTTP publish and retained reads: tokens alone.
     Token,
-    /// Namespace topics: tokens and keys.
-    TokenOrKey,
+    /// The namespace topic of this name: tokens, keys and signatures.
+    TokenOrKey(&'a str),
 }
 
 /// Checks credentials.
@@ -62,7 +62,7 @@ impl Authenticator {
         &self,
         request: &Request,
         namespace: &Namespace,
-        accept: Accept,
+        accept: Accept<'_>,
         now: Timestamp,
     ) -> Result<Caller, Error> {
         let given = request.head.headers.text("authorization").unwrap_or("");
@@ -79,29 +79,16 @@ impl Authenticator {
         if scheme.eq_ignore_ascii_case("bearer") && !credentials.is_empty() {
             return self.check_token(credentials, namespace, now).await;
         }
-        if accept == Accept::TokenOrKey {
-            let key = match scheme {
-                _ if scheme.eq_ignore_ascii_case("sharedaccesskey") => Some(credentials),
-                _ => request.head.headers.text("aeg-sas-key"),
-            };
-            if let Some(key) = key {
-                let right: bool = namespace
-                    .key
-                    .expose()
-                    .as_bytes()
-                    .ct_eq(key.as_bytes())
-                    .into();
-                return if right {
-                    Ok(Caller::unchecked("", "SharedAccessKey"))
-                } else {
-                    Err(Error::InvalidKey)
-                };
-            }
+        if let Accept::TokenOrKey(topic) = accept
+            && let Some(proof) = Proof::of(request, scheme, credentials)?
+        {
+            proof.check(&request.head, namespace, topic, now)?;
+            return Ok(Caller::unchecked("", proof.name()));
         }
         let wanted = match accept {
             Accept::Token => "'Authorization: Bearer <token>' is expected",
-            Accept::TokenOrKey => {
-                "'Authorization: Bearer <token>' or 'Authorization: SharedAccessKey <key>' is expected"
+            Accept::TokenOrKey(_) => {
+                "'Authorization: Bearer <token>', an access key ('Authorization: SharedAccessKey <key>', 'aeg-sas-key') or a signature ('Authorization: SharedAccessSignature <signature>', 'aeg-sas-token') is expected"
             }
         };
         Err(Error::MissingCredentials(match scheme {

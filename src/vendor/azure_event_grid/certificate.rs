@@ -15,7 +15,7 @@ use sha2::Sha256;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::resources::{ClientProperties, Namespace};
+use super::resources::{CertificateAuthentication, ClientProperties, Namespace};
 
 /// The names of a leaf certificate.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -96,10 +96,11 @@ pub(super) fn check(
     let leaf = chain.first().ok_or("the client showed no certificate")?;
     let names = Names::read(leaf).ok_or("the client's certificate cannot be read")?;
     check_validity(leaf, now)?;
-    let rules = &client.client_certificate_authentication;
+    let rules = client.client_certificate_authentication.as_ref();
+    let own = CertificateAuthentication::default();
+    let rules = rules.unwrap_or(&own);
     let Some(kind) = rules.names() else {
         let found = thumbprints(leaf);
-        let plain = |text: &str| text.replace([':', ' '], "").to_ascii_lowercase();
         let allowed = rules
             .allowed_thumbprints
             .iter()
@@ -160,6 +161,17 @@ fn check_validity(leaf: &[u8], now: Timestamp) -> Result<(), String> {
         )),
         _ => Ok(()),
     }
+}
+
+/// A thumbprint as it is compared.
+fn plain(thumbprint: &str) -> String {
+    thumbprint.replace([':', ' '], "").to_ascii_lowercase()
+}
+
+/// Whether a text can be a thumbprint: SHA-1 or SHA-256 in hexadecimal.
+pub(super) fn is_thumbprint(text: &str) -> bool {
+    let text = plain(text);
+    matches!(text.len(), 40 | 64) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// SHA-1 and SHA-256 of the leaf in lower-case hexadecimal.

@@ -2,10 +2,14 @@
 //! are put, read and deleted. Topics and event subscriptions have a shape of their own in the
 //! configuration, which is why this is a trait.
 
+use std::ops::RangeInclusive;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use super::access::EVERYBODY;
+use super::limits;
 use super::resources::{Namespace, Resource};
 use super::topic::{EventSubscription, Topic};
 use crate::wording::{self, Language};
@@ -55,6 +59,60 @@ impl Kind {
             Self::Topic => "Microsoft.EventGrid/namespaces/topics",
             Self::EventSubscription => "Microsoft.EventGrid/namespaces/topics/eventSubscriptions",
         }
+    }
+}
+
+impl Kind {
+    /// What the vendor calls the part of a path that names one.
+    pub(super) fn parameter(self) -> &'static str {
+        match self {
+            Self::Client => "clientName",
+            Self::ClientGroup => "clientGroupName",
+            Self::TopicSpace => "topicSpaceName",
+            Self::PermissionBinding => "permissionBindingName",
+            Self::CaCertificate => "caCertificateName",
+            Self::Topic => "topicName",
+            Self::EventSubscription => "eventSubscriptionName",
+        }
+    }
+
+    /// What is wrong with a name (mqtt-clients, mqtt-client-groups, mqtt-topic-spaces pages).
+    pub(super) fn check_name(self, name: &str) -> Result<(), String> {
+        if self == Self::ClientGroup && name.eq_ignore_ascii_case(EVERYBODY) {
+            return Err(format!("{EVERYBODY} is built in and cannot be edited"));
+        }
+        let (size, more) = match self {
+            Self::Client => (limits::CLIENT_NAME, "-:._"),
+            Self::ClientGroup | Self::TopicSpace => (limits::NAME, "-"),
+            Self::EventSubscription => (limits::SUBSCRIPTION_NAME, "-"),
+            Self::PermissionBinding | Self::CaCertificate | Self::Topic => {
+                (limits::OTHER_NAME, "-")
+            }
+        };
+        check_name(name, &size, more)
+    }
+}
+
+/// Checks a name of letters, digits and a few characters more.
+pub(super) fn check_name(
+    name: &str,
+    size: &RangeInclusive<usize>,
+    more: &str,
+) -> Result<(), String> {
+    let count = name.chars().count();
+    if !size.contains(&count) {
+        let (least, most) = (size.start(), size.end());
+        return Err(format!(
+            "it has {count} characters, it must have {least} to {most}"
+        ));
+    }
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || more.contains(c);
+    match name.chars().find(|c| !is_allowed(*c)) {
+        None => Ok(()),
+        Some(other) => Err(format!(
+            "{other:?} is in it, letters, digits and {} are allowed",
+            more.chars().map(String::from).collect::<Vec<_>>().join(" ")
+        )),
     }
 }
 
@@ -141,28 +199,75 @@ pub(super) fn of<'a>(
 
 /// A property that is null is as if it were not there.
 pub(super) fn without_nulls(mut value: Value) -> Value {
-    let mut places = vec![&mut value];
-    while let Some(place) = places.pop() {
-        match place {
+    let mut left = vec![&mut value];
+    while let Some(value) = left.pop() {
+        match value {
             Value::Object(members) => {
                 members.retain(|_, member| !member.is_null());
-                places.extend(members.values_mut());
+                left.extend(members.values_mut());
             }
-            Value::Array(items) => places.extend(items),
+            Value::Array(items) => left.extend(items),
             _ => {}
         }
     }
     value
 }
 
-pub(super) fn read<T: DeserializeOwned>(properties: Value) -> Result<T, String> {
-    serde_path_to_error::deserialize(without_nulls(properties)).map_err(|error| {
+/// The member of a JSON document that stands where an object is expected and is an array instead:
+/// what the types themselves would take for an object's members in their order.
+fn array_for_object(given: &Value, read: &Value) -> Option<String> {
+    let mut left = vec![(String::new(), given, read)];
+    while let Some((path, given, read)) = left.pop() {
+        match (given, read) {
+            (Value::Array(_), Value::Object(_)) => return Some(path),
+            (Value::Array(given), Value::Array(read)) => {
+                let pairs = given.iter().zip(read).enumerate();
+                left.extend(pairs.map(|(at, (a, b))| (format!("{path}[{at}]"), a, b)));
+            }
+            (Value::Object(given), Value::Object(read)) => {
+                let dot = if path.is_empty() { "" } else { "." };
+                for (name, a) in given {
+                    if let Some(b) = read.get(name) {
+                        left.push((format!("{path}{dot}{name}"), a, b));
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+/// That a value is an object.
+pub(super) fn check_object(what: &str, value: &Value) -> Result<(), String> {
+    let got = match value {
+        Value::Object(_) => return Ok(()),
+        Value::Array(_) => "a list".to_owned(),
+        other => other.to_string(),
+    };
+    let got: String = got.chars().take(64).collect();
+    Err(format!("{what}: expected an object, got {got}"))
+}
+
+/// Reads properties in the shape of the vendor's templates; the error says what is wrong.
+pub(super) fn read<T: Serialize + DeserializeOwned>(
+    what: &str,
+    properties: Value,
+) -> Result<T, String> {
+    let properties = without_nulls(properties);
+    check_object(what, &properties)?;
+    let read: T = serde_path_to_error::deserialize(&properties).map_err(|error| {
         let why = wording::plain(&error.inner().to_string(), Language::Json);
         match error.path().to_string().as_str() {
-            "." | "?" => format!("its properties: {why}"),
-            path => format!("its properties: {path}: {why}"),
+            "." | "?" => format!("{what}: {why}"),
+            path => format!("{what}: {path}: {why}"),
         }
-    })
+    })?;
+    let shown = serde_json::to_value(&read).unwrap_or_default();
+    match array_for_object(&properties, &shown) {
+        Some(path) => Err(format!("{what}: {path}: expected an object, got a list")),
+        None => Ok(read),
+    }
 }
 
 impl<P: Serialize + DeserializeOwned> Children for Vec<Resource<P>> {
@@ -178,7 +283,7 @@ impl<P: Serialize + DeserializeOwned> Children for Vec<Resource<P>> {
     }
 
     fn put(&mut self, name: &str, properties: Value) -> Result<(), String> {
-        let properties = read(properties)?;
+        let properties = read("its properties", properties)?;
         let mut known = self.iter_mut();
         match known.find(|one| one.short_name().eq_ignore_ascii_case(name)) {
             Some(found) => found.properties = properties,
@@ -213,6 +318,7 @@ impl Children for Vec<Topic> {
     }
 
     fn put(&mut self, name: &str, properties: Value) -> Result<(), String> {
+        check_object("its properties", &properties)?;
         check_members(&properties, &TOPIC_PROPERTIES)
             .map_err(|why| format!("its properties: {why}"))?;
         let schema = properties.get("inputSchema").and_then(Value::as_str);
@@ -222,7 +328,7 @@ impl Children for Vec<Topic> {
         if !self.iter().any(|one| one.name.eq_ignore_ascii_case(name)) {
             self.push(Topic {
                 name: name.to_owned(),
-                subscriptions: Vec::new(),
+                ..Topic::default()
             });
         }
         Ok(())
@@ -248,7 +354,7 @@ impl Children for Vec<EventSubscription> {
     }
 
     fn put(&mut self, name: &str, properties: Value) -> Result<(), String> {
-        let properties = read(properties)?;
+        let properties = read("its properties", properties)?;
         let mut known = self.iter_mut();
         match known.find(|one| one.name.eq_ignore_ascii_case(name)) {
             Some(found) => found.properties = properties,

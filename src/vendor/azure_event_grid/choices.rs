@@ -32,7 +32,7 @@ const fn choice(
 }
 
 /// Every choice.
-pub const CHOICES: [Choice; 47] = [
+pub const CHOICES: &[Choice] = &[
     choice(
         "an accepted HTTP publish is 202 with a routing topic, else 204",
         Assumed,
@@ -190,10 +190,130 @@ pub const CHOICES: [Choice; 47] = [
         None,
     ),
     choice(
-        "rates apply only on request; one caller's HTTP bandwidth has none (the page is cut off)",
+        "rates apply only on request",
         Assumed,
-        "QUOTA, QUOTA23",
+        "includes/limits.md (2025-07-30), where it says less that of 2023-11-15",
         Some("throughput_units"),
+    ),
+    choice(
+        "of one session: 512 KB a second over HTTP, 1,000 PUBLISH and 1 MB, 5 SUBSCRIBE or UNSUBSCRIBE, 1 CONNECT over MQTT",
+        Documented,
+        "includes/limits.md (2025-07-30)",
+        Some("throughput_units"),
+    ),
+    choice(
+        "SUBSCRIBE and UNSUBSCRIBE of a session are counted together",
+        Assumed,
+        "includes/limits.md (2025-07-30) names both in one row",
+        Some("throughput_units"),
+    ),
+    choice(
+        "over a rate: PUBACK and SUBACK 0x97, UNSUBACK 0x83, CONNACK 0x9F; a publisher that cannot be told so is disconnected with 0x97",
+        Assumed,
+        "LIFE: QuotaExceeded",
+        Some("throughput_units"),
+    ),
+    choice(
+        "a retained publish is two operations, over MQTT too; HTTP publishes count toward the namespace's rate over MQTT",
+        Documented,
+        "RETAIN (2025-12-16), HTTP (2025-07-30)",
+        Some("throughput_units"),
+    ),
+    choice(
+        "1,000 PUBLISH of a client may be under way (Receive Maximum)",
+        Documented,
+        "includes/limits.md (2025-07-30)",
+        Some("limits"),
+    ),
+    choice(
+        "16 unacknowledged deliveries of a client",
+        Documented,
+        "TROUBLE; includes/limits.md (2025-07-30) says 100",
+        Some("outbound_in_flight"),
+    ),
+    choice(
+        "10,000 retained messages per throughput unit; one more is PUBACK 0x97, over HTTP 403",
+        Documented,
+        "includes/limits.md (2025-07-30); the codes are assumed",
+        Some("throughput_units"),
+    ),
+    choice(
+        "a retained message of 3.1.1 expires after 365 days, a longer expiry of MQTT 5 and HTTP is lowered to that",
+        Documented,
+        "includes/limits.md (2025-07-30); that it is lowered is assumed",
+        Some("limits"),
+    ),
+    choice(
+        "shared subscriptions are there for MQTT 5; a client of 3.1.1 that asks for one is disconnected",
+        Documented,
+        "mqtt-shared-subscriptions (2026-05-07)",
+        None,
+    ),
+    choice(
+        "the filter behind $share/{group}/ has the limits and needs the permission of a plain one",
+        Assumed,
+        "none",
+        None,
+    ),
+    choice(
+        "subscription identifiers are taken",
+        Documented,
+        "the vendor's blog; SUPPORT (2025-07-30) says they are not",
+        Some("subscription_identifiers"),
+    ),
+    choice(
+        "a will on a topic that the client may not publish to is CONNACK 0x87",
+        Assumed,
+        "a public report of a disconnected client (2026-11), whose cause is not certain",
+        None,
+    ),
+    choice(
+        "a retained list without topicFilter and continuationToken is 400; times are whole seconds",
+        Documented,
+        "RETAIN (api 2025-11-16-preview)",
+        None,
+    ),
+    choice(
+        "a shared access signature is for its path and what is below it, on the host that is asked or the namespace's",
+        Assumed,
+        "authenticate-with-access-keys-shared-access-signatures says: the path of the topic",
+        None,
+    ),
+    choice(
+        "of a namespace topic's own keys each opens that topic alone",
+        Assumed,
+        "none",
+        Some("topics.key"),
+    ),
+    choice(
+        "a custom token needs typ and alg; its kid names the only certificate that counts; certificates without a name count for every kid",
+        Documented,
+        "oauth-json-web-token-authentication (2025-04-30); the last is assumed",
+        Some("topic_spaces_configuration.clientAuthentication"),
+    ),
+    choice(
+        "clientCertificateAuthentication is demanded of what is put, in the configuration it may be left out",
+        Documented,
+        "CLIENTS; the second is assumed",
+        None,
+    ),
+    choice(
+        "names of clients have 1 to 128 letters, digits and - : . _, of groups and topic spaces 3 to 50 letters, digits and -",
+        Documented,
+        "mqtt-clients, mqtt-client-groups, mqtt-topic-spaces",
+        None,
+    ),
+    choice(
+        "properties that are not emulated are passed over, and the journal names them",
+        Assumed,
+        "none",
+        None,
+    ),
+    choice(
+        "a deployed resource of a namespace that is not there is put into the first one",
+        Assumed,
+        "none: a template is tried as it is",
+        None,
     ),
     choice(
         "a routing topic's resource id names a namespace topic by its last part",
@@ -220,7 +340,7 @@ pub const CHOICES: [Choice; 47] = [
         None,
     ),
     choice(
-        "reason codes: not authorized 0x87, shared subscription 0x9E, filter 0x8F, topic 0x90, size 0x97",
+        "reason codes: not authorized 0x87, filter 0x8F, topic 0x90, size 0x97",
         Assumed,
         "SUPPORT says only that the standard's are used",
         None,
@@ -244,9 +364,15 @@ pub const CHOICES: [Choice; 47] = [
         None,
     ),
     choice(
-        "a session too many is CONNACK 0x97, a session name of another client 0x87",
-        Assumed,
-        "SUPPORT: rejected with an unauthorized error (of the name)",
+        "a session too many is CONNACK 0x97",
+        Captured,
+        "azure-iot-ops-cli-extension, pull request 809",
+        None,
+    ),
+    choice(
+        "a session name of another client is CONNACK 0x87",
+        Documented,
+        "SUPPORT: rejected with an unauthorized error; the code is assumed",
         None,
     ),
     choice(

@@ -132,6 +132,11 @@ impl Deliveries {
     }
 
     /// Waits while too many events have not been tried once, at most [`PUBLISHER_PATIENCE`].
+    pub(super) fn has_room(&self) -> bool {
+        self.waiting.lock().fresh < FRESH
+    }
+
+    /// Waits for room, no longer than a publisher should.
     pub(super) async fn room(&self) {
         let wait = async {
             loop {

@@ -8,17 +8,19 @@ use std::cell::Cell;
 use serde_json::{Map, Value};
 
 use super::children::{RESOURCE, check_members};
+use super::limits;
 
 /// How deep expressions and nested resources may go.
 const DEPTH: usize = 16;
+/// How deep properties may nest once their expressions are evaluated: variables may name one another.
+const NESTING: usize = 64;
+/// Bytes, about, that variables and parameters may add to a document: the resource manager's limit
+/// of a template.
+const PRODUCED: usize = 4 << 20;
 /// How many expressions of one document are evaluated: variables may name one another.
 const BUDGET: u32 = 10_000;
 /// The longest text that an expression gives.
 const TEXT: usize = 16 * 1024;
-/// How much all values of variables and parameters may come to, each counted wherever it is put
-/// in, and how deep arrays and objects may be nested through them: one value may be named often.
-const VALUES: usize = 4 << 20;
-const LEVELS: usize = 200;
 
 /// One resource of a template.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,8 +40,8 @@ pub(super) fn resources(document: &Value, given: &Value) -> Result<Vec<Declared>
         given,
         template: document,
         evaluated: Cell::new(0),
-        values: Cell::new(0),
-        levels: Cell::new(0),
+        produced: Cell::new(0),
+        fault: Cell::new(None),
     };
     let mut found = Vec::new();
     match document {
@@ -63,7 +65,10 @@ pub(super) fn resources(document: &Value, given: &Value) -> Result<Vec<Declared>
             );
         }
     }
-    Ok(found)
+    match scope.fault.get() {
+        Some(fault) => Err(fault.to_owned()),
+        None => Ok(found),
+    }
 }
 
 /// Resources in an array or, in newer templates, an object.
@@ -79,8 +84,17 @@ struct Scope<'a> {
     given: &'a Value,
     template: &'a Value,
     evaluated: Cell<u32>,
-    values: Cell<usize>,
-    levels: Cell<usize>,
+    produced: Cell<usize>,
+    /// What makes the whole document one that is not taken.
+    fault: Cell<Option<&'static str>>,
+}
+
+/// The value of an expression.
+enum Found<'a> {
+    /// As it is.
+    Whole(Value),
+    /// As it stands in the template, with expressions of its own.
+    Raw(&'a Value),
 }
 
 impl Scope<'_> {
@@ -93,6 +107,9 @@ impl Scope<'_> {
     ) -> Result<(), String> {
         if depth > DEPTH {
             return Err("its resources are nested too deep".to_owned());
+        }
+        if found.len() >= limits::RESOURCES {
+            return Err(format!("it has more than {} resources", limits::RESOURCES));
         }
         let text = |name: &str| resource.get(name).and_then(Value::as_str);
         let own_type = text("type").ok_or("a resource has no type")?;
@@ -121,34 +138,36 @@ impl Scope<'_> {
     }
 
     /// A value with the expressions in it evaluated where that is possible.
-    fn filled(&self, value: Value, depth: usize) -> Value {
-        if self.levels.get() >= LEVELS {
-            return value;
+    fn filled(&self, mut value: Value, depth: usize) -> Value {
+        // Each place, how many variables and parameters lead to it, and how deep it is.
+        let mut left = vec![(&mut value, depth, 0)];
+        while let Some((place, depth, level)) = left.pop() {
+            if level > NESTING {
+                self.fault.set(Some("its properties are nested too deep"));
+                break;
+            }
+            match place {
+                Value::Array(items) => {
+                    left.extend(items.iter_mut().map(|item| (item, depth, level + 1)));
+                }
+                Value::Object(members) => {
+                    let members = members.values_mut();
+                    left.extend(members.map(|member| (member, depth, level + 1)));
+                }
+                Value::String(text) => {
+                    match inner(text).and_then(|expression| self.expression(expression, depth)) {
+                        Some(Found::Whole(found)) => *place = found,
+                        Some(Found::Raw(found)) => {
+                            *place = found.clone();
+                            left.push((place, depth + 1, level));
+                        }
+                        None => {}
+                    }
+                }
+                _ => {}
+            }
         }
-        self.levels.set(self.levels.get() + 1);
-        let filled = self.filled_at(value, depth);
-        self.levels.set(self.levels.get() - 1);
-        filled
-    }
-
-    fn filled_at(&self, value: Value, depth: usize) -> Value {
-        match value {
-            Value::String(text) => match inner(&text) {
-                Some(expression) => self
-                    .expression(expression, depth)
-                    .unwrap_or(Value::String(text)),
-                None => Value::String(text),
-            },
-            Value::Array(items) => items
-                .into_iter()
-                .map(|item| self.filled(item, depth))
-                .collect(),
-            Value::Object(members) => members
-                .into_iter()
-                .map(|(name, member)| (name, self.filled(member, depth)))
-                .collect(),
-            other => other,
-        }
+        value
     }
 
     /// A name, evaluated if it is an expression.
@@ -156,89 +175,112 @@ impl Scope<'_> {
         let Some(expression) = inner(text) else {
             return Ok(text.to_owned());
         };
-        match self.expression(expression, 0) {
-            Some(Value::String(text)) => Ok(text),
-            _ => Err(format!("the name {text:?} cannot be evaluated")),
+        self.text(expression, 0)
+            .ok_or_else(|| format!("the name {text:?} cannot be evaluated"))
+    }
+
+    /// The value of an expression that is a text.
+    fn text(&self, expression: &str, depth: usize) -> Option<String> {
+        match self.expression(expression, depth)? {
+            Found::Whole(Value::String(text)) => Some(text),
+            Found::Raw(Value::String(text)) => match inner(text) {
+                Some(expression) => self.text(expression, depth + 1),
+                None => Some(text.clone()),
+            },
+            Found::Whole(_) | Found::Raw(_) => None,
         }
     }
 
-    /// The value of an expression; `None` if it uses what is not known here.
-    fn expression(&self, text: &str, depth: usize) -> Option<Value> {
+    /// The value of an expression; `None` if it uses what is not known here. It calls itself no
+    /// deeper than `DEPTH`.
+    fn expression(&self, text: &str, depth: usize) -> Option<Found<'_>> {
         let text = text.trim();
         self.evaluated.set(self.evaluated.get() + 1);
-        if depth > DEPTH || self.evaluated.get() > BUDGET {
+        if depth > DEPTH || self.evaluated.get() > BUDGET || self.fault.get().is_some() {
             return None;
         }
+        let whole = |text: String| Some(Found::Whole(Value::String(text)));
         if let Some(literal) = text.strip_prefix('\'') {
             let literal = literal.strip_suffix('\'')?;
-            return Some(Value::String(literal.replace("''", "'")));
+            return whole(literal.replace("''", "'"));
         }
         let (function, rest) = text.split_once('(')?;
         let arguments = arguments(rest.strip_suffix(')')?)?;
-        let mut values = Vec::with_capacity(arguments.len());
-        for argument in arguments {
-            values.push(self.expression(argument, depth + 1)?);
-        }
-        let texts: Vec<&str> = values.iter().filter_map(Value::as_str).collect();
-        if texts.len() < values.len() {
-            return None;
-        }
+        let texts: Option<Vec<String>> = arguments
+            .into_iter()
+            .map(|argument| self.text(argument, depth + 1))
+            .collect();
+        let texts = texts?;
         let text = match (function.trim(), texts.as_slice()) {
-            ("parameters", [name]) => return self.parameter(name, depth),
-            ("variables", [name]) => {
-                let variables = self.template.get("variables")?;
-                let value = self.copied(variables.get(name)?)?;
-                return Some(self.filled(value, depth + 1));
-            }
+            ("parameters", [name]) => return self.parameter(name),
+            ("variables", [name]) => return self.raw(self.template.get("variables")?.get(name)?),
             ("concat", parts) => parts.concat(),
-            ("format", [pattern, values @ ..]) => {
-                let mut text = (*pattern).to_owned();
-                for (place, value) in values.iter().enumerate() {
-                    text = text.replace(&format!("{{{place}}}"), value);
-                }
-                text
-            }
+            ("format", [pattern, values @ ..]) => format(pattern, values)?,
             ("resourceId", [kind, names @ ..]) => format!("/{kind}/{}", names.join("/")),
             _ => return None,
         };
-        (text.len() <= TEXT).then_some(Value::String(text))
+        if text.len() > TEXT {
+            return None;
+        }
+        whole(text)
     }
 
     /// What was given for a parameter, else its default.
-    fn parameter(&self, name: &str, depth: usize) -> Option<Value> {
+    fn parameter(&self, name: &str) -> Option<Found<'_>> {
         if let Some(value) = self.given.get(name).and_then(|given| given.get("value")) {
-            return self.copied(value);
+            return match self.raw(value)? {
+                Found::Raw(value) => Some(Found::Whole(value.clone())),
+                whole @ Found::Whole(_) => Some(whole),
+            };
         }
         let declared = self.template.get("parameters")?.get(name)?;
-        let value = self.copied(declared.get("defaultValue")?)?;
-        Some(self.filled(value, depth + 1))
+        self.raw(declared.get("defaultValue")?)
     }
 
-    /// A copy of a value; `None` once too much has been copied.
-    fn copied(&self, value: &Value) -> Option<Value> {
-        let total = self.values.get() + weight(value);
-        self.values.set(total);
-        (total <= VALUES).then(|| value.clone())
+    /// A part of the template that is to stand in another place too.
+    fn raw<'a>(&'a self, value: &'a Value) -> Option<Found<'a>> {
+        let produced = self.produced.get().saturating_add(size(value));
+        self.produced.set(produced);
+        if produced > PRODUCED {
+            self.fault
+                .set(Some("its variables and parameters make it too large"));
+            return None;
+        }
+        Some(Found::Raw(value))
     }
 }
 
-/// About how many bytes a value takes.
-fn weight(value: &Value) -> usize {
-    let mut total = 0;
-    let mut rest = vec![value];
-    while let Some(value) = rest.pop() {
-        total += 32;
+/// `{0}`, `{1}` in a pattern replaced; `None` where that gets too long.
+fn format(pattern: &str, values: &[String]) -> Option<String> {
+    let mut text = pattern.to_owned();
+    for (place, value) in values.iter().enumerate() {
+        let mark = format!("{{{place}}}");
+        let grows = text.matches(&mark).count().saturating_mul(value.len());
+        if text.len().saturating_add(grows) > TEXT {
+            return None;
+        }
+        text = text.replace(&mark, value);
+    }
+    Some(text)
+}
+
+/// About how many bytes a value has, and how many parts.
+fn size(value: &Value) -> usize {
+    let mut bytes = 0;
+    let mut left = vec![value];
+    while let Some(value) = left.pop() {
+        bytes += 8;
         match value {
-            Value::String(text) => total += text.len(),
-            Value::Array(items) => rest.extend(items),
+            Value::String(text) => bytes += text.len(),
+            Value::Array(items) => left.extend(items),
             Value::Object(members) => {
-                total += members.keys().map(String::len).sum::<usize>();
-                rest.extend(members.values());
+                bytes += members.keys().map(String::len).sum::<usize>();
+                left.extend(members.values());
             }
             _ => {}
         }
     }
-    total
+    bytes
 }
 
 /// What stands in `[...]`; `[[` begins a text.
@@ -336,6 +378,36 @@ mod tests {
             let _ = resources(&json!({"type": "t", "name": name}), &json!({}));
             let _ = resources(&json!({"type": "t", "name": format!("[{name}]")}), &json!({}));
         }
+    }
+
+    #[test]
+    fn what_a_template_unfolds_to_is_bounded() {
+        let nested = |inner: Value| (0..40).fold(inner, |value, _| json!([value]));
+        let variables = json!({"a": nested(json!("[variables('b')]")), "b": nested(json!("x"))});
+        let many: Vec<_> = (0..900)
+            .map(|n| json!({"type": "t", "name": n.to_string()}))
+            .collect();
+        let wide =
+            json!({"type": "t", "name": "n", "properties": {"p": vec!["[variables('w')]"; 100]}});
+        for (document, why) in [
+            (
+                json!({"variables": variables, "resources": [{"type": "t", "name": "n", "properties": "[variables('a')]"}]}),
+                "nested too deep",
+            ),
+            (
+                json!({"variables": {"w": vec!["x".repeat(100); 1_000]}, "resources": [wide]}),
+                "too large",
+            ),
+            (json!(many), "more than 800 resources"),
+        ] {
+            assert!(resources(&document, &json!({})).unwrap_err().contains(why));
+        }
+        let long = format!("[format('{}', variables('v'))]", "{0}".repeat(5_000));
+        let template = json!({"variables": {"v": "x".repeat(1_000_000)}, "resources": [{"type": "t", "name": "n", "properties": {"p": long}}]});
+        assert_eq!(
+            resources(&template, &json!({})).unwrap()[0].properties["p"],
+            long
+        );
     }
 
     #[test]

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
 use super::children::{self, Kind};
 use super::deployment::Declared;
@@ -98,22 +98,70 @@ impl Edit {
     /// Puts one resource.
     pub(super) fn put(&mut self, place: &Place<'_>, properties: Value) -> Result<(), Error> {
         let Some((kind, name)) = place.child else {
+            if !properties.is_null() {
+                children::check_object("its properties", &properties)
+                    .map_err(Error::InvalidBody)?;
+            }
             children::check_members(&properties, &NAMESPACE_PROPERTIES)
                 .map_err(|why| Error::InvalidBody(format!("its properties: {why}")))?;
             if let Some(configuration) = properties.get("topicSpacesConfiguration") {
-                self.next.topic_spaces_configuration = children::read(configuration.clone())
-                    .map_err(|why| {
-                        Error::InvalidBody(format!("topicSpacesConfiguration: {why}"))
-                    })?;
+                let read = children::read("topicSpacesConfiguration", configuration.clone());
+                self.next.topic_spaces_configuration = read.map_err(Error::InvalidBody)?;
             }
             return Ok(());
         };
+        check_name(kind, name)?;
+        let known = self.next.clients.iter().find(|one| one.is_called(name));
+        let authenticated_by = known.map(|client| client.authentication_name().to_owned());
         let children =
             children::of(&mut self.next, kind, place.topic).ok_or_else(|| no_topic(place.topic))?;
         children.put(name, properties).map_err(Error::InvalidBody)?;
         if kind == Kind::Client {
+            self.complete_client(name, authenticated_by)
+                .map_err(Error::InvalidBody)?;
             self.clients.push((name.to_owned(), true));
         }
+        Ok(())
+    }
+
+    /// Changes some properties of a resource and leaves the others.
+    pub(super) fn patch(&mut self, place: &Place<'_>, patch: Value) -> Result<(), Error> {
+        let Some((kind, name)) = place.child else {
+            let configuration = &self.next.topic_spaces_configuration;
+            let mut now = json!({
+                "topicSpacesConfiguration": serde_json::to_value(configuration).unwrap_or_default(),
+            });
+            merge(&mut now, patch);
+            return self.put(place, now);
+        };
+        let children =
+            children::of(&mut self.next, kind, place.topic).ok_or_else(|| no_topic(place.topic))?;
+        let mut now = children.get(name).ok_or_else(|| no_resource(name))?;
+        merge(&mut now, patch);
+        self.put(place, now)
+    }
+
+    /// The rules of the mqtt-clients page that need what was there before: `before` is the
+    /// authentication name of the client that is replaced.
+    fn complete_client(&mut self, name: &str, before: Option<String>) -> Result<(), String> {
+        let mut clients = self.next.clients.iter_mut();
+        let Some(client) = clients.find(|one| one.is_called(name)) else {
+            return Ok(());
+        };
+        let properties = &mut client.properties;
+        if properties.client_certificate_authentication.is_none() {
+            return Err("clientCertificateAuthentication is missing".to_owned());
+        }
+        if let Some(before) = before {
+            let given = &mut properties.authentication_name;
+            if !given.is_empty() && !given.eq_ignore_ascii_case(&before) {
+                return Err(format!(
+                    "the authenticationName cannot be changed: it is {before:?}, the request has {given:?}"
+                ));
+            }
+            *given = before;
+        }
+        properties.fill_in(name);
         Ok(())
     }
 
@@ -155,6 +203,51 @@ impl Edit {
             }
         }
     }
+}
+
+/// Refuses a name that a resource of this kind cannot have.
+pub(super) fn check_name(kind: Kind, name: &str) -> Result<(), Error> {
+    kind.check_name(name)
+        .map_err(|why| Error::InvalidParameter {
+            name: kind.parameter().to_owned(),
+            why,
+        })
+}
+
+/// Changes a JSON document by another (RFC 7396): null takes a member out.
+pub(super) fn merge(target: &mut Value, patch: Value) {
+    let mut left = vec![(target, patch)];
+    while let Some((target, patch)) = left.pop() {
+        let Value::Object(patch) = patch else {
+            *target = patch;
+            continue;
+        };
+        if !target.is_object() {
+            *target = json!({});
+        }
+        let Value::Object(members) = target else {
+            continue;
+        };
+        let mut deeper = Map::new();
+        for (name, member) in patch {
+            if member.is_null() {
+                members.shift_remove(&name);
+            } else {
+                members.entry(&name).or_insert(Value::Null);
+                deeper.insert(name, member);
+            }
+        }
+        for (name, member) in members.iter_mut() {
+            if let Some(patch) = deeper.remove(name) {
+                left.push((member, patch));
+            }
+        }
+    }
+}
+
+/// A resource that is not there.
+pub(super) fn no_resource(name: &str) -> Error {
+    Error::NotFound(format!("The resource '{name}' was not found."))
 }
 
 /// A topic that is not there.

@@ -1,10 +1,11 @@
-//! How Azure refuses: one enum, one table, one function that writes an answer. Three shapes:
-//! the data plane's `{"error":{"code","message"}}`, Entra's `{"error","error_description",...}`
-//! and the metadata service's `{"error","error_description"}`.
+//! How Azure refuses: one enum, one table, one function that writes an answer. Four shapes: that of
+//! the data plane and the resource manager, `{"error":{"code","message"}}`, Entra's
+//! `{"error","error_description",...}`, the metadata service's `{"error","error_description"}` and
+//! App Service's `{"statusCode","message"}`.
 
 use serde_json::{Value, json};
 
-use crate::exchange::{Answer, Malformed, Receipt, Refusal, Request};
+use crate::exchange::{Answer, Head, Malformed, Receipt, Refusal, Request};
 
 /// How sure a fact is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -33,6 +34,9 @@ pub enum Error {
     /// A wrong namespace key.
     #[error("The SharedAccessKey is not the namespace's key.")]
     InvalidKey,
+    /// A shared access signature that is not taken.
+    #[error("The shared access signature is not valid: {0}.")]
+    InvalidSignature(String),
     /// The caller has no right to do it.
     #[error("{0}")]
     Forbidden(String),
@@ -73,6 +77,20 @@ pub enum Error {
         /// The limit in bytes.
         limit: usize,
     },
+    /// One retained message too many.
+    #[error("There are {0} retained messages, as many as the namespace may have.")]
+    RetainedQuota(usize),
+    /// A publish of events over the limit.
+    #[error("The request has {got} bytes; the limit is {limit}.")]
+    EventsTooLarge {
+        /// Its size in bytes.
+        got: usize,
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// A publish of events to a topic that does not exist.
+    #[error("The namespace topic '{0}' was not found.")]
+    TopicGone(String),
     /// A body that cannot be read.
     #[error("The request body is invalid: {0}.")]
     InvalidBody(String),
@@ -157,6 +175,9 @@ pub struct Row {
     pub source: &'static str,
 }
 
+/// The reference of send in the vendor's SDKs of namespace topics, 2026-11.
+const SEND: &str = "SDK reference of send (2026-11)";
+
 const fn row(status: u16, code: &'static str, standing: Standing, source: &'static str) -> Row {
     Row {
         status,
@@ -186,7 +207,9 @@ impl Error {
             Self::MissingCredentials(_) | Self::InvalidToken(_) => {
                 row(401, "Unauthorized", Documented, "HOWTO, RETAIN")
             }
-            Self::InvalidKey => row(401, "Unauthorized", Assumed, "SPEC"),
+            Self::InvalidKey | Self::InvalidSignature(_) => {
+                row(401, "Unauthorized", Assumed, "SPEC")
+            }
             Self::Forbidden(_) => row(403, "Forbidden", Documented, "HOWTO, RETAIN"),
             Self::InvalidTopic { .. } => row(403, "Forbidden", Documented, "HOWTO"),
             Self::MissingParameter(_) | Self::InvalidParameter { .. } => {
@@ -194,6 +217,16 @@ impl Error {
             }
             Self::ApiVersion { .. } => row(400, "UnsupportedApiVersion", Assumed, "none"),
             Self::TooLarge { .. } => row(413, "RequestEntityTooLarge", Assumed, "QUOTA23"),
+            // By analogy with the quota of send.
+            Self::RetainedQuota(_) => row(
+                403,
+                "QuotaExceeded",
+                Assumed,
+                "includes/limits.md (2025-07-30)",
+            ),
+            // The SDKs' reference of send names the statuses; the codes are assumed.
+            Self::EventsTooLarge { .. } => row(403, "RequestEntityTooLarge", Documented, SEND),
+            Self::TopicGone(_) => row(410, "Gone", Documented, SEND),
             Self::InvalidBody(_) => row(400, "BadRequest", Assumed, "SPEC"),
             Self::MediaType(_) => row(415, "UnsupportedMediaType", Assumed, "SPEC"),
             Self::NotFound(_) => row(404, "NotFound", Documented, "RETAIN"),
@@ -260,6 +293,11 @@ fn refusal_row(refusal: &Refusal) -> Row {
             row(505, "HttpVersionNotSupported", Assumed, "none")
         }
         Refusal::Malformed(_) | Refusal::Topic(_) => row(400, "BadRequest", Assumed, "none"),
+        Refusal::TooManyRequests { operation, .. }
+            if operation.starts_with("PublishCloudEvents") =>
+        {
+            row(403, "QuotaExceeded", Documented, SEND)
+        }
         Refusal::TooManyRequests { .. } => row(429, "TooManyRequests", Documented, "RETAIN"),
         Refusal::Overloaded { .. } | Refusal::Unavailable(_) => {
             row(503, "ServiceUnavailable", Documented, "RETAIN")
@@ -283,12 +321,20 @@ pub(super) enum Plane {
     Entra,
     /// The managed identity endpoints.
     Metadata,
+    /// Those as App Service has them.
+    AppService,
 }
 
 impl Plane {
-    /// By the path of a request.
-    pub(super) fn of(path: &str) -> Self {
-        if path.starts_with("/metadata/") || path.starts_with("/msi/") {
+    /// By the path of a request, and what marks App Service's form of it: its header, beside which
+    /// MSAL sends that of the others too, or none at all.
+    pub(super) fn of(head: &Head) -> Self {
+        let path = head.path();
+        let has = |name| head.headers.text(name).is_some();
+        let marked = has("metadata") || has("secret");
+        if path.starts_with("/msi/") && (has("x-identity-header") || !marked) {
+            Self::AppService
+        } else if path.starts_with("/metadata/") || path.starts_with("/msi/") {
             Self::Metadata
         } else if path.starts_with("/mqtt/") || path.starts_with("/topics/") {
             Self::Data
@@ -305,12 +351,15 @@ impl Plane {
 
 /// The answer to a refusal.
 pub(super) fn render(error: &Error, request: &Request, receipt: &Receipt) -> Answer {
+    let of_events = too_large_for_events(error, &request.head);
+    let error = of_events.as_ref().unwrap_or(error);
     let row = error.row();
-    let plane = Plane::of(request.head.path());
+    let plane = Plane::of(&request.head);
     let id = receipt.id.to_ascii_lowercase();
     let body = match plane {
         Plane::Data => json!({"error": {"code": row.code, "message": error.to_string()}}),
         Plane::Metadata => json!({"error": row.code, "error_description": error.to_string()}),
+        Plane::AppService => json!({"statusCode": row.status, "message": error.to_string()}),
         Plane::Entra => entra_body(row, error, request, receipt, &id),
     };
     let mut answer = Answer::new(row.status)
@@ -329,6 +378,24 @@ pub(super) fn render(error: &Error, request: &Request, receipt: &Receipt) -> Ans
         answer = answer.header("Retry-After", "1");
     }
     answer.body(body.to_string())
+}
+
+/// A body that was too long to be read, where events are published: the same refusal as of one
+/// that was read.
+fn too_large_for_events(error: &Error, head: &Head) -> Option<Error> {
+    let Error::Refused(Refusal::Malformed(Malformed::BodyTooLarge { limit })) = error else {
+        return None;
+    };
+    let path = head.path().trim_end_matches('/');
+    let of_events = path.starts_with("/topics/") && path.ends_with(":publish");
+    let length = head.headers.text("content-length");
+    of_events.then(|| Error::EventsTooLarge {
+        // Without a length only so much was read.
+        got: length
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(limit + 1),
+        limit: *limit,
+    })
 }
 
 fn entra_body(row: Row, error: &Error, request: &Request, receipt: &Receipt, id: &str) -> Value {

@@ -63,6 +63,12 @@ impl FiltersConfiguration {
 }
 
 impl AdvancedFilter {
+    /// Its key and the texts that it compares with.
+    pub(super) fn texts(&self) -> impl Iterator<Item = &str> {
+        let values = self.values.iter().chain([&self.value]);
+        values.filter_map(Value::as_str).chain([self.key.as_str()])
+    }
+
     fn takes(&self, event: &Value) -> bool {
         use Operator as O;
         let mut found = event;

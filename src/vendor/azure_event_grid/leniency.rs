@@ -68,10 +68,11 @@ impl AzureEventGrid {
         let host = walk.request.head.host()?.to_ascii_lowercase();
         let host = host.split(':').next().unwrap_or_default();
         let label = host.strip_suffix(".azure.net")?.split('.').next()?;
+        let answers = self.store.namespace(Some(host))?;
         self.store.find(label).is_none().then(|| {
             format!(
                 "the host names namespace {label:?}, which is not configured; {:?} answers",
-                self.store.namespace(Some(host)).resources().name
+                answers.name()
             )
         })
     }
@@ -89,7 +90,7 @@ impl AzureEventGrid {
     }
 
     fn creates(&self, topic: &str, subscription: Option<&str>, walk: &Walk<'_>) -> Option<String> {
-        let namespace = self.store.namespace(walk.request.head.host());
+        let namespace = self.store.namespace(walk.request.head.host())?;
         let (what, name) = namespace.creates(topic, subscription)?;
         Some(format!(
             "{what} {name:?} was created by this request: azure.auto_create is on"

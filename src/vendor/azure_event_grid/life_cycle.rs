@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::resources::{ClientProperties, Namespace, Resource};
+use crate::broker::Ending;
 use crate::ids::Ids;
 
 /// A session that began or ended.
@@ -108,19 +109,14 @@ fn source(namespace: &Namespace) -> String {
     )
 }
 
-/// `disconnectionReason` for the engine's word.
-pub(super) fn reason(engine: &str) -> &'static str {
-    match engine {
-        "Kicked" => "SessionTakenOver",
-        "ByAdminKick" | "SessionExpiration" => "ServerInitiatedDisconnect",
-        "MessageQueueFull" => "SessionOverflow",
-        "ReadWriteTimeout" | "ReadWriteError" | "RemoteClose" | "KeepaliveTimeout" => {
-            "ConnectionLost"
-        }
-        other if other.starts_with("Disconnect") => "ClientInitiatedDisconnect",
-        other if other.starts_with("SubscribeFailed") || other == "SubscribeRefused" => {
-            "ClientAuthorizationError"
-        }
-        _ => "ClientError",
+/// `disconnectionReason` for the end of a connection.
+pub(super) fn reason(ending: &Ending) -> &'static str {
+    match ending {
+        Ending::Disconnected { .. } => "ClientInitiatedDisconnect",
+        Ending::ConnectionLost | Ending::KeepAliveTimeout | Ending::Stalled => "ConnectionLost",
+        Ending::TakenOver => "SessionTakenOver",
+        Ending::Kicked | Ending::Stopped => "ServerInitiatedDisconnect",
+        Ending::QueueOverflow => "SessionOverflow",
+        Ending::Closed { .. } | Ending::Refused { .. } => "ClientError",
     }
 }

@@ -1,8 +1,10 @@
 //! The limits of the MQTT broker and of namespace topics, as the vendor's quota pages give them
-//! (newest page after July 2025, else the table of November 2023). One line corrects one.
+//! (newest page after July 2025, else the table of November 2023). One line corrects one. Numbers
+//! that no page names bound what one caller can make the emulator keep: they say `assumed`.
 
 use super::resources::Namespace;
-use crate::broker::dialect::{Feature, Limits, Publish};
+use super::settings::Settings;
+use crate::broker::dialect::{Feature, Limits, Publish, SessionOverflow};
 use crate::broker::message::Qos;
 
 /// A message, in bytes. Whether the body or the whole packet is meant is not said.
@@ -33,8 +35,49 @@ pub(super) const AUTHENTICATION_NAME: usize = 128;
 pub(super) const ATTRIBUTES: usize = 4 * 1024;
 /// Thumbprints of a client: the primary and the secondary one.
 pub(super) const THUMBPRINTS: usize = 2;
-/// Hours that a session may last (mqtt-support page).
-pub(super) const SESSION_EXPIRY_HOURS: u32 = 8;
+/// Hours that a session may last (mqtt-support page, `TopicSpacesConfiguration` reference).
+pub(super) const SESSION_EXPIRY_HOURS: std::ops::RangeInclusive<u32> = 1..=8;
+/// Sessions of one authentication name (`TopicSpacesConfiguration` reference).
+pub(super) const SESSIONS_PER_NAME: std::ops::RangeInclusive<u32> = 1..=100;
+/// Clients of a namespace of one throughput unit (`includes/limits.md`, 2023-11-15).
+pub(super) const CLIENTS: usize = 10_000;
+/// Characters of a client group's or topic space's name (mqtt-client-groups, mqtt-topic-spaces).
+pub(super) const NAME: std::ops::RangeInclusive<usize> = 3..=50;
+/// Characters of a client's name (mqtt-clients page).
+pub(super) const CLIENT_NAME: std::ops::RangeInclusive<usize> = 1..=128;
+/// Characters of the names of permission bindings, CA certificates and topics (assumed: the
+/// longest that the others may have).
+pub(super) const OTHER_NAME: std::ops::RangeInclusive<usize> = 1..=50;
+/// Characters of an event subscription's name (resource naming rules).
+pub(super) const SUBSCRIPTION_NAME: std::ops::RangeInclusive<usize> = 1..=64;
+/// Bytes of a client group's query (assumed).
+pub(super) const QUERY: usize = 8 * 1024;
+/// Bytes of a topic template (assumed: a topic has 256, a variable may be longer than its value).
+pub(super) const TEMPLATE: usize = 1024;
+/// Topics of a namespace of the most throughput units that it can have (quotas-limits page: 100 for
+/// each of 40).
+pub(super) const TOPICS: usize = 100 * 40;
+/// Event subscriptions of a topic (assumed).
+pub(super) const EVENT_SUBSCRIPTIONS: usize = 500;
+/// Advanced filters of an event subscription, and values of one (event-filtering page).
+pub(super) const FILTERS_OF_EVENTS: usize = 25;
+/// Characters of a filter's key or value (event-filtering page).
+pub(super) const FILTER_TEXT: usize = 512;
+/// Host names of `customDomains` (assumed).
+pub(super) const CUSTOM_DOMAINS: usize = 10;
+/// Namespaces of the emulator (assumed).
+pub(super) const NAMESPACES: usize = 50;
+/// Tags of a namespace, and the characters of a name and a value (resource manager).
+pub(super) const TAGS: (usize, usize, usize) = (50, 512, 256);
+/// Resources of one template (resource manager).
+pub(super) const RESOURCES: usize = 800;
+/// Messages that a client may have under way (`includes/limits.md`, 2025-07-30).
+pub(super) const RECEIVE_MAXIMUM: u16 = 1_000;
+/// Retained messages per throughput unit (`includes/limits.md`, 2025-07-30). At 64 KB each these
+/// are also the 640 MB of the same row.
+pub(super) const RETAINED_MESSAGES: usize = 10_000;
+/// The longest life of a retained message in seconds: 365 days (`includes/limits.md`, 2025-07-30).
+pub(super) const RETAINED_EXPIRY: u32 = 365 * 24 * 3600;
 /// Topic aliases from the client (mqtt-support page).
 pub(super) const TOPIC_ALIASES: u16 = 10;
 /// The longest keep-alive in seconds (mqtt-support page).
@@ -50,21 +93,32 @@ pub(super) const EVENTS: usize = 1024 * 1024;
 /// Events of one request.
 pub(super) const EVENTS_PER_REQUEST: usize = 1_000;
 
-/// What the broker does without (mqtt-support page).
-const UNAVAILABLE: &[Feature] = &[
-    Feature::SharedSubscription,
+/// What the broker does without (mqtt-support page). Shared subscriptions it has
+/// (mqtt-shared-subscriptions, 2026-05-07).
+const UNAVAILABLE: &[Feature] = &[Feature::UserPropertyOutsidePublish];
+/// The same where the support page is followed to the letter.
+const WITHOUT_IDENTIFIERS: &[Feature] = &[
     Feature::SubscriptionIdentifier,
     Feature::UserPropertyOutsidePublish,
 ];
 
 /// What one client of the namespace is limited to; sizes and numbers only if they apply.
-pub(super) fn of_client(namespace: &Namespace, apply: bool) -> Limits {
+pub(super) fn of_client(namespace: &Namespace, settings: &Settings) -> Limits {
     let configuration = &namespace.topic_spaces_configuration;
+    let apply = settings.limits;
     Limits {
         max_qos: Some(Qos::AtLeastOnce),
-        unavailable: UNAVAILABLE,
+        unavailable: if settings.subscription_identifiers {
+            UNAVAILABLE
+        } else {
+            WITHOUT_IDENTIFIERS
+        },
         max_packet_size: apply.then(|| u32::try_from(MESSAGE).unwrap_or(u32::MAX)),
         topic_alias_maximum: Some(TOPIC_ALIASES),
+        receive_maximum: apply.then_some(RECEIVE_MAXIMUM),
+        deliveries_in_flight: Some(settings.outbound_in_flight),
+        retained_messages: retained_messages(settings),
+        max_retained_expiry: apply.then_some(RETAINED_EXPIRY),
         filters_per_subscribe: apply.then_some(FILTERS),
         filters_per_client: apply.then_some(SUBSCRIPTIONS),
         max_session_expiry: Some(
@@ -72,10 +126,20 @@ pub(super) fn of_client(namespace: &Namespace, apply: bool) -> Limits {
                 .maximum_session_expiry_in_hours
                 .saturating_mul(3600),
         ),
+        session_overflow: apply.then_some(SessionOverflow {
+            messages: Some(QUEUED_MESSAGES),
+            bytes: Some(QUEUED_MESSAGE_BYTES),
+        }),
         zero_expiry_is_never: true,
         refused_delivery_ends: true,
         ..Limits::default()
     }
+}
+
+/// How many retained messages a namespace may have, if that is limited.
+pub(super) fn retained_messages(settings: &Settings) -> Option<usize> {
+    let units = usize::try_from(settings.throughput_units).unwrap_or(usize::MAX);
+    (units > 0).then(|| RETAINED_MESSAGES.saturating_mul(units))
 }
 
 /// What is wrong with a PUBLISH of a client, with the reason code that says so.

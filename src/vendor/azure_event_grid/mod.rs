@@ -1,7 +1,7 @@
 //! Azure Event Grid: the MQTT broker's HTTP publish, Entra tokens, routing and pull delivery.
 //!
-//! A request's path is read in `api/mod.rs`; `auth.rs` says who calls, `access.rs` what the
-//! caller may do; `api/` has one file per noun. Tokens are made in `entra.rs`, refusals written
+//! A request's path is read in `api/mod.rs`; `auth.rs` and `sas.rs` say who calls, `access.rs` what
+//! the caller may do; `api/` has one file per noun. Tokens are made in `entra.rs`, refusals written
 //! in `error.rs`, messages turned into events in `routing.rs` and sent on in `router.rs`, events
 //! kept in `store.rs`. What is configured is in `settings.rs` and `resources.rs`; what no document says, in `choices.rs`.
 
@@ -29,6 +29,7 @@ mod rates;
 pub mod resources;
 mod router;
 pub mod routing;
+mod sas;
 pub mod settings;
 mod store;
 mod template;
@@ -42,7 +43,7 @@ use tokio_util::task::AbortOnDropHandle;
 use self::api::Route;
 use self::api::identity::Identity;
 use self::api::publish::Publish;
-use self::api::resources::ResourceCall;
+use self::api::resources::{ResourceCall, no_namespace};
 use self::api::retained::Read;
 use self::api::topics::TopicCall;
 use self::auth::Authenticator;
@@ -53,7 +54,7 @@ use self::outbound::Outbound;
 use self::rates::Rates;
 use self::router::{Router, RoutingOutlet};
 pub use self::settings::{Settings, SettingsError};
-use self::store::Store;
+use self::store::{NamespaceState, Store};
 use crate::app::App;
 use crate::broker::dialect::Dialect;
 use crate::exchange::{Answer, BodyPolicy, Head, Receipt, Refusal, Request, Surface};
@@ -130,7 +131,8 @@ impl AzureEventGrid {
     }
 
     fn mqtt_side(&self, app: &App) -> (Arc<dyn Dialect>, mqtt::Watch) {
-        mqtt::open(self.authenticator.clone(), self.store.clone(), app)
+        let rates = self.rates(app);
+        mqtt::open(self.authenticator.clone(), self.store.clone(), rates, app)
     }
 
     /// Back to the configured state. The signing key stays, so tokens stay good.
@@ -140,11 +142,17 @@ impl AzureEventGrid {
     }
 
     /// The vendor's rates, as far as they were asked for.
-    fn rates<'a>(&self, app: &'a App) -> Rates<'a> {
+    fn rates(&self, app: &App) -> Rates {
         Rates {
             units: self.settings.throughput_units,
-            app,
+            quotas: app.quotas.clone(),
         }
+    }
+
+    /// The namespace that a request is for.
+    fn namespace_of(&self, request: &Request) -> Result<Arc<NamespaceState>, Error> {
+        let found = self.store.namespace(request.head.host());
+        found.ok_or_else(no_namespace)
     }
 
     /// Whether a path belongs to this surface.

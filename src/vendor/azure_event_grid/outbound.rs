@@ -6,6 +6,21 @@ use std::sync::OnceLock;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
+/// The longest answer that is read of anybody outside, in bytes.
+const ANSWER: usize = 1 << 20;
+
+/// The body of an answer, as long as it is not too long.
+pub(super) async fn body(mut response: reqwest::Response) -> Result<Vec<u8>, String> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| error.to_string())? {
+        if body.len() + chunk.len() > ANSWER {
+            return Err(format!("its answer is longer than {ANSWER} bytes"));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
 /// An HTTP client that is made when it is first needed.
 #[derive(Debug)]
 pub(super) struct Outbound {

@@ -118,6 +118,8 @@ pub(super) struct Queue {
     bytes: usize,
     next: u64,
     dead: Vec<DeadLetter>,
+    /// Before this time no lock and no life ends.
+    due: Timestamp,
 }
 
 impl Queue {
@@ -130,6 +132,7 @@ impl Queue {
             bytes: 0,
             next: 0,
             dead: Vec::new(),
+            due: Timestamp::MIN,
         }
     }
 
@@ -137,6 +140,7 @@ impl Queue {
     pub(super) fn configure(&mut self, resource: EventSubscription) {
         self.time_to_live = time_to_live(&resource);
         self.resource = resource;
+        self.due = Timestamp::MIN;
     }
 
     /// The topic that dead-lettered events go to.
@@ -158,6 +162,7 @@ impl Queue {
             tracing::warn!(target: "mqttstack::azure", subscription = self.resource.name, "event dropped: too many wait");
         }
         self.bytes += weight;
+        self.due = self.due.min(later(now, self.time_to_live));
         self.slots.insert(
             self.next,
             Slot {
@@ -177,7 +182,8 @@ impl Queue {
     /// Hands out up to `max` events and locks them.
     pub(super) fn receive(&mut self, max: usize, now: Timestamp, ids: &Ids) -> Vec<Received> {
         self.sweep(now);
-        let lock_for = self.lock_duration();
+        let until = later(now, self.lock_duration());
+        self.due = self.due.min(until);
         let free = self
             .slots
             .iter_mut()
@@ -188,10 +194,7 @@ impl Queue {
                 slot.count += 1;
                 slot.first_received.get_or_insert(now);
                 slot.last_received = Some(now);
-                slot.lock = Some(Lock {
-                    secret,
-                    until: later(now, lock_for),
-                });
+                slot.lock = Some(Lock { secret, until });
                 Received {
                     lock_token: token(*number, secret),
                     delivery_count: slot.count,
@@ -230,6 +233,7 @@ impl Queue {
             }
             Settlement::Release(delay) => {
                 slot.lock = None;
+                self.due = self.due.min(later(slot.published, self.time_to_live));
                 slot.available = later(now, SignedDuration::from_secs(i64::from(delay)));
                 if slot.count >= self.max_count() {
                     self.kill(number, DeadLetterReason::MaxDeliveryCount);
@@ -256,11 +260,16 @@ impl Queue {
             .min()
     }
 
-    /// Ends locks and lives that have run out.
+    /// Ends locks and lives that have run out. Between two times at which something does, it costs
+    /// nothing: one request may settle thousands of events.
     fn sweep(&mut self, now: Timestamp) {
+        if now < self.due {
+            return;
+        }
         let max_count = self.max_count();
         let life = self.time_to_live;
         let mut gone = Vec::new();
+        let mut due = Timestamp::MAX;
         for (number, slot) in &mut self.slots {
             if slot.lock.as_ref().is_some_and(|lock| lock.until <= now) {
                 slot.lock = None;
@@ -269,10 +278,14 @@ impl Queue {
                     continue;
                 }
             }
-            if slot.lock.is_none() && later(slot.published, life) <= now {
-                gone.push((*number, DeadLetterReason::Expired));
+            let ends = later(slot.published, life);
+            match &slot.lock {
+                Some(lock) => due = due.min(lock.until),
+                None if ends <= now => gone.push((*number, DeadLetterReason::Expired)),
+                None => due = due.min(ends),
             }
         }
+        self.due = due;
         for (number, reason) in gone {
             self.kill(number, reason);
         }
@@ -341,15 +354,21 @@ fn time_to_live(resource: &EventSubscription) -> SignedDuration {
 
 /// About how many bytes a JSON value occupies.
 fn weight(value: &Value) -> usize {
-    32 + match value {
-        Value::String(text) => text.len(),
-        Value::Array(items) => items.iter().map(weight).sum(),
-        Value::Object(members) => members
-            .iter()
-            .map(|(name, member)| 32 + name.len() + weight(member))
-            .sum(),
-        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+    let mut bytes = 0;
+    let mut left = vec![value];
+    while let Some(value) = left.pop() {
+        bytes += 32;
+        match value {
+            Value::String(text) => bytes += text.len(),
+            Value::Array(items) => left.extend(items),
+            Value::Object(members) => {
+                bytes += members.keys().map(|name| 32 + name.len()).sum::<usize>();
+                left.extend(members.values());
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
     }
+    bytes
 }
 
 fn later(at: Timestamp, by: SignedDuration) -> Timestamp {

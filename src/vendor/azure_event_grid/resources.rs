@@ -101,8 +101,12 @@ pub struct Namespace {
     pub name: String,
     /// Its region.
     pub location: String,
-    /// Its access key, as `SharedAccessKey` takes it.
+    /// Its first access key, in base64.
     pub key: Secret,
+    /// Its second access key, which is as good as the first.
+    pub key2: Secret,
+    /// What the resource manager keeps beside it.
+    pub tags: BTreeMap<String, String>,
     /// Where accepted MQTT messages are routed to: a namespace topic by name, or a custom topic
     /// by its `http` or `https` address.
     pub route_topic: Option<String>,
@@ -137,6 +141,8 @@ impl Default for Namespace {
             name: "nsname".to_owned(),
             location: "westus3".to_owned(),
             key: Secret::new("dGVzdGtleQ=="),
+            key2: Secret::new("dGVzdGtleTI="),
+            tags: BTreeMap::new(),
             route_topic: None,
             route_key: None,
             life_cycle_topic: None,
@@ -182,6 +188,8 @@ impl Namespace {
             ("topic_spaces", self.check_spaces()),
             ("permission_bindings", self.check_bindings()),
             ("ca_certificates", self.check_authorities()),
+            ("topics", self.check_topics()),
+            ("tags", self.check_tags()),
         ] {
             checked.map_err(|why| SettingsError::new(key(list), why))?;
         }
@@ -192,7 +200,7 @@ impl Namespace {
                 .map_err(|why| SettingsError::new(place, why))?;
         }
         self.topic_spaces_configuration
-            .check_sessions()
+            .check()
             .and_then(|()| self.topic_spaces_configuration.routing_enrichments.check())
             .and_then(|()| {
                 self.topic_spaces_configuration
@@ -226,8 +234,9 @@ pub struct ClientProperties {
     pub authentication_name: String,
     /// `Enabled` or `Disabled`; empty counts as enabled.
     pub state: String,
-    /// How its certificate is checked.
-    pub client_certificate_authentication: CertificateAuthentication,
+    /// How its certificate is checked. The resource manager demands it; in the configuration it may
+    /// be left out.
+    pub client_certificate_authentication: Option<CertificateAuthentication>,
     /// What client groups can ask about it.
     pub attributes: BTreeMap<String, Attribute>,
     /// `description`.
@@ -253,6 +262,7 @@ pub struct CertificateAuthentication {
     /// `EmailMatches...` or `ThumbprintMatch`.
     pub validation_scheme: String,
     /// SHA-1 or SHA-256 thumbprints in hexadecimal, one or two.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub allowed_thumbprints: Vec<String>,
 }
 
@@ -349,6 +359,8 @@ impl Default for PermissionBindingProperties {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct TopicSpacesConfiguration {
+    /// `Enabled` (default) or `Disabled`: whether there is an MQTT broker.
+    pub state: String,
     /// The MQTT host name, where it is another than the emulator would make of name and location.
     pub hostname: Option<String>,
     /// Further host names of the namespace.
@@ -363,9 +375,6 @@ pub struct TopicSpacesConfiguration {
     pub maximum_session_expiry_in_hours: u32,
     /// Sessions of one authentication name (default 1).
     pub maximum_client_sessions_per_authentication_name: u32,
-    /// `state`.
-    #[serde(skip_serializing)]
-    pub state: PassedOver,
     /// `routingIdentityInfo`.
     #[serde(skip_serializing)]
     pub routing_identity_info: PassedOver,
@@ -374,6 +383,7 @@ pub struct TopicSpacesConfiguration {
 impl Default for TopicSpacesConfiguration {
     fn default() -> Self {
         Self {
+            state: "Enabled".to_owned(),
             hostname: None,
             custom_domains: Vec::new(),
             route_topic_resource_id: None,
@@ -381,7 +391,6 @@ impl Default for TopicSpacesConfiguration {
             client_authentication: ClientAuthentication::default(),
             maximum_session_expiry_in_hours: 1,
             maximum_client_sessions_per_authentication_name: 1,
-            state: PassedOver,
             routing_identity_info: PassedOver,
         }
     }
@@ -411,6 +420,11 @@ pub struct CustomDomain {
 }
 
 impl TopicSpacesConfiguration {
+    /// Whether nobody may connect.
+    pub(super) fn is_disabled(&self) -> bool {
+        self.state.eq_ignore_ascii_case("disabled")
+    }
+
     /// The host names that the template itself gives.
     pub(super) fn hosts(&self) -> impl Iterator<Item = &str> {
         let own = self.hostname.iter().map(String::as_str);

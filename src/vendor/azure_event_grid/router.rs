@@ -5,8 +5,6 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
-
 use super::access;
 use super::delivery::Deliveries;
 use super::error::Error;
@@ -16,7 +14,7 @@ use super::store::{NamespaceState, Store};
 use super::template::Identity;
 use crate::broker::dialect::Peer;
 use crate::broker::message::{Message, OriginKind};
-use crate::broker::outlet::Outlet;
+use crate::broker::outlet::{Outlet, WaitForRoom};
 use crate::exchange::Surface;
 use crate::ids::Ids;
 
@@ -78,7 +76,7 @@ impl Router {
             None => match tenant.and_then(|tenant| tenant.split_once('/')) {
                 Some((vendor, name)) if vendor == Surface::Azure.as_str() => self.store.find(name),
                 Some(_) => None,
-                None => Some(self.store.namespace(None)),
+                None => self.store.namespace(None),
             },
         }
     }
@@ -97,12 +95,15 @@ pub(super) struct RoutingOutlet {
     pub ids: Ids,
 }
 
-#[async_trait]
 impl Outlet for RoutingOutlet {
-    async fn room(&self, peer: &Peer) {
-        if let Some(namespace) = self.router.namespace_of(Some(peer)) {
-            self.router.room(&namespace.resources()).await;
+    fn room(&self, peer: &Peer) -> Option<WaitForRoom> {
+        let namespace = self.router.namespace_of(Some(peer))?;
+        let resources = namespace.resources();
+        if !resources.route().is_some_and(is_address) || self.router.deliveries.has_room() {
+            return None;
         }
+        let deliveries = self.router.deliveries.clone();
+        Some(Box::pin(async move { deliveries.room().await }))
     }
 
     fn take(&self, message: &Arc<Message>, peer: Option<&Peer>) {

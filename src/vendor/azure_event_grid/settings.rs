@@ -88,6 +88,10 @@ pub struct Issuer {
 /// The Azure surface's configuration.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a key of the configuration"
+)]
 pub struct Settings {
     /// The tenant of tokens that name none, a UUID.
     pub tenant: String,
@@ -113,14 +117,20 @@ pub struct Settings {
     pub signing_key: Option<Secret>,
     /// Whether the limits on sizes and segments apply (default true).
     pub limits: bool,
+    /// Whether a SUBSCRIBE may have a subscription identifier (default true: the vendor's blog says
+    /// so, its support page of July 2025 does not).
+    pub subscription_identifiers: bool,
+    /// How many deliveries of QoS 1 a client may leave unacknowledged before it gets no more
+    /// (default 16 as the vendor's troubleshooting page says; its limits page says 100).
+    pub outbound_in_flight: u16,
     /// Calls per second of one caller, by operation (`HttpPublish`, ...); none by default.
     /// The vendor's own rates are those of `throughput_units`.
     pub quotas: BTreeMap<String, u32>,
     /// How long a namespace's webhook may take to decide, in milliseconds (default 5,000: the
     /// vendor's "approximately 5 seconds").
     pub webhook_timeout_ms: u64,
-    /// Throughput units of every namespace, 1 to 40: the rates of the vendor's quota pages apply;
-    /// 0 (default) for none.
+    /// Throughput units of every namespace, 1 to 40: the rates of the vendor's limits page apply,
+    /// over HTTP and MQTT, and its number of retained messages; 0 (default) for none.
     pub throughput_units: u32,
     /// PEM file of further certificate authorities for custom topics and issuers over https.
     pub trusted_ca: Option<String>,
@@ -145,6 +155,8 @@ impl Default for Settings {
             token_seconds: 3599,
             signing_key: None,
             limits: true,
+            subscription_identifiers: true,
+            outbound_in_flight: 16,
             quotas: BTreeMap::new(),
             webhook_timeout_ms: 5_000,
             throughput_units: 0,
@@ -226,6 +238,12 @@ impl Settings {
             return Err(SettingsError::new(
                 "azure.throughput_units",
                 "it must be 0 to 40",
+            ));
+        }
+        if self.outbound_in_flight == 0 {
+            return Err(SettingsError::new(
+                "azure.outbound_in_flight",
+                "it must be at least 1",
             ));
         }
         if self.namespaces.is_empty() {

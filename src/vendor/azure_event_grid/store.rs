@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use jiff::Timestamp;
 use parking_lot::{Mutex, MutexGuard, RwLock};
@@ -18,9 +19,13 @@ use crate::ids::Ids;
 /// All namespaces.
 #[derive(Debug)]
 pub(super) struct Store {
-    namespaces: Vec<Arc<NamespaceState>>,
+    configured: Vec<Arc<NamespaceState>>,
+    /// Those that there are: configured or put, and not removed.
+    namespaces: RwLock<Vec<Arc<NamespaceState>>>,
+    auto_create: bool,
     /// Held while resources are changed, so that no change is lost to another.
     editing: Mutex<()>,
+    changed: Arc<Notify>,
 }
 
 /// One namespace.
@@ -33,7 +38,14 @@ pub(super) struct NamespaceState {
     /// When clients were put, by name.
     created: Mutex<BTreeMap<String, Timestamp>>,
     news: Notify,
+    removed: AtomicBool,
+    /// The store's: told of every change.
+    changed: Arc<Notify>,
 }
+
+/// The most topics that come into being by their use, and the most subscriptions of one: a caller
+/// that makes up names must not fill the memory.
+const TOPICS_BY_USE: usize = 10_000;
 
 #[derive(Debug, Default)]
 struct Topic {
@@ -55,37 +67,85 @@ pub(super) enum Missing {
 impl Store {
     /// The configured namespaces.
     pub(super) fn new(settings: &Settings) -> Self {
-        let namespaces = settings.namespaces.iter().map(|configured| {
-            Arc::new(NamespaceState {
-                configured: configured.clone(),
-                auto_create: settings.auto_create,
-                resources: RwLock::new(Arc::new(configured.clone())),
-                topics: Mutex::new(topics(configured)),
-                created: Mutex::default(),
-                news: Notify::new(),
+        let auto_create = settings.auto_create;
+        let changed = Arc::new(Notify::new());
+        let namespaces = settings.namespaces.iter();
+        let configured: Vec<_> = namespaces
+            .map(|one| {
+                Arc::new(NamespaceState::new(
+                    one.clone(),
+                    auto_create,
+                    changed.clone(),
+                ))
             })
-        });
+            .collect();
         Self {
-            namespaces: namespaces.collect(),
+            namespaces: RwLock::new(configured.clone()),
+            configured,
+            auto_create,
             editing: Mutex::default(),
+            changed,
         }
     }
 
-    /// The namespace whose name is the first label of the host name, else the first one.
-    pub(super) fn namespace(&self, host: Option<&str>) -> Arc<NamespaceState> {
+    /// Told whenever what is in a namespace changes, or a namespace goes.
+    pub(super) fn changed(&self) -> &Notify {
+        &self.changed
+    }
+
+    /// The namespace whose name is the first label of the host name, else the first one; `None` if
+    /// there is no namespace at all.
+    pub(super) fn namespace(&self, host: Option<&str>) -> Option<Arc<NamespaceState>> {
         let label = host
             .and_then(|host| host.split(['.', ':']).next())
             .unwrap_or("");
         self.find(label)
-            .unwrap_or_else(|| self.namespaces[0].clone())
+            .or_else(|| self.namespaces.read().first().cloned())
     }
 
     /// The namespace of this name.
     pub(super) fn find(&self, name: &str) -> Option<Arc<NamespaceState>> {
         self.namespaces
+            .read()
             .iter()
-            .find(|namespace| namespace.configured.name.eq_ignore_ascii_case(name))
+            .find(|namespace| namespace.name().eq_ignore_ascii_case(name))
             .cloned()
+    }
+
+    /// Every namespace, in the order in which they came.
+    pub(super) fn all(&self) -> Vec<Arc<NamespaceState>> {
+        self.namespaces.read().clone()
+    }
+
+    /// A namespace that is not among the others yet.
+    pub(super) fn new_namespace(&self, namespace: Namespace) -> Arc<NamespaceState> {
+        Arc::new(NamespaceState::new(
+            namespace,
+            self.auto_create,
+            self.changed.clone(),
+        ))
+    }
+
+    /// Adds a namespace; whoever holds [`Store::editing`] has looked that there is none of its
+    /// name.
+    pub(super) fn add(&self, namespace: Arc<NamespaceState>) {
+        self.namespaces.write().push(namespace);
+    }
+
+    /// Takes a namespace out with all that is in it; whether it was there.
+    pub(super) fn remove(&self, name: &str) -> bool {
+        let Some(state) = self.find(name) else {
+            return false;
+        };
+        let mut namespaces = self.namespaces.write();
+        namespaces.retain(|one| !Arc::ptr_eq(one, &state));
+        drop(namespaces);
+        state.removed.store(true, Ordering::Release);
+        state.topics.lock().clear();
+        // Who waits at one of its topics is told that it is gone.
+        state.news.notify_waiters();
+        self.changed.notify_waiters();
+        true
     }
 
     /// Keeps other changes of resources out until it is dropped.
@@ -96,11 +156,20 @@ impl Store {
     /// Back to the configured state.
     pub(super) fn reset(&self) {
         let _editing = self.editing();
-        for namespace in &self.namespaces {
+        for one in self.all() {
+            let is_configured = self.configured.iter().any(|own| Arc::ptr_eq(own, &one));
+            if !is_configured {
+                self.remove(one.name());
+            }
+        }
+        for namespace in &self.configured {
             *namespace.resources.write() = Arc::new(namespace.configured.clone());
             *namespace.topics.lock() = topics(&namespace.configured);
             namespace.created.lock().clear();
+            namespace.removed.store(false, Ordering::Release);
         }
+        self.namespaces.write().clone_from(&self.configured);
+        self.changed.notify_waiters();
     }
 }
 
@@ -114,6 +183,29 @@ fn topics(configured: &Namespace) -> BTreeMap<String, Topic> {
 }
 
 impl NamespaceState {
+    fn new(configured: Namespace, auto_create: bool, changed: Arc<Notify>) -> Self {
+        Self {
+            changed,
+            auto_create,
+            resources: RwLock::new(Arc::new(configured.clone())),
+            topics: Mutex::new(topics(&configured)),
+            created: Mutex::default(),
+            news: Notify::new(),
+            removed: AtomicBool::new(false),
+            configured,
+        }
+    }
+
+    /// Its name.
+    pub(super) fn name(&self) -> &str {
+        &self.configured.name
+    }
+
+    /// Whether it has been taken out.
+    pub(super) fn is_removed(&self) -> bool {
+        self.removed.load(Ordering::Acquire)
+    }
+
     /// What is in the namespace now.
     pub(super) fn resources(&self) -> Arc<Namespace> {
         self.resources.read().clone()
@@ -144,6 +236,7 @@ impl NamespaceState {
             let state = topics.entry(topic.name.clone()).or_default();
             state.configure(&topic.subscriptions);
         }
+        self.changed.notify_waiters();
         drop(topics);
         // Who waits at something that is gone is told so.
         self.news.notify_waiters();
@@ -186,7 +279,7 @@ impl NamespaceState {
     ) -> Result<(), Missing> {
         {
             let mut topics = self.topics.lock();
-            if !topics.contains_key(topic) && !self.auto_create {
+            if !topics.contains_key(topic) && !self.may_create(topics.len()) {
                 return Err(Missing::Topic);
             }
             let topic = topics.entry(topic.to_owned()).or_default();
@@ -250,6 +343,11 @@ impl NamespaceState {
         &self.news
     }
 
+    /// Whether one more of so many may come into being by its use.
+    fn may_create(&self, count: usize) -> bool {
+        self.auto_create && count < TOPICS_BY_USE && !self.is_removed()
+    }
+
     fn with<T>(
         &self,
         topic: &str,
@@ -258,11 +356,11 @@ impl NamespaceState {
         act: impl FnOnce(&mut Queue) -> T,
     ) -> Result<T, Missing> {
         let mut topics = self.topics.lock();
-        if self.auto_create {
-            topics
-                .entry(topic.to_owned())
-                .or_default()
-                .subscribe(subscription);
+        if topics.contains_key(topic) || self.may_create(topics.len()) {
+            let topic = topics.entry(topic.to_owned()).or_default();
+            if self.may_create(topic.subscriptions.len()) {
+                topic.subscribe(subscription);
+            }
         }
         let queue = topics
             .get_mut(topic)

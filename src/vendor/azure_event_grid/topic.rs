@@ -5,7 +5,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::filter::AdvancedFilter;
+use super::limits;
 use super::resources::PassedOver;
+use crate::secret::Secret;
 
 /// A namespace topic.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -16,6 +18,13 @@ pub struct Topic {
     /// Its event subscriptions.
     #[serde(default)]
     pub subscriptions: Vec<EventSubscription>,
+    /// An access key for this topic alone; without one it is made when the resource manager is
+    /// asked for it.
+    #[serde(default)]
+    pub key: Option<Secret>,
+    /// The second one.
+    #[serde(default)]
+    pub key2: Option<Secret>,
 }
 
 /// An event subscription with pull delivery.
@@ -61,6 +70,7 @@ impl EventSubscription {
         if !(1..=10).contains(&queue.max_delivery_count) {
             return Err("maxDeliveryCount must be 1 to 10".to_owned());
         }
+        self.properties.filters_configuration.check()?;
         match queue.time_to_live() {
             Some(life) if life > jiff::SignedDuration::ZERO => Ok(()),
             _ => Err(format!(
@@ -140,6 +150,39 @@ impl Default for QueueInfo {
             max_delivery_count: 10,
             event_time_to_live: "P7D".to_owned(),
             dead_letter_destination: None,
+        }
+    }
+}
+
+impl FiltersConfiguration {
+    /// Checks how many there are and how long: each event is put to all of them.
+    fn check(&self) -> Result<(), String> {
+        let at_most = |what: &str, count: usize| {
+            let limit = limits::FILTERS_OF_EVENTS;
+            if count <= limit {
+                return Ok(());
+            }
+            Err(format!("there are {count} {what}, the limit is {limit}"))
+        };
+        at_most("includedEventTypes", self.included_event_types.len())?;
+        at_most("advanced filters", self.filters.len())?;
+        for filter in &self.filters {
+            at_most("values of a filter", filter.values.len())?;
+        }
+        let own = [&self.subject_begins_with, &self.subject_ends_with];
+        let values = self.filters.iter().flat_map(AdvancedFilter::texts);
+        let mut texts = own
+            .into_iter()
+            .chain(&self.included_event_types)
+            .map(String::as_str)
+            .chain(values);
+        match texts.find(|text| text.chars().count() > limits::FILTER_TEXT) {
+            None => Ok(()),
+            Some(text) => Err(format!(
+                "a text of a filter has {} characters, the limit is {}",
+                text.chars().count(),
+                limits::FILTER_TEXT
+            )),
         }
     }
 }

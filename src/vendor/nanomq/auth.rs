@@ -51,18 +51,40 @@ impl AuthType {
 /// How many seconds past its `exp` a token is still taken. Captured.
 const GRACE_S: i64 = 200;
 
-/// The token or password after a scheme word, as C's `sscanf("Basic %s")` finds it: the word
-/// in exactly this spelling, white space, then all up to the next white space.
-fn credential<'a>(header: Option<&'a str>, scheme: &str) -> Result<&'a str, Problem> {
-    header
-        .and_then(|header| header.strip_prefix(scheme))
-        .and_then(|rest| rest.split_ascii_whitespace().next())
+/// Where the token or password stands behind the scheme word, which has exactly one spelling.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reading {
+    /// Up to 0.8.0, as C's `sscanf("Basic %s")` finds it: behind white space of any length, up to
+    /// the next. Captured.
+    Scanned,
+    /// 0.25.5: all that stands behind one space. A second space is a 401 (measured, November
+    /// 2026); that its code is 103, and that tokens are found alike, is assumed.
+    Behind,
+}
+
+fn credential<'a>(
+    header: Option<&'a str>,
+    scheme: &str,
+    reading: Reading,
+) -> Result<&'a str, Problem> {
+    let rest = header.and_then(|header| header.strip_prefix(scheme));
+    let found = match reading {
+        Reading::Scanned => rest.and_then(|rest| rest.split_ascii_whitespace().next()),
+        Reading::Behind => rest.and_then(|rest| rest.strip_prefix(' ')),
+    };
+    found
+        .filter(|credential| !credential.is_empty())
         .ok_or(Problem::NoCredentials)
 }
 
 /// Judges a Basic header: the decoded text must be `user:password` exactly.
-pub fn basic(header: Option<&str>, username: &str, password: &Secret) -> Result<(), Problem> {
-    let token = credential(header, "Basic")?;
+pub fn basic(
+    header: Option<&str>,
+    reading: Reading,
+    username: &str,
+    password: &Secret,
+) -> Result<(), Problem> {
+    let token = credential(header, "Basic", reading)?;
     let given = decode_base64(token.as_bytes());
     let wanted = format!("{username}:{}", password.expose());
     if until_nul(&given) == wanted.as_bytes() {
@@ -77,11 +99,12 @@ pub fn basic(header: Option<&str>, username: &str, password: &Secret) -> Result<
 /// wrong, only a time that is the one thing wrong is told.
 pub fn bearer<'a>(
     header: Option<&str>,
+    reading: Reading,
     key: Option<&RsaPublicKey>,
     issuer: &'a str,
     now: Timestamp,
 ) -> Result<&'a str, Problem> {
-    let token = credential(header, "Bearer")?;
+    let token = credential(header, "Bearer", reading)?;
     let key = key.ok_or(Problem::WrongCredentials)?;
     let claims = signed_claims(token, key).ok_or(Problem::WrongCredentials)?;
     if claims.get("iss").and_then(|iss| iss.as_str()) != Some(issuer) {
@@ -145,14 +168,41 @@ pub fn decode_base64(text: &[u8]) -> Vec<u8> {
 mod tests {
     use super::*;
 
+    fn read(header: &str, reading: Reading) -> Result<(), Problem> {
+        basic(Some(header), reading, "admin", &Secret::new("public"))
+    }
+
+    /// What both readings say of it.
     fn judge(header: &str) -> Result<(), Problem> {
-        basic(Some(header), "admin", &Secret::new("public"))
+        let judged = read(header, Reading::Scanned);
+        assert_eq!(read(header, Reading::Behind), judged, "{header}");
+        judged
+    }
+
+    #[test]
+    fn a_second_space_was_nothing_in_0_8_and_counts_in_0_25() {
+        for (header, scanned, behind) in [
+            (
+                "Basic   YWRtaW46cHVibGlj",
+                Ok(()),
+                Problem::WrongCredentials,
+            ),
+            ("Basic  YWRtaW46cHVibGlj", Ok(()), Problem::WrongCredentials),
+            (
+                "Basic YWRtaW46cHVibGlj x",
+                Ok(()),
+                Problem::WrongCredentials,
+            ),
+            ("BasicYWRtaW46cHVibGlj", Ok(()), Problem::NoCredentials),
+        ] {
+            assert_eq!(read(header, Reading::Scanned), scanned, "{header}");
+            assert_eq!(read(header, Reading::Behind), Err(behind), "{header}");
+        }
     }
 
     #[test]
     fn a_basic_value_must_match_exactly() {
         assert_eq!(judge("Basic YWRtaW46cHVibGlj"), Ok(()));
-        assert_eq!(judge("Basic   YWRtaW46cHVibGlj"), Ok(()));
         for wrong in [
             "Basic YWRtaW46cHVi",         // admin:pub
             "Basic YWRtaW46cHVibGljWA==", // admin:publicX
@@ -179,7 +229,7 @@ mod tests {
             assert_eq!(judge(none), Err(Problem::NoCredentials), "{none}");
         }
         assert_eq!(
-            basic(None, "admin", &Secret::new("public")),
+            basic(None, Reading::Behind, "admin", &Secret::new("public")),
             Err(Problem::NoCredentials)
         );
     }

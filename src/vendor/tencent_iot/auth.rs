@@ -19,6 +19,7 @@ use super::error::Error;
 use super::hints;
 use super::keys::PublicKey;
 use crate::exchange::Request;
+use crate::secret::Secret;
 
 /// The regional gateways, which some SDKs sign whatever host they call.
 pub(super) const GATEWAYS: [&str; 4] = [
@@ -146,15 +147,25 @@ pub(super) fn hosts(request: &Request, aliases: &[String]) -> Vec<String> {
     hosts
 }
 
-/// Verifies a gateway request. `canonical` is the path without any prefix of a proxy;
-/// `other_secret` is the key that users take by mistake, to be named if they did.
+/// Whose key it is, and those that are taken by mistake.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Owner<'a> {
+    /// What the key is called: never the key itself.
+    pub(super) name: &'a str,
+    /// The product secret beside a PSK and the other way round; empty where there is none.
+    pub(super) other_secret: &'a str,
+    /// The PSKs of the product's devices, by name.
+    pub(super) others: &'a [(String, Secret)],
+}
+
+/// Verifies a gateway request. `canonical` is the path without any prefix of a proxy.
 pub(super) fn verify(
     request: &Request,
     signature: &Signature<'_>,
     key: Key<'_>,
     canonical: &str,
     aliases: &[String],
-    other_secret: &str,
+    owner: Owner<'_>,
 ) -> Result<(), Error> {
     let hosts = hosts(request, aliases);
     let mut paths = vec![request.head.path()];
@@ -190,14 +201,8 @@ pub(super) fn verify(
             }
         }
     }
-    Err(Error::Signature(hints::explain(
-        request,
-        signature,
-        key,
-        other_secret,
-        &hosts,
-        canonical,
-    )))
+    let why = hints::explain(request, signature, key, owner, &hosts, canonical);
+    Err(Error::Signature(Some(why)))
 }
 
 /// Whether this text was signed.
@@ -265,12 +270,12 @@ pub(super) fn verify_legacy(text: &str, secret: &str, signature: &str) -> Result
     if STANDARD.encode(&hexadecimal) == signature {
         return Ok(());
     }
-    let hint = if STANDARD.encode(digest) == signature {
-        Some("it is base64 of the raw digest; it must be base64 of its hexadecimal text")
+    let why = if STANDARD.encode(digest) == signature {
+        "it is base64 of the raw digest; it must be base64 of its hexadecimal text".to_owned()
     } else if hexadecimal.eq_ignore_ascii_case(signature) {
-        Some("it is the hexadecimal text of the digest without the base64 around it")
+        "it is the hexadecimal text of the digest without the base64 around it".to_owned()
     } else {
-        None
+        hints::unknown("the ProductSecret", text)
     };
-    Err(Error::Signature(hint.map(ToOwned::to_owned)))
+    Err(Error::Signature(Some(why)))
 }

@@ -7,7 +7,7 @@
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
-use super::auth::{self, Algorithm, Key, Signature};
+use super::auth::{self, Algorithm, Key, Owner, Signature};
 use super::error::Error;
 use super::fields::{Asked, Fields, wrong_value};
 use super::platform::Platform;
@@ -215,7 +215,11 @@ fn verify_device(
         key,
         operation.path(),
         &vendor.settings.host_aliases,
-        product.secret.expose(),
+        Owner {
+            name: &format!("the PSK of {}/{}", product.id, device.name),
+            other_secret: product.secret.expose(),
+            others: &vendor.store.psks(&product.id),
+        },
     )
 }
 

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE, URL_SAFE_NO_PAD};
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
-use super::auth::{Algorithm, Key, Signature, digest, fits, hex, string_to_sign};
+use super::auth::{Algorithm, Key, Owner, Signature, digest, fits, hex, string_to_sign};
 use crate::exchange::Request;
 use crate::vendor::tencent_tc3::respellings;
 
@@ -35,12 +35,44 @@ const SPELLINGS: [&str; 10] = [
     "HMACSHA1",
 ];
 
-/// The mistake in words.
+/// The longest string to sign that a reason quotes, in characters.
+const MAX_QUOTED: usize = 1_024;
+
+/// What is said where no known mistake fits: the key's name and what the server signs, which holds
+/// no secret.
+pub(super) fn unknown(key: &str, string_to_sign: &str) -> String {
+    let mut quoted: String = string_to_sign.chars().take(MAX_QUOTED).collect();
+    if quoted.len() < string_to_sign.len() {
+        quoted.push_str("..");
+    }
+    format!(
+        "it is not the one under {key}, nor that of any known mistake: compare your string to sign \
+         with the server's, {quoted:?}, then the key"
+    )
+}
+
+/// The mistake in words; where none is found, what the server signed.
 pub(super) fn explain(
     request: &Request,
     sent: &Signature<'_>,
     key: Key<'_>,
-    other_secret: &str,
+    owner: Owner<'_>,
+    hosts: &[String],
+    path: &str,
+) -> String {
+    mistake(request, sent, key, owner, hosts, path).unwrap_or_else(|| {
+        let case = Case { sent, key };
+        let host = hosts.first().map_or("", String::as_str);
+        let body_hash = case.body_hash(&request.body);
+        unknown(owner.name, &case.text(host, path, &body_hash))
+    })
+}
+
+fn mistake(
+    request: &Request,
+    sent: &Signature<'_>,
+    key: Key<'_>,
+    owner: Owner<'_>,
     hosts: &[String],
     path: &str,
 ) -> Option<String> {
@@ -56,7 +88,7 @@ pub(super) fn explain(
             .wrong_writing(&text)
             .or_else(|| case.wrong_text(&text))
             .or_else(|| case.wrong_algorithm(host, path, request))
-            .or_else(|| case.wrong_key(&text, other_secret));
+            .or_else(|| case.wrong_key(&text, owner));
         if found.is_some() {
             return found;
         }
@@ -219,7 +251,7 @@ impl Case<'_> {
     }
 
     /// The right string to sign under a wrong key.
-    fn wrong_key(&self, text: &str, other_secret: &str) -> Option<String> {
+    fn wrong_key(&self, text: &str, owner: Owner<'_>) -> Option<String> {
         let Key::Text(key) = self.key else {
             return None;
         };
@@ -242,11 +274,18 @@ impl Case<'_> {
         if STANDARD.encode(under(format!("{key}\n").as_bytes())) == sent {
             return Some("the key was taken with a line feed at its end".to_owned());
         }
-        let other = STANDARD.encode(under(other_secret.as_bytes()));
-        (!other_secret.is_empty() && other == sent).then(|| {
-            "the key is the other one: /device/register takes the product secret, the rest the device's PSK"
-                .to_owned()
-        })
+        let fits = |key: &str| !key.is_empty() && STANDARD.encode(under(key.as_bytes())) == sent;
+        if fits(owner.other_secret) {
+            return Some(
+                "the key is the other one: /device/register takes the product secret, the rest the device's PSK"
+                    .to_owned(),
+            );
+        }
+        let mut others = owner.others.iter();
+        let (name, _) = others.find(|(_, psk)| psk.expose() != key && fits(psk.expose()))?;
+        Some(format!(
+            "the key is the PSK of the device {name:?} of this product"
+        ))
     }
 
     /// The right key over another host, the last guess of all.

@@ -74,7 +74,7 @@ enum Kind {
 impl TencentIot {
     /// The surface with the products and devices of its settings.
     pub fn new(settings: Settings, cloud: tencent_tc3::Settings) -> Result<Self, SettingsError> {
-        let mut known = mqtt::OPERATIONS.to_vec();
+        let mut known = mqtt::RATES.to_vec();
         known.extend(gateway::Operation::ALL.map(gateway::Operation::name));
         known.extend(cloud::names());
         let mut named = settings.quotas.keys();

@@ -5,22 +5,24 @@
 //! Sources: MQTT access page 634/32546, limits page, persistent session page, the device SDKs.
 
 mod credentials;
+mod shape;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use self::credentials::{UserName, bad, check_password};
+use self::credentials::{Others, UserName, bad, check_password};
 use super::MAX_PAYLOAD;
 use super::keys::PublicKey;
 use super::platform::{Platform, is_for_platform};
 use super::settings::{Settings, auth_off};
 use super::store::{Device, DeviceId, Product, Store};
 use super::topic::{self, Wish};
+use crate::broker::Ending;
 use crate::broker::dialect::{
-    Connect, ConnectCode, ConnectRefusal, Dialect, Grant, Limits, Peer, Publish, PublishVerdict,
-    Replay, SubscribeVerdict,
+    Admitted, Connect, ConnectCode, ConnectRefusal, Dialect, Grant, Limits, Peer, Publish,
+    PublishVerdict, Replay, SubscribeVerdict,
 };
 use crate::broker::message::Qos;
 use crate::clock::Clock;
@@ -28,17 +30,16 @@ use crate::exchange::Surface;
 use crate::quota::Quotas;
 use crate::vendor::tencent_tc3::Auth;
 
-const PUBLISH: &str = "mqtt/publish";
-const DELIVER: &str = "mqtt/deliver";
-/// What has a rate over MQTT.
-pub(super) const OPERATIONS: [&str; 2] = [PUBLISH, DELIVER];
-
 /// The longest keep-alive in seconds; a longer one is refused (limits page).
 const MAX_KEEP_ALIVE: u16 = 900;
 /// Messages that a device may send per second (limits page).
 const UP_PER_SECOND: u32 = 30;
 /// Messages that a device is sent per second (limits page).
 const DOWN_PER_SECOND: u32 = 50;
+/// What those two are called in `[tencent_iot.quotas]`.
+const PUBLISH: &str = "mqtt/publish";
+const DELIVER: &str = "mqtt/deliver";
+pub(super) const RATES: [&str; 2] = [PUBLISH, DELIVER];
 /// Messages of QoS 1 that wait for a device while it is offline, and how long (persistent session
 /// page).
 const OFFLINE_MESSAGES: usize = 150;
@@ -72,7 +73,7 @@ impl IotHub {
         &self,
         connect: &Connect,
         user_name: &str,
-        device: &Device,
+        (product, device): (&Product, &Device),
     ) -> Result<(), ConnectRefusal> {
         if self.settings.auth == Auth::Off {
             return Ok(());
@@ -86,10 +87,25 @@ impl IotHub {
                 Err(why) => Err(bad(why)),
             };
         }
-        let password = connect.password.as_deref().unwrap_or_default();
+        let password = connect.password.as_deref().ok_or_else(|| {
+            bad("the CONNECT has no password, and nothing else that proves who it is")
+        })?;
         let password =
             std::str::from_utf8(password).map_err(|_| bad("the password is not UTF-8"))?;
-        check_password(password, user_name, device)
+        let others = Others {
+            product_secret: product.secret.expose(),
+            psks: &self.store.psks(&product.id),
+        };
+        check_password(password, user_name, device, others)
+    }
+
+    fn nobody(&self, client_id: &str) -> ConnectRefusal {
+        let products = self.store.product_ids();
+        let named: Vec<&str> = products.iter().take(20).map(String::as_str).collect();
+        bad(format!(
+            "there is no device with the client id {client_id:?}; the products are {}",
+            named.join(", ")
+        ))
     }
 
     fn check_form(&self, connect: &Connect, expiry: i64) -> Result<(), ConnectRefusal> {
@@ -232,10 +248,9 @@ impl IotHub {
     }
 
     fn over_rate(&self, peer: &Peer) -> bool {
-        let operation = PUBLISH;
-        let rate = self.rate(operation, UP_PER_SECOND);
+        let rate = self.rate(PUBLISH, UP_PER_SECOND);
         self.quotas
-            .take(operation, &peer.grant.identity, rate)
+            .take(PUBLISH, &peer.grant.identity, rate)
             .is_err()
     }
 }
@@ -247,12 +262,7 @@ impl Dialect for IotHub {
     }
 
     fn claims(&self, connect: &Connect) -> bool {
-        let server = connect.tls.server_name.as_deref().unwrap_or("");
-        server.ends_with(".tencentdevices.com")
-            || connect.username.as_deref().is_some_and(|user_name| {
-                UserName::parse(user_name).is_some()
-                    || (user_name.contains(';') && self.store.knows_product_of(user_name))
-            })
+        shape::is_own(connect, &self.store)
     }
 
     async fn connect(&self, connect: &Connect) -> Result<Grant, ConnectRefusal> {
@@ -269,9 +279,9 @@ impl Dialect for IotHub {
         let (product, device) = self
             .store
             .device_of(&connect.client_id)
-            .ok_or_else(|| bad("there is no device with this client id"))?;
+            .ok_or_else(|| self.nobody(&connect.client_id))?;
         self.check_form(connect, user_name.expiry)?;
-        self.check_proof(connect, text, &device)?;
+        self.check_proof(connect, text, (&product, &device))?;
         if !product.enabled || !device.enabled {
             return Err(ConnectRefusal {
                 code: ConnectCode::NotAuthorized,
@@ -280,6 +290,7 @@ impl Dialect for IotHub {
         }
         self.check_interval(&product, &device)?;
         Ok(Grant {
+            admitted: Admitted::default(),
             surface: Some(Surface::TencentIot),
             identity: format!("{}/{}", product.id, device.name),
             tenant: Some(product.id),
@@ -332,7 +343,13 @@ impl Dialect for IotHub {
         PublishVerdict::Allow
     }
 
-    fn subscribe(&self, peer: &Peer, filter: &str, qos: Qos) -> SubscribeVerdict {
+    fn subscribe(
+        &self,
+        peer: &Peer,
+        filter: &str,
+        qos: Qos,
+        _properties: &[(String, String)],
+    ) -> SubscribeVerdict {
         match self.denial(peer, filter, Wish::Subscribe) {
             Some(reason) => SubscribeVerdict::Refuse { code: 0x80, reason },
             None => SubscribeVerdict::Allow(qos.min(Qos::AtLeastOnce)),
@@ -352,7 +369,10 @@ impl Dialect for IotHub {
         });
     }
 
-    fn disconnected(&self, peer: &Peer, _reason: &str) {
+    fn disconnected(&self, peer: &Peer, ending: &Ending) {
+        if *ending == Ending::TakenOver {
+            return;
+        }
         self.touch(peer, |device, now| device.last_offline = Some(now));
         if let Some((product, device)) = self.device(peer) {
             self.store

@@ -1,9 +1,11 @@
 //! What the platform itself answers when a device publishes to one of its topics: the time, the
-//! shadow, the log level, firmware and resource versions, a gateway's sub-devices
+//! shadow, the log level, firmware and resource versions, the remote configuration, a gateway's
+//! sub-devices
 //! (`platform/topology.rs`), and the device's reply to an RRPC. The HTTP gateway and the MQTT
 //! side both ask here.
 //!
-//! Sources: the IoT Hub pages on NTP, device shadow, device log, firmware upgrade; the answers to
+//! Sources: the IoT Hub pages on NTP, device shadow, device log, firmware upgrade, remote
+//! configuration (1105/41508, 2024-12-27; that 1001 says that there is none is in the C SDK); the answers to
 //! version reports, which no page prints, are those that the device SDKs read and log.
 
 mod topology;
@@ -17,7 +19,8 @@ use crate::broker::message::{Origin, OriginKind, Properties, Publication, Qos, T
 use crate::exchange::Surface;
 
 /// Topics of these families end at the platform.
-const OWN_FAMILIES: [&str; 6] = [
+const OWN_FAMILIES: [&str; 7] = [
+    "$config/",
     "$sys/",
     "$shadow/",
     "$ota/",
@@ -25,6 +28,9 @@ const OWN_FAMILIES: [&str; 6] = [
     "$gateway/",
     "$resource/",
 ];
+
+/// The result of asking for a configuration that the product does not have.
+const NO_CONFIGURATION: u32 = 1001;
 
 /// The platform, as one message of one device meets it.
 #[derive(Debug, Clone, Copy)]
@@ -55,6 +61,7 @@ impl Platform<'_> {
         }
         let (family, rest) = topic.strip_suffix(&own)?.split_once('/')?;
         let down = match rest {
+            "report/" if family == "$config" => format!("{family}/operation/result/{own}"),
             "operation/" => format!("{family}/operation/result/{own}"),
             "report/" => format!("{family}/update/{own}"),
             "up/service/" => format!("{family}/down/service/{own}"),
@@ -69,6 +76,7 @@ impl Platform<'_> {
                     device.shadow.take(payload, self.now.as_millisecond())
                 })
                 .flatten(),
+            "$config" => self.configuration(product, &request()?),
             "$log" => self.log_level(&request()?),
             "$ota" => self.firmware_version(product, device, &request()?),
             "$resource" => resource_version(&request()?),
@@ -92,6 +100,19 @@ impl Platform<'_> {
                 "ntptime2": self.now.as_millisecond(),
             })
         })
+    }
+
+    /// The configuration that the product has for all its devices.
+    fn configuration(self, product: &str, request: &Value) -> Option<Value> {
+        if request["type"] != "get" {
+            return None;
+        }
+        let product = self.store.product(product)?;
+        let (result, payload) = match product.remote_configuration {
+            Some(configuration) => (0, configuration),
+            None => (NO_CONFIGURATION, Map::new()),
+        };
+        Some(json!({"type": "reply", "result": result, "payload": payload}))
     }
 
     /// The log level that the device is to report from: 0, none, as in a new product.

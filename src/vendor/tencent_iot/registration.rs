@@ -4,7 +4,7 @@
 use serde_json::{Map, json};
 
 use super::TencentIot;
-use super::auth::{self, Algorithm, Key, Signature};
+use super::auth::{self, Algorithm, Key, Owner, Signature};
 use super::error::Error;
 use super::fields::{Asked, Fields, check_name, wrong_value};
 use super::gateway::{Asks, Call, Operation, body};
@@ -48,7 +48,11 @@ pub(super) fn admit_registration(
             Key::Text(owner.secret.expose()),
             Operation::Register.path(),
             &vendor.settings.host_aliases,
-            psk.as_ref().map_or("", |psk| psk.expose()),
+            Owner {
+                name: &format!("the ProductSecret of {product}"),
+                other_secret: psk.as_ref().map_or("", |psk| psk.expose()),
+                others: &vendor.store.psks(&product),
+            },
         )?;
     }
     let certificate = own_certificate(&owner, fields)?;

@@ -166,6 +166,10 @@ pub struct Product {
     /// Custom topic classes beside the default ones.
     #[serde(default)]
     pub topics: Vec<TopicClass>,
+    /// The remote configuration that its devices can ask for (default none: they are told that
+    /// there is none).
+    #[serde(default)]
+    pub remote_configuration: Option<serde_json::Map<String, serde_json::Value>>,
     /// Its devices.
     #[serde(default)]
     pub devices: Vec<Device>,
@@ -247,6 +251,7 @@ impl Default for Settings {
             dynamic_registration: RegisterType::AutoCreate,
             enabled: true,
             topics: Vec::new(),
+            remote_configuration: None,
             devices: vec![device],
         };
         Self {

@@ -1,8 +1,9 @@
 //! The device shadow: a JSON document of what the device reports and what the application
 //! desires. A device asks over `$shadow/operation/..` ([`Shadow::take`]), an application through
-//! `UpdateDeviceShadow` ([`Shadow::desire`]). Sources: "Device Shadow Data Flow" and "Device
-//! Shadow Details" of the IoT Hub pages; their times are in seconds on one page and in
-//! milliseconds on another (634/73610), here in milliseconds.
+//! `UpdateDeviceShadow` ([`Shadow::desire`]). Sources: "Device Shadow Data Flow" (634/14072,
+//! 1105/41835 of 2024-12-27) and "Device Shadow Details" of the IoT Hub pages. As in their samples the
+//! `timestamp` of an answer or delta is in seconds, those inside its `payload` in milliseconds; logs
+//! of the Java SDK of 2020 and 2021 have milliseconds in both.
 
 use serde_json::{Map, Value, json};
 
@@ -13,6 +14,22 @@ const MAX_DEPTH: usize = 5;
 
 /// The answer to an update of another version than the document's (data flow page).
 const VERSION_CONFLICT: u32 = 5005;
+
+/// The time of an answer, from the milliseconds of its payload.
+const fn seconds(ms: i64) -> i64 {
+    ms.div_euclid(1_000)
+}
+
+/// Whether an update is of another version than the document's. Without a version, or with 0 (both
+/// documented), none is compared; what is no whole number is another one (assumed).
+fn conflicts(asked: Option<&Value>, version: u64) -> bool {
+    asked.is_some_and(|asked| match asked.as_u64() {
+        None if asked.is_null() => false,
+        Some(0) => false,
+        Some(asked) => asked != version,
+        None => true,
+    })
+}
 
 /// One device's shadow document.
 #[derive(Debug, Clone, Default)]
@@ -75,8 +92,7 @@ impl Shadow {
         let (result, payload) = match kind {
             "get" => (0, self.document()),
             "update" => {
-                let version = request.get("version").and_then(Value::as_u64);
-                if version.is_some_and(|version| version != self.version) {
+                if conflicts(request.get("version"), self.version) {
                     (VERSION_CONFLICT, self.document())
                 } else {
                     let state = request.get("state").unwrap_or(&Value::Null);
@@ -88,7 +104,7 @@ impl Shadow {
         let mut answer = Map::new();
         answer.insert("type".to_owned(), json!(kind));
         answer.insert("result".to_owned(), json!(result));
-        answer.insert("timestamp".to_owned(), json!(now_ms));
+        answer.insert("timestamp".to_owned(), json!(seconds(now_ms)));
         if let Some(token) = request.get("clientToken") {
             answer.insert("clientToken".to_owned(), token.clone());
         }
@@ -105,14 +121,14 @@ impl Shadow {
         let answer = json!({
             "type": "update",
             "result": 0,
-            "timestamp": now_ms,
+            "timestamp": seconds(now_ms),
             "payload": payload,
         });
         let (state, metadata) = self.delta();
         let delta = (!state.is_empty()).then(|| {
             json!({
                 "type": "delta",
-                "timestamp": now_ms,
+                "timestamp": seconds(now_ms),
                 "payload": {
                     "state": state,
                     "metadata": metadata,
@@ -126,7 +142,8 @@ impl Shadow {
 
     /// The document as `DescribeDeviceShadow` answers it.
     pub(super) fn described(&self, now_ms: i64) -> Value {
-        json!({ "type": "get", "result": 0, "timestamp": now_ms, "payload": self.document() })
+        let timestamp = seconds(now_ms);
+        json!({ "type": "get", "result": 0, "timestamp": timestamp, "payload": self.document() })
     }
 
     /// What is desired and not reported so, and since when.

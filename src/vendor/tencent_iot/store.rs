@@ -34,6 +34,8 @@ pub(super) struct Product {
     pub(super) enabled: bool,
     /// Custom topic classes.
     pub(super) topics: Vec<TopicClass>,
+    /// The configuration that its devices can ask for.
+    pub(super) remote_configuration: Option<Map<String, Value>>,
     /// What `CreateProduct` said and nothing here reads.
     pub(super) properties: Map<String, Value>,
 }
@@ -140,13 +142,19 @@ pub(super) struct Store {
     seeds: Vec<settings::Product>,
 }
 
-/// A key or certificate of the settings that cannot be read.
+/// A setting that cannot be.
 #[derive(Debug, thiserror::Error)]
-#[error("tencent_iot.products: device {product}/{device}: {why}")]
-pub struct BadSeed {
-    product: String,
-    device: String,
-    why: String,
+pub enum BadSeed {
+    /// A key or certificate that cannot be read.
+    #[error("tencent_iot.products: device {product}/{device}: {why}")]
+    Device {
+        /// `ProductId`.
+        product: String,
+        /// `DeviceName`.
+        device: String,
+        /// What is wrong.
+        why: String,
+    },
 }
 
 impl Store {
@@ -223,10 +231,13 @@ impl Store {
         })
     }
 
-    /// Whether a client id begins with a product id that is known.
+    /// Whether a text begins with a product id that is known, and something behind it.
     pub(super) fn knows_product_of(&self, client_id: &str) -> bool {
         let shelves = self.shelves.read();
-        shelves.keys().any(|id| client_id.starts_with(id.as_str()))
+        shelves.keys().any(|id| {
+            let device = client_id.strip_prefix(id.as_str());
+            device.is_some_and(|device| !device.is_empty())
+        })
     }
 
     /// The devices of a product by name; empty if there is no such product.
@@ -236,6 +247,23 @@ impl Store {
             .get(product)
             .map(|shelf| shelf.devices.values().cloned().collect())
             .unwrap_or_default()
+    }
+
+    /// The PSKs of a product's devices by name, to tell whose was taken by mistake: no more than a
+    /// hundred.
+    pub(super) fn psks(&self, product: &str) -> Vec<(String, Secret)> {
+        let shelves = self.shelves.read();
+        let devices = shelves.get(product).into_iter();
+        devices
+            .flat_map(|shelf| shelf.devices.values())
+            .filter_map(|device| Some((device.name.clone(), device.psk.clone()?)))
+            .take(100)
+            .collect()
+    }
+
+    /// The ids of the products.
+    pub(super) fn product_ids(&self) -> Vec<String> {
+        self.shelves.read().keys().cloned().collect()
     }
 
     /// Adds a device; false if its name is taken or the product is gone.
@@ -353,7 +381,7 @@ fn seeded(seeds: &[settings::Product]) -> Result<Shelves, BadSeed> {
     for seed in seeds {
         let mut devices = BTreeMap::new();
         for device in &seed.devices {
-            let read = seeded_device(device).map_err(|why| BadSeed {
+            let read = seeded_device(device).map_err(|why| BadSeed::Device {
                 product: seed.id.clone(),
                 device: device.name.clone(),
                 why,
@@ -369,6 +397,7 @@ fn seeded(seeds: &[settings::Product]) -> Result<Shelves, BadSeed> {
             register_limit: 1_000,
             enabled: seed.enabled,
             topics: seed.topics.clone(),
+            remote_configuration: seed.remote_configuration.clone(),
             properties: Map::new(),
         };
         shelves.insert(seed.id.clone(), Shelf { product, devices });

@@ -32,11 +32,16 @@ impl Wish {
 pub(super) const DEFAULT_CLASSES: [(&str, u8); 3] = [("control", 2), ("event", 1), ("data", 3)];
 
 /// The platform's topics; `{}` stands for `{ProductId}/{DeviceName}`.
-const SYSTEM_TOPICS: [(&str, u8); 19] = [
+const SYSTEM_TOPICS: [(&str, u8); 22] = [
     ("$shadow/operation/{}", 1),
     ("$shadow/operation/result/{}", 2),
     ("$ota/report/{}", 1),
     ("$ota/update/{}", 2),
+    // The page on remote configuration (1105/41508, 2024-12-27); the newer C and Java SDKs publish to
+    // the second.
+    ("$config/operation/{}", 1),
+    ("$config/report/{}", 1),
+    ("$config/operation/result/{}", 2),
     ("$sys/operation/{}", 1),
     ("$sys/operation/result/{}", 2),
     ("$log/operation/{}", 1),
@@ -189,6 +194,9 @@ mod tests {
             ("ABCDE12345/dev01/room/7/set", true, true),
             ("$shadow/operation/ABCDE12345/dev01", true, false),
             ("$shadow/operation/result/ABCDE12345/dev01", false, true),
+            ("$config/operation/ABCDE12345/dev01", true, false),
+            ("$config/report/ABCDE12345/dev01", true, false),
+            ("$config/operation/result/ABCDE12345/dev01", false, true),
             ("$ota/report/ABCDE12345/dev01", true, false),
             ("$ota/update/ABCDE12345/dev01", false, true),
             ("$rrpc/txd/ABCDE12345/dev01/17", true, false),

@@ -73,8 +73,13 @@ pub enum Tc3Error {
     #[error("the Authorization header cannot be read: {0}")]
     InvalidAuthorization(&'static str),
     /// No such key.
-    #[error("no secret with the id {0:?} is configured")]
-    SecretIdNotFound(String),
+    #[error("no secret with the id {id:?} is configured; there are {}", known.join(", "))]
+    SecretIdNotFound {
+        /// What was sent.
+        id: String,
+        /// The ids that are configured.
+        known: Vec<String>,
+    },
     /// A temporary key without its token.
     #[error("X-TC-Token is missing or is not the token of this secret")]
     TokenFailure,
@@ -91,11 +96,17 @@ pub enum Tc3Error {
         window_s: u32,
     },
     /// The signature is another one.
-    #[error("the signature does not verify{}", hint.as_ref().map(|hint| format!(": {hint}")).unwrap_or_default())]
+    #[error("the signature does not verify: {hint}")]
     SignatureFailure {
-        /// Which known mistake leads to what was sent.
-        hint: Option<String>,
+        /// Which known mistake leads to what was sent; else what the server signed.
+        hint: String,
     },
+    /// Too long for the older signature.
+    #[error(
+        "the form has more than {} bytes; a longer call must be signed by TC3-HMAC-SHA256",
+        super::V1_MAX_BYTES
+    )]
+    RequestTooLarge,
     /// The product has no such version.
     #[error("the API version {0:?} does not exist")]
     NoSuchVersion(String),
@@ -127,14 +138,20 @@ impl Tc3Error {
             },
             Self::UnsupportedRegion("ap-tokyo".to_owned()),
             Self::InvalidAuthorization("it has no Credential"),
-            Self::SecretIdNotFound("AKID".to_owned()),
+            Self::SecretIdNotFound {
+                id: "AKID".to_owned(),
+                known: Vec::new(),
+            },
             Self::TokenFailure,
             Self::SignatureExpire {
                 timestamp: 0,
                 apart: 301,
                 window_s: 300,
             },
-            Self::SignatureFailure { hint: None },
+            Self::SignatureFailure {
+                hint: String::new(),
+            },
+            Self::RequestTooLarge,
             Self::NoSuchVersion("2000-01-01".to_owned()),
             Self::InvalidAction("Nothing".to_owned()),
             Self::ContentType("text/plain".to_owned()),
@@ -159,10 +176,11 @@ impl Tc3Error {
             Self::RegionFormat { .. } => row("InvalidParameterValue", "A value specified in the region is not valid, is unsupported, or cannot be used.", Captured, "tencentcloud-sdk-python issue 21, tencentcloud-sdk-nodejs issue 56"),
             Self::UnsupportedRegion(_) => row("UnsupportedRegion", "The API does not support the requested region.", Documented, PAGE),
             Self::InvalidAuthorization(_) => row("AuthFailure.InvalidAuthorization", "The `Authorization` in the request header does not meet the Tencent Cloud standard.", Documented, PAGE),
-            Self::SecretIdNotFound(_) => row("AuthFailure.SecretIdNotFound", "The SecretId is not found, please ensure that your SecretId is correct.", Captured, "tencentcloud-sdk-nodejs issues 138 and 279"),
+            Self::SecretIdNotFound { .. } => row("AuthFailure.SecretIdNotFound", "The SecretId is not found, please ensure that your SecretId is correct.", Captured, "tencentcloud-sdk-nodejs issues 138 and 279"),
             Self::TokenFailure => row("AuthFailure.TokenFailure", "Token error.", Documented, PAGE),
             Self::SignatureExpire { .. } => row("AuthFailure.SignatureExpire", "Signature expired. The timestamp and the server time cannot differ by more than five minutes. Please ensure your current local time matches the standard time.", Documented, PAGE),
             Self::SignatureFailure { .. } => row("AuthFailure.SignatureFailure", "The provided credentials could not be validated. Please check your signature is correct.", Documented, "iotcloud error code page"),
+            Self::RequestTooLarge => row("AuthFailure.SignatureFailure", "The provided credentials could not be validated because of exceeding request size limit, please use new signature method `TC3-HMAC-SHA256`.", Captured, "tencentcloud-sdk-python issue 42 (2019-07-23), sdk-dotnet 75, sdk-php 20"),
             Self::NoSuchVersion(_) => row("NoSuchVersion", "The API version does not exist.", Documented, PAGE),
             Self::InvalidAction(_) => row("InvalidAction", "The API does not exist.", Documented, PAGE),
             Self::ContentType(_) => row("InvalidParameter", "The content type must be application/json.", Assumed, "not documented"),

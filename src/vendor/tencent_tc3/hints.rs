@@ -11,6 +11,68 @@ use super::signed::{Signed, hex, hmac_sha256, sha256_hex};
 /// Longer bodies are not written anew: a hint must not cost more than the request.
 const MAX_BODY: usize = 64 << 10;
 
+/// The longest text that a reason quotes, in characters.
+const MAX_QUOTED: usize = 1_024;
+/// What the name of a parameter has in it whose value no reason quotes.
+const HIDDEN: [&str; 5] = ["password", "secretkey", "token", "psk", "secret"];
+
+/// What is said of a key that another id is configured with.
+pub(super) fn of_another(id: &str) -> String {
+    format!("it is the one under the SecretKey of {id}")
+}
+
+/// What is said where no known mistake fits.
+pub(super) fn unknown(id: &str, signed: &Signed) -> String {
+    let mut shown = signed.clone();
+    shown.query = hidden(&signed.query);
+    let text = signed.string_to_sign(&signed.canonical_request(false));
+    format!(
+        "{}; the server's canonical request is {:?}, its string to sign {:?}",
+        unfit(id),
+        cut(&shown.canonical_request(false)),
+        cut(&text)
+    )
+}
+
+/// The same of the older signature.
+pub(super) fn unknown_of_v1(id: &str, string_to_sign: &str) -> String {
+    let text = cut(&hidden(string_to_sign));
+    format!("{}; the server's string to sign is {text:?}", unfit(id))
+}
+
+fn unfit(id: &str) -> String {
+    format!(
+        "it is not the one under the SecretKey configured for {id}, nor that of any known mistake: \
+         compare what you sign with what the server does, then the key"
+    )
+}
+
+fn cut(text: &str) -> String {
+    let mut cut: String = text.chars().take(MAX_QUOTED).collect();
+    if cut.len() < text.len() {
+        cut.push_str("..");
+    }
+    cut
+}
+
+/// Pairs of a query or form without the values that are secrets.
+fn hidden(pairs: &str) -> String {
+    let shown: Vec<String> = pairs
+        .split('&')
+        .map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let lower = name.to_ascii_lowercase();
+            let secret = !lower.ends_with("secretid") && HIDDEN.iter().any(|it| lower.contains(it));
+            if secret && !value.is_empty() {
+                format!("{name}=***")
+            } else {
+                pair.to_owned()
+            }
+        })
+        .collect();
+    shown.join("&")
+}
+
 /// The mistake that leads from `signed` to `signature`, in words.
 pub(super) fn explain(signed: &Signed, key: &str, signature: &str) -> Option<String> {
     let fits = |other: &Signed, key: &str| {

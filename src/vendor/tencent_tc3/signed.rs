@@ -61,7 +61,7 @@ impl<'a> Authorization<'a> {
         service: &str,
         host: Option<&str>,
     ) -> Result<(), Tc3Error> {
-        let failure = |hint| Err(Tc3Error::SignatureFailure { hint: Some(hint) });
+        let failure = |hint| Err(Tc3Error::SignatureFailure { hint });
         let local = host.filter(|host| !host.contains(".tencentcloudapi.com"));
         let label = local.and_then(|host| host.split('.').next());
         if self.service != service && Some(self.service) != label {
@@ -118,9 +118,7 @@ impl Signed {
                 _ => request.head.headers.text(name),
             };
             let value = value.ok_or_else(|| Tc3Error::SignatureFailure {
-                hint: Some(format!(
-                    "SignedHeaders lists {name:?}, which the request does not have"
-                )),
+                hint: format!("SignedHeaders lists {name:?}, which the request does not have"),
             })?;
             headers.push((name.to_owned(), value.trim().to_owned()));
         }

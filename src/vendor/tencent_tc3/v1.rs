@@ -11,8 +11,12 @@ use jiff::Timestamp;
 use sha1::Sha1;
 
 use super::signed::{hex, hmac_sha256};
-use super::{Auth, Caller, Credential, Invocation, Settings, Tc3Error, check_time};
+use super::{Auth, Caller, Credential, Invocation, Settings, Tc3Error, check_time, hints};
 use crate::exchange::Request;
+
+/// The longest form of a POST that is signed so, in bytes: the signature v1 page has 1 MB; what is
+/// longer must be signed by TC3.
+pub const MAX_BYTES: usize = 1 << 20;
 
 /// Parameters of every call; the rest are the action's own.
 const COMMON: [&str; 11] = [
@@ -132,6 +136,9 @@ pub(super) fn verify(
     now: Timestamp,
     service: &str,
 ) -> Result<Caller, Tc3Error> {
+    if request.body.len() > MAX_BYTES {
+        return Err(Tc3Error::RequestTooLarge);
+    }
     let invocation = parameters.invocation()?;
     let secret_id = parameters.needed("SecretId");
     if settings.auth == Auth::Off {
@@ -161,11 +168,24 @@ pub(super) fn verify(
             invocation,
         });
     }
-    Err(Tc3Error::SignatureFailure {
-        hint: signing.mistake(method, host, service),
-    })
+    let hint = signing.mistake(method, host, service).or_else(|| {
+        let fits = |key: &str| {
+            let signing = Signing {
+                key: key.as_bytes(),
+                ..signing
+            };
+            signing.fits(method, host) || signing.fits(method, bare)
+        };
+        credential.other(settings, fits).map(hints::of_another)
+    });
+    let hint = hint.unwrap_or_else(|| {
+        let text = parameters.string_to_sign(method, host);
+        hints::unknown_of_v1(&credential.id, &text)
+    });
+    Err(Tc3Error::SignatureFailure { hint })
 }
 
+#[derive(Clone, Copy)]
 struct Signing<'a> {
     parameters: &'a Parameters,
     signature: &'a str,

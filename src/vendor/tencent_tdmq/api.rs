@@ -1,10 +1,15 @@
-//! The data plane: `POST /topics/{topic}` and `GET|POST /client-id/{id}/status`. Every call is a
-//! CONNECT and a PUBLISH of its own, so both are authorized. What the query may say is in
-//! `query.rs`; the cloud API is in `cloud/`.
+//! The data plane: `POST /topics/{topic}`, `GET|POST /client-id/{id}/status`, `POST /keep-alive`.
+//! Every call is a CONNECT of its own, a publish a PUBLISH besides, and all that is authorized. What
+//! the query may say is in `query.rs`; the cloud API is in `cloud/`.
 //!
-//! Sources: tencentcloud.com/document/product/1294/76451 (publish) and /76450 (status).
+//! Sources: tencentcloud.com/document/product/1294/76451 (publish); cloud.tencent.com/document/
+//! product/1778/115657 (2025-09-30, status: 200 with `online`, 401, 403 without CONNECT, 429);
+//! 1778/126246 (2025-12-09) and tencentcloud.com/document/product/1294/76754 (2026-04-01,
+//! keep-alive).
 
 use std::sync::Arc;
+
+use serde_json::json;
 
 use super::auth::{self, Credentials, Presented, Trusted};
 use super::error::Error;
@@ -13,6 +18,7 @@ use super::query::{self, Parameters, percent_decoded};
 use super::settings::AUTH_OFF;
 use super::store::Instance;
 use super::{Auth, TencentTdmq};
+use crate::broker::KeepAliveChange;
 use crate::broker::message::{Origin, OriginKind, Publication, TopicName};
 use crate::exchange::{Answer, Request, Surface};
 use crate::pipeline::Walk;
@@ -21,6 +27,8 @@ use crate::pipeline::Walk;
 pub(super) const PUBLISH: &str = "Publish";
 /// The operation's name in journal, quotas and faults.
 pub(super) const CLIENT_STATUS: &str = "ClientStatus";
+/// The operation's name in journal, quotas and faults.
+pub(super) const KEEP_ALIVE: &str = "KeepAlive";
 
 /// A publish that was understood and allowed.
 #[derive(Debug)]
@@ -44,9 +52,20 @@ impl Publish {
     }
 }
 
+/// A change of a client's keep-alive that was understood and allowed.
+#[derive(Debug)]
+pub struct KeepAlive {
+    /// Whose rate it counts against.
+    pub instance: Arc<Instance>,
+    client_id: String,
+    /// In seconds.
+    interval: u16,
+}
+
 enum Route {
     Topic(String),
     Status(String),
+    KeepAlive,
 }
 
 /// What a request to the data plane asks for.
@@ -56,6 +75,8 @@ pub enum DataCall {
     Publish(Box<Publish>),
     /// `GET|POST /client-id/{id}/status`.
     ClientStatus(ClientStatus),
+    /// `POST /keep-alive`.
+    KeepAlive(KeepAlive),
 }
 
 fn route(request: &Request) -> Result<Route, Error> {
@@ -68,6 +89,12 @@ fn route(request: &Request) -> Result<Route, Error> {
     if let Some(topic) = path.strip_prefix("/topics/") {
         return match method {
             "POST" => Ok(Route::Topic(topic.to_owned())),
+            _ => Err(refused("POST")),
+        };
+    }
+    if path == "/keep-alive" {
+        return match method {
+            "POST" => Ok(Route::KeepAlive),
             _ => Err(refused("POST")),
         };
     }
@@ -90,6 +117,7 @@ pub(super) fn admit(vendor: &TencentTdmq, walk: &mut Walk<'_>) -> Result<DataCal
         match route {
             Route::Topic(_) => PUBLISH,
             Route::Status(_) => CLIENT_STATUS,
+            Route::KeepAlive => KEEP_ALIVE,
         }
         .to_owned(),
     );
@@ -110,7 +138,34 @@ pub(super) fn admit(vendor: &TencentTdmq, walk: &mut Walk<'_>) -> Result<DataCal
                 client_id,
             }))
         }
+        Route::KeepAlive => {
+            keep_alive(vendor, walk, instance, &credentials).map(DataCall::KeepAlive)
+        }
     }
+}
+
+fn keep_alive(
+    vendor: &TencentTdmq,
+    walk: &mut Walk<'_>,
+    instance: Arc<Instance>,
+    credentials: &Credentials,
+) -> Result<KeepAlive, Error> {
+    let asked = query::keep_alive(walk.request.head.raw_query())?;
+    check_length(
+        "client-id",
+        &asked.client_id,
+        vendor.settings.max_client_id_bytes,
+    )?;
+    for hint in &asked.hints {
+        walk.draft.note(hint);
+    }
+    let subject = subject(walk.request, credentials, &Parameters::default());
+    authorize(&instance, &subject, Operation::Connect)?;
+    Ok(KeepAlive {
+        instance,
+        client_id: asked.client_id,
+        interval: asked.interval,
+    })
 }
 
 fn authenticate(
@@ -212,10 +267,15 @@ pub(super) fn check_topic_name(text: &str, max_bytes: usize) -> Result<(), Error
 
 /// As at CONNECT. The id that is made where none came is not the caller's to shorten.
 fn check_client_id(parameters: &Parameters, limit: usize) -> Result<(), Error> {
-    let length = parameters.client_id.as_ref().map_or(0, String::len);
+    let named = parameters.client_id.as_deref().unwrap_or_default();
+    check_length("client_id", named, limit)
+}
+
+fn check_length(name: &str, text: &str, limit: usize) -> Result<(), Error> {
+    let length = text.len();
     if length > limit {
         return Err(Error::Parameter {
-            name: "client_id".to_owned(),
+            name: name.to_owned(),
             problem: format!("it has {length} bytes, the limit is {limit}"),
         });
     }
@@ -332,18 +392,39 @@ pub(super) async fn send(
     Ok(published.message.id.clone())
 }
 
-/// 200 for a connected client, [`Error::ClientOffline`] for any other.
-pub(super) async fn perform_status(
-    call: ClientStatus,
+fn json_answer(body: &serde_json::Value) -> Answer {
+    // The page prints no header field (assumed).
+    Answer::new(200)
+        .header("Content-Type", "application/json")
+        .body(body.to_string())
+}
+
+async fn is_online(instance: &Instance, client_id: &str, walk: &Walk<'_>) -> bool {
+    let clients = walk.app.broker.clients().await;
+    clients.iter().any(|client| {
+        client.connected && client.client_id == client_id && instance.has_client(client)
+    })
+}
+
+/// 200 in either case; a client that never was is not online.
+pub(super) async fn perform_status(call: ClientStatus, walk: &mut Walk<'_>) -> Answer {
+    let online = is_online(&call.instance, &call.client_id, walk).await;
+    json_answer(&json!({ "online": online }))
+}
+
+pub(super) async fn perform_keep_alive(
+    call: KeepAlive,
     walk: &mut Walk<'_>,
 ) -> Result<Answer, Error> {
-    let clients = walk.app.broker.clients().await;
-    let connected = clients.iter().any(|client| {
-        client.connected && client.client_id == call.client_id && call.instance.has_client(client)
-    });
-    if connected {
-        Ok(Answer::new(200))
-    } else {
-        Err(Error::ClientOffline(call.client_id))
+    if !is_online(&call.instance, &call.client_id, walk).await {
+        return Err(Error::ClientOffline(call.client_id));
+    }
+    let broker = &walk.app.broker;
+    match broker.keep_alive(&call.client_id, call.interval).await {
+        KeepAliveChange::Changed => Ok(json_answer(
+            &json!({ "success": true, "keepalive": call.interval }),
+        )),
+        KeepAliveChange::NotConnected => Err(Error::ClientOffline(call.client_id)),
+        KeepAliveChange::Unwatched => Err(Error::NoKeepAlive(call.client_id)),
     }
 }

@@ -3,10 +3,12 @@
 //!
 //! | file | what it answers |
 //! |---|---|
-//! | `api.rs`, `query.rs` | `POST /topics/{topic}`, `GET /client-id/{id}/status` |
+//! | `api.rs`, `query.rs` | `POST /topics/{topic}`, `GET /client-id/{id}/status`, `POST /keep-alive` |
 //! | `cloud/` | the cloud API at `/` with `X-TC-Action`, version 2024-05-16 |
 //! | `auth.rs`, `certificate.rs`, `jwt.rs`, `jwks.rs` | who calls |
-//! | `mqtt.rs`, `events.rs` | the MQTT side: who gets in, quotas, event topics |
+//! | `mqtt.rs`, `shape.rs` | the MQTT side: who is its client, who gets in, quotas |
+//! | `events.rs`, `history.rs` | what is told of MQTT clients |
+//! | `sql.rs`, `sql/` | the SQL filter of a subscription |
 //! | `policy.rs`, `pattern.rs`, `claims.rs` | who may connect, publish, subscribe |
 //! | `settings.rs` | what can be configured |
 //! | `store.rs`, `subjects.rs` | instances with what they have; who each MQTT client is |
@@ -19,6 +21,7 @@ mod claims;
 mod cloud;
 pub mod error;
 mod events;
+mod history;
 mod jwks;
 mod jwt;
 mod mqtt;
@@ -26,6 +29,8 @@ mod pattern;
 mod policy;
 mod query;
 pub mod settings;
+mod shape;
+mod sql;
 mod store;
 mod subjects;
 
@@ -34,10 +39,11 @@ use std::sync::Arc;
 pub use self::certificate::Authority;
 pub use self::cloud::Action as CloudAction;
 pub use self::error::{Error, Plane, Row};
+use self::history::History;
 use self::jwks::KeySets;
 pub use self::jwt::Authenticator;
 pub use self::policy::{Action, Effect, Policy};
-pub use self::settings::{Auth, Settings, SettingsError};
+pub use self::settings::{Auth, Settings, SettingsError, UnknownUsers};
 pub use self::store::User;
 use self::store::{Seed, Store};
 use self::subjects::Subjects;
@@ -63,6 +69,7 @@ pub struct TencentTdmq {
     store: Arc<Store>,
     subjects: Arc<Subjects>,
     key_sets: Arc<KeySets>,
+    history: Arc<History>,
 }
 
 /// A request that was understood and allowed.
@@ -91,6 +98,7 @@ impl TencentTdmq {
             store: Arc::new(store),
             subjects: Arc::default(),
             key_sets: Arc::default(),
+            history: Arc::default(),
         })
     }
 
@@ -99,6 +107,7 @@ impl TencentTdmq {
         self.store.reset();
         self.subjects.forget_absent();
         self.key_sets.clear();
+        self.history.clear();
     }
 
     fn rate(&self, operation: &'static str, documented: u32) -> u32 {
@@ -123,10 +132,15 @@ impl Vendor for TencentTdmq {
     type Call = Call;
     type Error = Error;
 
-    fn body_policy(&self, _head: &Head) -> BodyPolicy {
+    fn body_policy(&self, head: &Head) -> BodyPolicy {
+        // Base64 in JSON takes more room than the payload itself; the cloud API documents 10 MB.
+        let payload = self.settings.max_payload_bytes.saturating_mul(2) + 4_096;
+        let max_body = match head.path() {
+            "" | "/" => payload.max(10 << 20),
+            _ => payload,
+        };
         BodyPolicy {
-            // Base64 in JSON takes more room than the payload itself.
-            max_body: self.settings.max_payload_bytes.saturating_mul(2) + 4_096,
+            max_body,
             ..BodyPolicy::default()
         }
     }
@@ -146,6 +160,9 @@ impl Vendor for TencentTdmq {
             Call::Data(api::DataCall::ClientStatus(call)) => {
                 (api::CLIENT_STATUS, call.instance.id.clone(), 0)
             }
+            Call::Data(api::DataCall::KeepAlive(call)) => {
+                (api::KEEP_ALIVE, call.instance.id.clone(), 0)
+            }
             Call::Cloud(call) => (call.action.name(), call.secret_id.clone(), CLOUD_RATE),
         };
         Some(Charge {
@@ -160,7 +177,10 @@ impl Vendor for TencentTdmq {
             Call::Data(api::DataCall::Publish(call)) => {
                 api::perform_publish(self, *call, walk).await
             }
-            Call::Data(api::DataCall::ClientStatus(call)) => api::perform_status(call, walk).await,
+            Call::Data(api::DataCall::ClientStatus(call)) => {
+                Ok(api::perform_status(call, walk).await)
+            }
+            Call::Data(api::DataCall::KeepAlive(call)) => api::perform_keep_alive(call, walk).await,
             Call::Cloud(call) => cloud::perform(self, *call, walk).await,
         }
     }

@@ -3,7 +3,8 @@
 //! `events.rs`.
 //!
 //! Sources: tencentcloud.com/document/product/1294/76415 (authentication), /76424 (policies),
-//! /76455 (point-to-point), /76376 (quotas: what is refused beyond them), /76755 (flow control).
+//! /76455 (point-to-point), /76376 (quotas: what is refused beyond them), /76755 (flow control);
+//! cloud.tencent.com/document/product/1778/109695 (2026-02-06: rates count packets).
 
 use std::sync::Arc;
 
@@ -15,13 +16,16 @@ use super::events::{Event, Events};
 use super::jwt::{self, Presented};
 use super::policy::{Operation, Subject, decide, denial};
 use super::settings::AUTH_OFF;
+use super::shape::{self, Seen};
+use super::sql::Where;
 use super::store::Instance;
 use super::subjects::Attachment;
 use super::{Auth, TencentTdmq, certificate};
 use crate::app::App;
+use crate::broker::Ending;
 use crate::broker::dialect::{
-    Connect, ConnectCode, ConnectRefusal, Dialect, Grant, Limits, Peer, Publish, PublishVerdict,
-    SubscribeVerdict,
+    Admitted, Connect, ConnectCode, ConnectRefusal, Dialect, Grant, Limits, Packet, PacketRefusal,
+    Peer, Publish, PublishVerdict, SubscribeVerdict,
 };
 use crate::broker::message::Qos;
 use crate::clock::Clock;
@@ -34,13 +38,18 @@ const NOT_AUTHORIZED: u8 = 0x87;
 const TOPIC_NAME_INVALID: u8 = 0x90;
 /// PUBACK and SUBACK: Quota exceeded.
 const QUOTA_EXCEEDED: u8 = 0x97;
+/// SUBACK and UNSUBACK: Implementation specific error. For an SQL filter that cannot be read, and
+/// for an UNSUBSCRIBE over the rate, since UNSUBACK has no Quota exceeded (both assumed).
+const IMPLEMENTATION_SPECIFIC: u8 = 0x83;
 
 /// New connections of an instance: its name among the quotas.
 pub(super) const CONNECT: &str = "Connect";
 /// New connections that bring a will.
 pub(super) const CONNECT_WITH_WILL: &str = "ConnectWithWill";
-/// Filters of SUBSCRIBE packets. The page counts packets; the broker asks for each filter.
+/// SUBSCRIBE packets, however many filters they have.
 pub(super) const SUBSCRIBE: &str = "Subscribe";
+/// UNSUBSCRIBE packets.
+pub(super) const UNSUBSCRIBE: &str = "Unsubscribe";
 /// Messages of one client, the instance's `MessageRate`.
 pub(super) const MESSAGE_RATE: &str = "MessageRate";
 /// Wills that may come in a second (documented).
@@ -63,11 +72,11 @@ impl TencentTdmq {
             vendor: self.clone(),
             clock: app.clock.clone(),
             quotas: app.quotas.clone(),
-            events: Events::start(app.broker.clone()),
+            events: Events::start(app.broker.downgrade(), self.history.clone()),
         })
     }
 
-    /// Connections and filters per second: 100, or a hundredth of the clients that the instance
+    /// Connections, SUBSCRIBE packets and UNSUBSCRIBE packets per second: 100, or a hundredth of the clients that the instance
     /// may have (documented).
     fn documented_rate(&self) -> u32 {
         let clients = self.settings.instance.client_limit / 100;
@@ -99,10 +108,6 @@ impl MqttSide {
         tenant
             .and_then(|id| self.vendor.store.find(id))
             .unwrap_or_else(|| self.vendor.store.main())
-    }
-
-    fn has_byoc_certificate(&self, connect: &Connect) -> bool {
-        !self.vendor.settings.ca_certificates.is_empty() && !connect.tls.certificates.is_empty()
     }
 
     fn take(&self, operation: &'static str, key: &str, documented: u32) -> Result<(), String> {
@@ -161,7 +166,7 @@ impl MqttSide {
         if settings.auth == Auth::Off {
             return Ok(subject);
         }
-        if self.has_byoc_certificate(connect) {
+        if shape::has_byoc_certificate(settings, connect) {
             let chain = &connect.tls.certificates;
             let identity = certificate::verify(chain, &settings.ca_certificates, now)
                 .map_err(|error| error.to_string())?;
@@ -184,6 +189,9 @@ impl MqttSide {
             None if presented.username.is_none() && !connect.tls.certificates.is_empty() => {
                 Err(format!("there is no user name, and {UNTRUSTED}"))
             }
+            None if presented.username.is_some_and(jwt::looks_like_token) => Err(
+                "the user name is a token, and no open authenticator reads one there".to_owned(),
+            ),
             None => check_password(instance, presented).map(|()| subject),
         }
     }
@@ -254,7 +262,12 @@ fn check_password(instance: &Instance, presented: Presented<'_>) -> Result<(), S
         .users
         .iter()
         .find(|user| user.name == name)
-        .ok_or_else(|| format!("there is no user {name:?}"))?;
+        .ok_or_else(|| {
+            format!(
+                "there is no user {name:?} (tencent_tdmq.unknown_users = \"open\" lets such \
+                 clients in without asking)"
+            )
+        })?;
     match presented.password {
         None => Err(format!("user {name:?} came without a password")),
         Some(sent) if sent == user.password.expose().as_bytes() => Ok(()),
@@ -276,17 +289,11 @@ impl Dialect for MqttSide {
     }
 
     fn claims(&self, connect: &Connect) -> bool {
-        let server_name = connect.tls.server_name.as_deref().unwrap_or_default();
-        if server_name.ends_with(".mqtt.tencenttdmq.com") || self.has_byoc_certificate(connect) {
-            return true;
-        }
-        let instance = self.instance(connect);
-        let resources = instance.resources.read();
-        jwt::has_token(&resources.authenticators, presented(connect))
-            || connect
-                .username
-                .as_deref()
-                .is_some_and(|name| resources.users.iter().any(|user| user.name == name))
+        shape::is_own(&Seen {
+            connect,
+            settings: &self.vendor.settings,
+            resources: &self.instance(connect).resources.read(),
+        })
     }
 
     async fn connect(&self, connect: &Connect) -> Result<Grant, ConnectRefusal> {
@@ -312,10 +319,11 @@ impl Dialect for MqttSide {
             .and_then(|identity| identity.common_name.clone());
         let identity = subject.username.clone().or(common_name);
         let subjects = &self.vendor.subjects;
-        subjects.connected(&instance.id, subject, Attachment::of(connect));
+        subjects.allowed(&instance.id, subject, Attachment::of(connect));
         let filters = self.vendor.settings.instance.filters_per_client;
         let off = self.vendor.settings.auth == Auth::Off;
         Ok(Grant {
+            admitted: Admitted::default(),
             surface: Some(Surface::TencentTdmq),
             hints: created.chain(off.then(|| AUTH_OFF.to_owned())).collect(),
             tenant: Some(instance.id.clone()),
@@ -365,35 +373,63 @@ impl Dialect for MqttSide {
         }
     }
 
-    fn subscribe(&self, peer: &Peer, filter: &str, qos: Qos) -> SubscribeVerdict {
+    fn packet(&self, peer: &Peer, packet: Packet) -> Result<(), PacketRefusal> {
+        let (operation, code) = match packet {
+            Packet::Subscribe => (SUBSCRIBE, QUOTA_EXCEEDED),
+            Packet::Unsubscribe => (UNSUBSCRIBE, IMPLEMENTATION_SPECIFIC),
+        };
+        let instance = self.instance_of(peer);
+        self.take(operation, &instance.id, self.vendor.documented_rate())
+            .map_err(|reason| PacketRefusal { code, reason })
+    }
+
+    fn subscribe(
+        &self,
+        peer: &Peer,
+        filter: &str,
+        qos: Qos,
+        properties: &[(String, String)],
+    ) -> SubscribeVerdict {
         let instance = self.instance_of(peer);
         let refuse = |code, reason| SubscribeVerdict::Refuse { code, reason };
-        if let Err(over) = self.take(SUBSCRIBE, &instance.id, self.vendor.documented_rate()) {
-            return refuse(QUOTA_EXCEEDED, over);
-        }
         let operation = Operation::Subscribe {
             filter: without_share(filter),
             qos,
         };
-        match self.denied(peer, &instance, operation) {
+        if let Some(reason) = self.denied(peer, &instance, operation) {
+            return refuse(NOT_AUTHORIZED, reason);
+        }
+        match Where::of(properties) {
             None => SubscribeVerdict::Allow(qos),
-            Some(reason) => refuse(NOT_AUTHORIZED, reason),
+            Some(Ok(clause)) => SubscribeVerdict::AllowWhere(qos, Arc::new(clause)),
+            Some(Err(problem)) => refuse(
+                IMPLEMENTATION_SPECIFIC,
+                format!("the SQL filter in the user property $where is not understood: {problem}"),
+            ),
         }
     }
 
     fn connected(&self, peer: &Peer) {
+        self.vendor.subjects.connected(&peer.client_id);
         let protocol_version = peer.protocol_version;
         self.tell(peer, Event::ClientConnected { protocol_version });
     }
 
-    fn disconnected(&self, peer: &Peer, reason: &str) {
+    fn disconnected(&self, peer: &Peer, ending: &Ending) {
+        if *ending == Ending::TakenOver {
+            return;
+        }
         let subjects = &self.vendor.subjects;
         subjects.disconnected(&peer.client_id, self.clock.now());
-        self.tell(peer, Event::ClientDisconnected { reason });
+        self.tell(peer, Event::ClientDisconnected { ending });
     }
 
     fn subscribed(&self, peer: &Peer, filter: &str, qos: Qos) {
         self.tell(peer, Event::SessionSubscribed { filter, qos });
+    }
+
+    fn unsubscribed(&self, peer: &Peer, filter: &str) {
+        self.tell(peer, Event::SessionUnsubscribed { filter });
     }
 }
 

@@ -1,12 +1,13 @@
-//! The query parameters of `POST /topics/{topic}`: names without regard to case, the first of
-//! several equal ones counts, anything unknown is passed over with a hint for the journal.
+//! The query parameters of `POST /topics/{topic}` and of `POST /keep-alive`: names without regard to
+//! case, the first of several equal ones counts, anything unknown is passed over with a hint for the
+//! journal.
 //!
-//! Source: the parameter table of tencentcloud.com/document/product/1294/76451. That the MQTT 5
+//! Sources: the parameter tables of tencentcloud.com/document/product/1294/76451 and /76754. That the MQTT 5
 //! properties travel in the query, that `UserProp.N` may start at any number, and the exact
 //! spelling of a boolean are assumed.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use bytes::Bytes;
 use percent_encoding::percent_decode_str;
@@ -56,24 +57,92 @@ struct Pair {
 /// Reads the query.
 pub(super) fn parse(raw_query: &str) -> Result<Parameters, Error> {
     let mut parameters = Parameters::default();
-    let mut seen = Vec::new();
     let mut pairs = BTreeMap::<u32, Pair>::new();
+    let (fields, hints) = fields(raw_query)?;
+    parameters.hints = hints;
+    for Field { name, lower, value } in fields {
+        take(&mut parameters, &mut pairs, &name, &lower, value)?;
+    }
+    parameters.properties.user_properties = user_properties(pairs)?;
+    Ok(parameters)
+}
+
+/// What the query of `POST /keep-alive` says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct KeepAlive {
+    /// `client-id`.
+    pub client_id: String,
+    /// `interval`, 30 to 1200 seconds.
+    pub interval: u16,
+    /// Hints about what was passed over.
+    pub hints: Vec<String>,
+}
+
+/// Reads the query of `POST /keep-alive`.
+pub(super) fn keep_alive(raw_query: &str) -> Result<KeepAlive, Error> {
+    let (mut client_id, mut interval) = (None, None);
+    let (fields, mut hints) = fields(raw_query)?;
+    for Field { name, lower, value } in fields {
+        match &*lower {
+            "client-id" => client_id = optional("client-id", value)?,
+            "interval" => interval = Some(seconds(&value)?),
+            _ => hints.push(unknown(&name)),
+        }
+    }
+    let missing = |name| Error::Parameter {
+        name: String::from(name),
+        problem: "it is missing".to_owned(),
+    };
+    Ok(KeepAlive {
+        client_id: client_id.ok_or_else(|| missing("client-id"))?,
+        interval: interval.ok_or_else(|| missing("interval"))?,
+        hints,
+    })
+}
+
+fn seconds(value: &str) -> Result<u16, Error> {
+    let all_digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
+    let seconds = value.parse().ok().filter(|_| all_digits);
+    seconds
+        .filter(|seconds| (30..=1_200).contains(seconds))
+        .ok_or_else(|| {
+            invalid(
+                "interval",
+                format!("{value:?} is not a number of seconds from 30 to 1200"),
+            )
+        })
+}
+
+/// One parameter.
+struct Field {
+    name: String,
+    lower: String,
+    value: String,
+}
+
+/// The parameters, each name once, and hints about those that came again.
+fn fields(raw_query: &str) -> Result<(Vec<Field>, Vec<String>), Error> {
+    let mut fields = Vec::new();
+    let mut hints = Vec::new();
+    let mut seen = HashSet::new();
     for part in raw_query.split('&').filter(|part| !part.is_empty()) {
         let (name, value) = part.split_once('=').unwrap_or((part, ""));
         let name = decode(name).ok_or_else(|| invalid(name, "its name is not UTF-8"))?;
         let value = decode(value)
             .ok_or_else(|| invalid(&name, "its value is not percent-encoded UTF-8"))?;
         let lower = name.to_ascii_lowercase();
-        if seen.contains(&lower) {
+        if seen.insert(lower.clone()) {
+            fields.push(Field { name, lower, value });
+        } else {
             let hint = format!("parameter {name} came more than once: the first one counts");
-            parameters.hints.push(hint);
-            continue;
+            hints.push(hint);
         }
-        take(&mut parameters, &mut pairs, &name, &lower, value)?;
-        seen.push(lower);
     }
-    parameters.properties.user_properties = user_properties(pairs)?;
-    Ok(parameters)
+    Ok((fields, hints))
+}
+
+fn unknown(name: &str) -> String {
+    format!("parameter {name} is not known and was passed over")
 }
 
 fn take(
@@ -101,9 +170,7 @@ fn take(
         _ => match user_property(lower) {
             Some((n, "key")) => pair(pairs, n)?.key = Some(string(name, value)?),
             Some((n, "value")) => pair(pairs, n)?.value = Some(string(name, value)?),
-            _ => parameters
-                .hints
-                .push(format!("parameter {name} is not known and was passed over")),
+            _ => parameters.hints.push(unknown(name)),
         },
     }
     Ok(())
@@ -281,6 +348,33 @@ mod tests {
             ("ContentType=%", "ContentType"),
         ] {
             let error = parse(query).unwrap_err().to_string();
+            assert!(error.contains(needle), "{query}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_keep_alive_needs_a_client_and_an_interval_in_range() {
+        let asked = keep_alive("Client-ID=dev%201&interval=0120&interval=5&x=1").unwrap();
+        assert_eq!((&*asked.client_id, asked.interval), ("dev 1", 120));
+        assert_eq!(asked.hints.len(), 2, "{:?}", asked.hints);
+        for (query, needle) in [
+            ("", "client-id: it is missing"),
+            ("interval=30", "client-id: it is missing"),
+            ("client-id=&interval=30", "client-id: it is missing"),
+            ("client-id=a", "interval: it is missing"),
+            ("client-id=a&interval=", "from 30 to 1200"),
+            ("client-id=a&interval=29", "\"29\""),
+            ("client-id=a&interval=1201", "\"1201\""),
+            ("client-id=a&interval=0", "\"0\""),
+            ("client-id=a&interval=-60", "\"-60\""),
+            ("client-id=a&interval=60.0", "\"60.0\""),
+            ("client-id=a&interval=%2B60", "\"+60\""),
+            ("client-id=a&interval=65596", "\"65596\""),
+            ("client-id=a&interval=99999999999999999999", "interval"),
+            ("client-id=a%00&interval=60", "null character"),
+            ("client-id=%ff&interval=60", "UTF-8"),
+        ] {
+            let error = keep_alive(query).unwrap_err().to_string();
             assert!(error.contains(needle), "{query}: {error}");
         }
     }

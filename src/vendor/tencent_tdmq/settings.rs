@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::api::{CLIENT_STATUS, PUBLISH};
+use super::api::{CLIENT_STATUS, KEEP_ALIVE, PUBLISH};
 use super::certificate::Authority;
 use super::cloud::Action;
 use super::jwt::Authenticator;
-use super::mqtt::{CONNECT, CONNECT_WITH_WILL, MESSAGE_RATE, SUBSCRIBE};
+use super::mqtt::{CONNECT, CONNECT_WITH_WILL, MESSAGE_RATE, SUBSCRIBE, UNSUBSCRIBE};
 use super::policy::{Policy, is_address};
 use super::store::User;
 use crate::secret::Secret;
@@ -26,6 +26,18 @@ pub enum Auth {
     Strict,
     /// Not at all: the named user is believed, and none is needed. Policies still apply.
     Off,
+}
+
+/// What becomes of an MQTT client with a user name and password that look like a user's and are
+/// nobody's.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum UnknownUsers {
+    /// It is refused, as the cloud refuses it.
+    #[default]
+    Refuse,
+    /// It is an open client (`mqtt.open_clients`), whose password nobody checks.
+    Open,
 }
 
 /// What the instance is called and what `DescribeInstance` tells of it.
@@ -64,6 +76,9 @@ impl Default for InstanceSettings {
 pub struct Settings {
     /// Whether credentials are checked (default `strict`).
     pub auth: Auth,
+    /// What becomes of an MQTT client whose user name and password look like a user's (up to 32
+    /// letters, digits, `-` and `_`) or are a token, and are nobody's (default `refuse`).
+    pub unknown_users: UnknownUsers,
     /// Whether other instances come into being when they are named (default true).
     pub auto_create: bool,
     /// The regions that cloud API calls may name (default none: any that is spelled as one; every
@@ -88,9 +103,10 @@ pub struct Settings {
     pub max_topic_bytes: usize,
     /// The longest client id in bytes (default 65,535; the vendor's figure was not found).
     pub max_client_id_bytes: usize,
-    /// Calls per second, 0 for no limit: `Publish` (HTTP and MQTT) and `ClientStatus` per
-    /// instance (default 0), `MessageRate` per MQTT client (default 0), `Connect` and `Subscribe`
-    /// per instance (default 100 or a hundredth of `client_limit`, documented),
+    /// Calls per second, 0 for no limit: `Publish` (HTTP and MQTT), `ClientStatus` and `KeepAlive`
+    /// per instance (default 0), `MessageRate` per MQTT client (default 0), `Connect`, `Subscribe`
+    /// and `Unsubscribe` (packets) per instance (default 100 or a hundredth of `client_limit`,
+    /// documented),
     /// `ConnectWithWill` per instance (default 100, documented), cloud API actions per secret id
     /// (default 20, documented).
     pub quotas: BTreeMap<String, u32>,
@@ -100,6 +116,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             auth: Auth::Strict,
+            unknown_users: UnknownUsers::Refuse,
             auto_create: true,
             regions: Vec::new(),
             instance: InstanceSettings::default(),
@@ -123,12 +140,14 @@ impl Default for Settings {
 }
 
 /// Quotas that are no action of the cloud API.
-const RATES: [&str; 6] = [
+const RATES: [&str; 8] = [
     PUBLISH,
     CLIENT_STATUS,
+    KEEP_ALIVE,
     CONNECT,
     CONNECT_WITH_WILL,
     SUBSCRIBE,
+    UNSUBSCRIBE,
     MESSAGE_RATE,
 ];
 

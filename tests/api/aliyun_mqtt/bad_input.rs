@@ -259,26 +259,73 @@ async fn topics_that_the_product_does_not_have_end_the_connection() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn messages_over_64_kib_and_packets_over_128_kib_end_the_connection() {
+async fn a_payload_over_64_kib_is_discarded_and_acknowledged() {
     let bench = bench(strict()).await;
     let mut bystander = Bystander::of(&bench).await;
-    for version in [4, 5] {
-        for bytes in [65_537, 131_072, 2_000_000] {
-            let mut wire = bench.wire(version, CLIENT).await;
-            let publish = publish(version, 0x32, b"TopicA/x", &vec![b'x'; bytes]);
-            // The broker may close before it has read all.
-            let _ = wire.stream.write_all(&publish).await;
-            wire.ended().await;
-            bench.offline(CLIENT).await;
-            bystander.is_undisturbed().await;
-        }
+    // 3.1.1 knows no longest packet.
+    for (version, lengths) in [
+        (3, &[65_537, 131_072][..]),
+        (4, &[65_537, 900_000]),
+        (5, &[65_537]),
+    ] {
         let mut wire = bench.wire(version, CLIENT).await;
+        for length in lengths {
+            for flags in [0, 0x02, 0x04] {
+                let payload = "x".repeat(*length);
+                wire.publish("TopicA/x", &payload, flags, &[]).await;
+                // QoS 0 is not acknowledged, this is.
+                wire.send(&[0xc0, 0]).await;
+                assert_eq!(wire.answer().await.0, 0xd0);
+                bystander.is_undisturbed().await;
+                let reason = format!("the payload has {length} bytes, 65536 are allowed");
+                assert!(bench.last_reason().contains(&reason));
+            }
+        }
+        let puback = wire.publish_bytes("TopicA/x", &"x".repeat(65_537), 0x02, &[]);
+        wire.send(&puback).await;
+        let (_, body) = wire.answer().await;
+        assert!(body == [0, 7] || body == [0, 7, 0, 0], "{body:?}");
         let longest = "x".repeat(65_536);
         wire.publish("TopicA/x", &longest, 0x02, &[]).await;
         assert_eq!(bystander.0.receive().await.payload, longest);
         wire.leave().await;
         bench.offline(CLIENT).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn packets_that_nobody_may_send_end_the_connection() {
+    let bench = bench(strict()).await;
+    let mut bystander = Bystander::of(&bench).await;
+    // Over what MQTT 5 clients are told, over what the broker takes of anybody.
+    for (version, bytes) in [(5, 131_072), (5, 2_000_000), (4, 2_000_000)] {
+        let mut wire = bench.wire(version, CLIENT).await;
+        let publish = publish(version, 0x32, b"TopicA/x", &vec![b'x'; bytes]);
+        // The broker may close before it has read all.
+        let _ = wire.stream.write_all(&publish).await;
+        wire.ended().await;
+        bench.offline(CLIENT).await;
+        bystander.is_undisturbed().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_connect_leaves_a_connected_client_alone() {
+    let bench = bench(strict()).await;
+    let mut device = bench.device(CLIENT).await;
+    assert_eq!(device.subscribe("TopicA/#", 1).await, [1]);
+    let connect = wire::Connect {
+        username: Some(USERNAME.to_owned()),
+        password: Some(PASSWORD.into()),
+        will: Some((0x20, vec![], "TopicA/will".to_owned(), "gone".to_owned())),
+        ..wire::Connect::new(5, CLIENT)
+    };
+    let (mut wire, connack) = Wire::connect(bench.mqtt, &connect).await;
+    assert_eq!(connack.code, 0x9a);
+    wire.ended().await;
+    assert!(bench.last_reason().contains("the will is retained"));
+    device.publish("TopicA/x", 1, false, "mine").await;
+    assert_eq!(device.receive().await.payload, "mine");
 }
 
 #[tokio::test(flavor = "multi_thread")]

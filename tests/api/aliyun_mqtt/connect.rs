@@ -129,11 +129,115 @@ async fn the_journal_names_the_mistake_behind_a_wrong_password() {
         ("testsecret".to_owned(), "it is the secret itself"),
         (format!("{PASSWORD}\n"), "there is white space around it"),
         (PASSWORD.trim_end_matches('=').to_owned(), "no = at the end"),
+        (
+            PASSWORD.replace('+', "-").replace('/', "_"),
+            "the one for URLs",
+        ),
+        (
+            PASSWORD.replace('+', "%2b").replace('=', "%3d"),
+            "escaped as in a URL",
+        ),
+        (PASSWORD.replace('+', " "), "escaped as in a URL"),
+        (
+            format!("'{PASSWORD}'"),
+            "there are quotation marks around it",
+        ),
+        (BASE64_STANDARD.encode(PASSWORD), "encoded in Base64 twice"),
         (sign("other", CLIENT), "it is not the one under the secret"),
         (String::new(), "it is empty"),
     ] {
         bench.refused(CLIENT, USERNAME, &password, reason).await;
         assert!(!bench.last_reason().contains("testsecret"));
+    }
+}
+
+/// User names that are wrong in mode, access key or instance.
+const WRONG_USERS: [&str; 17] = [
+    "Signatur|testid|post-cn-test0001",
+    "SIGNATURE|testid|post-cn-test0001",
+    "Sign|testid|post-cn-test0001|x",
+    "Token|testid|post-cn-test0001",
+    "DeviceCredential|testid|post-cn-test0001",
+    "|testid|post-cn-test0001",
+    " Signature|testid|post-cn-test0001",
+    "testid|post-cn-test0001",
+    "testid",
+    "",
+    "Signature|testi|post-cn-test0001",
+    "Signature|STS.nosuch|post-cn-test0001",
+    "Signature||post-cn-test0001",
+    "Signature|testid|post-cn-test000",
+    "Signature|testid|post-cn-test0001 ",
+    "Signature|testid|",
+    "Signature|testid",
+];
+
+/// Passwords that are not the right one, which is `right`.
+fn wrong_passwords(right: &str) -> Vec<String> {
+    let bytes = BASE64_STANDARD.decode(right).unwrap();
+    let digits: Vec<_> = bytes.iter().map(|byte| format!("{byte:02X}")).collect();
+    let digits = digits.concat();
+    vec![
+        String::new(),
+        "testsecret".to_owned(),
+        sign("other", CLIENT),
+        sign("testsecret", "GID_test@@@dev2"),
+        BASE64_STANDARD.encode(&digits),
+        digits,
+        BASE64_STANDARD.encode(right),
+        right.replace('+', "-").replace('/', "_"),
+        right.trim_end_matches('=').to_owned(),
+        right.replace('+', "%2B").replace('=', "%3D"),
+        right.replace('+', " "),
+        format!("\"{right}\""),
+        right.to_ascii_lowercase(),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn credentials_wrong_in_any_one_part_are_refused() {
+    let bench = bench(strict()).await;
+    let right = sign("testsecret", CLIENT);
+    let named = |client: &str, user: &str, password: &str| {
+        let user = Some(user.to_owned());
+        (client.to_owned(), user, password.to_owned())
+    };
+    let users = WRONG_USERS.map(|user| named(CLIENT, user, &right));
+    let ids = [
+        "GID_tes@@@dev1",
+        "gid_test@@@dev1",
+        "GID_test@@dev1",
+        "GID_test@@@",
+        "dev1",
+    ];
+    let ids = ids.map(|id| named(id, USERNAME, &sign("testsecret", id)));
+    let passwords = wrong_passwords(&right).into_iter();
+    let passwords = passwords.map(|password| named(CLIENT, USERNAME, &password));
+    let others = [
+        (CLIENT.to_owned(), None, right.clone()),
+        named("dev1", "S|testid|post-cn-test0001", &right),
+        named("dev1", "a|testid|post-cn-test0001|b|c", &right),
+    ];
+    let all = users.into_iter().chain(ids).chain(passwords).chain(others);
+    for (client, username, password) in all {
+        for version in [3, 4, 5] {
+            // Before MQTT 5 there is no password without a user name.
+            if username.is_none() && version < 5 {
+                continue;
+            }
+            let connect = wire::Connect {
+                username: username.clone(),
+                password: Some(password.clone().into()),
+                ..wire::Connect::new(version, &client)
+            };
+            let (mut wire, connack) = Wire::connect(bench.mqtt, &connect).await;
+            assert_ne!(connack.code, 0, "{client} {username:?} {password}");
+            wire.ended().await;
+            let (_, entry) = bench.emulator.requests().since(0).pop().unwrap();
+            let surface = Some(Surface::Aliyun);
+            assert_eq!(entry.surface, surface, "{client} {username:?}");
+            assert!(!bench.last_reason().contains("testsecret"));
+        }
     }
 }
 

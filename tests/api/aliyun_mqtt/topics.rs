@@ -96,6 +96,124 @@ async fn only_qos_1_waits_for_an_offline_client_with_a_persistent_session() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_pull_of_offline_messages_is_taken_without_effect() {
+    let bench = bench(strict()).await;
+    let mut reader = bench.device("GID_test@@@reader").await;
+    reader.subscribe("TopicA/#", 1).await;
+    let token = bench.token("TopicA", "R", 3_600).await;
+    let of_token = format!("R|{token}");
+    let login = ("Token|testid|post-cn-test0001", &*of_token);
+    let pull = r#"{"maxPushNum":30,"pushOrder":"DESC"}"#;
+    for version in [3, 4, 5] {
+        for mut wire in [
+            bench.wire(version, CLIENT).await,
+            bench.knock(version, "GID_test@@@token", login).await.0,
+        ] {
+            // Whatever is in it, and though no topic of the product begins so.
+            for payload in [pull, "", "not JSON", &"x".repeat(70_000)] {
+                for flags in [0, 0x02, 0x04] {
+                    wire.publish("$SYS/getOfflineMsg", payload, flags, &[])
+                        .await;
+                }
+            }
+            wire.leave().await;
+        }
+        bench.offline(CLIENT).await;
+        bench.offline("GID_test@@@token").await;
+    }
+    let mut wire = bench.wire(4, CLIENT).await;
+    let other = wire.publish_bytes("$SYS/getOfflineMsgs", pull, 0x02, &[]);
+    wire.send(&other).await;
+    wire.ended().await;
+    bench
+        .device("GID_test@@@last")
+        .await
+        .publish("TopicA/x", 1, false, "first")
+        .await;
+    assert_eq!(reader.receive().await.payload, "first");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_has_30_subscriptions_and_the_next_is_not_granted() {
+    let bench = bench(Settings::default()).await;
+    for (version, refused) in [(4, 0x80), (5, 0x97)] {
+        let mut wire = bench.wire(version, CLIENT).await;
+        for number in 0..30 {
+            assert_eq!(wire.subscribe(&format!("TopicA/{number}"), 1).await, 1);
+        }
+        assert_eq!(wire.subscribe("TopicA/30", 1).await, refused);
+        assert!(bench.last_reason().contains("as many filters as it may be"));
+        // One that is there may be asked for again, and one that is given up makes room.
+        assert_eq!(wire.subscribe("TopicA/7", 0).await, 0);
+        wire.unsubscribe("TopicA/8").await;
+        assert_eq!(wire.subscribe("TopicA/31", 1).await, 1);
+        assert_eq!(wire.subscribe("TopicA/32", 1).await, refused);
+        // Another client has 30 of its own.
+        let mut other = bench.wire(version, "GID_test@@@other").await;
+        assert_eq!(other.subscribe("TopicA/0", 1).await, 1);
+        other.leave().await;
+        wire.leave().await;
+        bench.offline(CLIENT).await;
+        bench.offline("GID_test@@@other").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_subscribe_of_31_filters_is_granted_up_to_the_limit() {
+    let bench = bench(Settings::default()).await;
+    let mut wire = bench.wire(4, CLIENT).await;
+    let filters: Vec<u8> = (0..31)
+        .flat_map(|number| [wire::text(format!("TopicA/{number}")), vec![1]].concat())
+        .collect();
+    wire.send(&wire::packet(0x82, &[&[0, 9], &filters])).await;
+    let (_, body) = wire.answer().await;
+    let granted = [&[0, 9][..], &[1; 30], &[0x80]].concat();
+    assert_eq!(body, granted);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_number_of_subscriptions_is_a_setting() {
+    for (most, granted) in [(2, 2), (0, 40)] {
+        let bench = bench(Settings {
+            max_subscriptions: most,
+            ..Settings::default()
+        })
+        .await;
+        let mut wire = bench.wire(4, CLIENT).await;
+        for number in 0..40 {
+            let code = wire.subscribe(&format!("TopicA/{number}"), 1).await;
+            assert_eq!(code == 1, number < granted, "{most}: {number}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_p2p_topic_is_counted_without_its_client_id() {
+    let bench = bench(Settings::default()).await;
+    let target = format!("GID_test@@@{}", "d".repeat(53));
+    let mut device = bench.device(&target).await;
+    let topic = format!("{}/p2p/{target}", "P".repeat(64));
+    assert_eq!(topic.len(), 133);
+    let mut sender = bench.device(CLIENT).await;
+    assert_eq!(sender.subscribe(&topic, 1).await, [1]);
+    sender.publish(&topic, 1, false, "from a device").await;
+    assert_eq!(device.receive().await.payload, "from a device");
+    let message = [("MqttTopic", &*topic), ("Payload", "from a server")];
+    bench.ok("SendMessage", &message).await;
+    assert_eq!(device.receive().await.topic, topic);
+    assert!(
+        !sender
+            .try_publish(&format!("{topic}x"), 1, false, "no")
+            .await
+    );
+    assert!(
+        bench
+            .last_reason()
+            .contains("the client id of its P2P topic")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_keep_alive_is_at_most_eight_minutes() {
     let bench = bench(Settings::default()).await;
     let mut options = Options::login(CLIENT, USERNAME, PASSWORD);

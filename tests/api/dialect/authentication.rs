@@ -30,7 +30,8 @@ impl Dialect for Tokens {
                 identity: String::from_utf8(token.to_vec()).unwrap(),
                 max_keep_alive: None,
                 limits: Limits::default(),
-                hints: Vec::new(),
+
+                ..Grant::default()
             }),
             _ => Err(ConnectRefusal {
                 code: ConnectCode::NotAuthorized,

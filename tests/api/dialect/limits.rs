@@ -32,7 +32,8 @@ impl Dialect for Bounded {
             identity: "somebody".into(),
             max_keep_alive: None,
             limits: self.0.clone(),
-            hints: Vec::new(),
+
+            ..Grant::default()
         })
     }
 }

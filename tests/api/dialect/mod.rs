@@ -53,7 +53,8 @@ impl Dialect for Sample {
             identity: connect.client_id.clone(),
             max_keep_alive: Some(30),
             limits: Limits::default(),
-            hints: Vec::new(),
+
+            ..Grant::default()
         })
     }
 
@@ -87,7 +88,13 @@ impl Dialect for Sample {
         }
     }
 
-    fn subscribe(&self, _peer: &Peer, filter: &str, qos: Qos) -> SubscribeVerdict {
+    fn subscribe(
+        &self,
+        _peer: &Peer,
+        filter: &str,
+        qos: Qos,
+        _properties: &[(String, String)],
+    ) -> SubscribeVerdict {
         match filter {
             "refused" => SubscribeVerdict::Refuse {
                 code: 0x87,

@@ -107,8 +107,7 @@ fn connect(name: &str, level: u8, flags: u8, rest: &[u8]) -> Vec<u8> {
 #[tokio::test]
 async fn a_protocol_level_that_is_not_spoken_is_refused_as_such() {
     let bench = bench().await;
-    // The last is what a bridge sends that says that it is one.
-    for (name, level) in [("MQTT", 3), ("MQTT", 0), ("MQIsdp", 4), ("MQTT", 0x84)] {
+    for (name, level) in [("MQTT", 3), ("MQTT", 0), ("MQIsdp", 4), ("MQTT", 0x85)] {
         let bytes = connect(name, level, 2, &text("c"));
         assert_eq!(answer(bench.address, &bytes).await, [0x20, 2, 0, 1]);
         let refusal = bench.refusal();

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::bench::Bench;
 use super::device::{Connect, Device};
+use crate::wire::Wire;
 
 const DEVICE: Connect = Connect {
     client_id: "dev-a",
@@ -186,6 +187,45 @@ async fn kick_ends_a_connection_once_enabled() {
     let kicked = bench.ask("DELETE", "/api/v4/clients/dev-a", "").await;
     assert_eq!(kicked.text(), "{\"code\":0}");
     bench.until(|c| c.disconnects == 1).await;
+}
+
+/// The ids of the clients that a filter finds.
+async fn found(bench: &Bench, filter: &str) -> Vec<String> {
+    let seen = bench
+        .ask("GET", &format!("/api/v4/clients?{filter}"), "")
+        .await;
+    assert_eq!(seen.status_line, "HTTP/1.1 200 OK", "{filter}");
+    let data = data(&seen.text());
+    let ids = data.as_array().unwrap().iter();
+    ids.map(|row| row["client_id"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn filters_of_clients_take_any_protocol_name_and_case() {
+    let bench = Bench::new(Settings::default()).await;
+    let _old = Wire::open(bench.mqtt, 3, "old").await;
+    let _new = Wire::open(bench.mqtt, 5, "new").await;
+    for (filter, ids) in [
+        ("proto_name=MQIsdp", &["old"][..]),
+        ("proto_name=MQTT", &["new"]),
+        ("proto_name=bogus", &[]),
+        ("proto_name=mqtt", &[]),
+        ("proto_name=MQTT&proto_ver=4", &[]),
+        ("conn_state=Connected", &["new", "old"]),
+        ("conn_state=CONNECTED&proto_ver=3", &["old"]),
+        ("conn_state=DisConnected", &[]),
+        ("clean_start=TRUE&client_id=new", &["new"]),
+        ("clean_start=False", &[]),
+    ] {
+        assert_eq!(found(&bench, filter).await, ids, "{filter}");
+    }
+    for filter in ["conn_state=bogus", "clean_start=1", "proto_ver=6", "x=y"] {
+        let path = format!("/api/v4/clients?{filter}");
+        let seen = bench.ask("GET", &path, "").await;
+        assert_eq!(seen.text(), "{\"code\":108}", "{filter}");
+        assert_eq!(seen.status_line, "HTTP/1.1 400 Bad Request", "{filter}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

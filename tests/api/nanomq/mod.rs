@@ -5,5 +5,6 @@ mod behaviour;
 mod bench;
 mod device;
 mod emulator;
+mod publish;
 mod recordings;
 mod wire;

@@ -151,6 +151,56 @@ async fn an_absolute_target_works_in_any_case_of_its_scheme() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_escaped_path_below_v4_is_the_apis_and_unknown_to_it() {
+    let bench = bench().await;
+    for path in [
+        "/%61pi/v4/mqtt/publish",
+        "/api/%764/brokers",
+        "/api%2fv4/mqtt/publish",
+        "/%61%70%69/v4",
+        "/api/v4/mqtt/%70ublish",
+        "/api/v4/%62rokers?x=1",
+    ] {
+        for method in ["GET", "POST", "PUT"] {
+            let seen = bench
+                .ask(method, path, "{\"topic\":\"a\",\"payload\":\"b\"}")
+                .await;
+            assert_eq!(seen.status_line, "HTTP/1.1 404 Not Found", "{path}");
+            assert_eq!(seen.text(), "{\"code\":102}", "{path}");
+        }
+        // Credentials come first there, and other methods have a status of their own.
+        let bytes = format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n");
+        let seen = bench.raw(bytes.as_bytes()).await.unwrap();
+        assert_eq!(seen.text(), "{\"code\":104}", "{path}");
+        let seen = bench.ask("PATCH", path, "").await;
+        assert_eq!(seen.status_line, "HTTP/1.1 405 Method Not Allowed");
+        assert_eq!(seen.text(), "{\"code\":102}", "{path}");
+    }
+    // V1's program did not decode, and an escape that is none stays as it is.
+    for path in ["/%61pi/v1", "/api/v%4", "/api/%zz/v4"] {
+        let seen = bench.ask("POST", path, "{\"req\":2,\"seq\":1}").await;
+        assert_eq!(seen.status_line, "HTTP/1.1 405 Method Not Allowed");
+        assert_eq!(seen.headers[0].1, "387", "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_space_behind_basic_is_refused_by_v4_alone() {
+    let bench = bench().await;
+    for (path, text) in [
+        ("/api/v1", "{\"code\":108,\"seq\":7,\"rep\":6}"),
+        ("/api/v4/brokers", "{\"code\":103}"),
+    ] {
+        let bytes = format!(
+            "POST {path} HTTP/1.1\r\nHost: h\r\nAuthorization: Basic  YWRtaW46cHVibGlj\r\n\
+             Content-Length: 17\r\n\r\n{{\"req\":6,\"seq\":7}}"
+        );
+        let seen = bench.raw(bytes.as_bytes()).await.unwrap();
+        assert_eq!(seen.text(), text);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nothing_that_is_sent_crashes_or_hangs_it() {
     let bench = bench().await;
     let deep = "[".repeat(120_000);

@@ -71,6 +71,56 @@ async fn device_and_application_agree_by_the_shadow() {
 }
 
 #[tokio::test]
+async fn a_device_gets_its_products_remote_configuration_by_either_topic() {
+    let emulator = started(|config| {
+        let configuration = json!({"ip": "10.0.0.1", "deep": {"port": 1883}});
+        config.tencent_iot.products[0].remote_configuration = configuration.as_object().cloned();
+    })
+    .await;
+    let mut device = listening(&emulator, &format!("$config/operation/result/{OWN}")).await;
+    for topic in [
+        format!("$config/report/{OWN}"),
+        format!("$config/operation/{OWN}"),
+    ] {
+        let answer = ask(&mut device, &topic, json!({"type": "get"})).await;
+        assert_eq!(
+            answer,
+            json!({"type": "reply", "result": 0,
+                "payload": {"ip": "10.0.0.1", "deep": {"port": 1883}}})
+        );
+    }
+    for nothing in ["{\"type\":\"set\"}", "{}", "[]", "get", ""] {
+        device
+            .publish(&format!("$config/report/{OWN}"), nothing, 1)
+            .await;
+    }
+    assert_eq!(
+        device
+            .subscribe(&format!("$config/operation/{OWN}"), 1)
+            .await,
+        0x80
+    );
+    let others = "$config/operation/result/ABCDE12345/dev02";
+    assert_eq!(device.subscribe(others, 1).await, 0x80);
+}
+
+#[tokio::test]
+async fn a_device_is_told_that_its_product_has_no_remote_configuration() {
+    let emulator = started(|_| ()).await;
+    let mut device = listening(&emulator, &format!("$config/operation/result/{OWN}")).await;
+    let answer = ask(
+        &mut device,
+        &format!("$config/report/{OWN}"),
+        json!({"type": "get"}),
+    )
+    .await;
+    assert_eq!(
+        answer,
+        json!({"type": "reply", "result": 1001, "payload": {}})
+    );
+}
+
+#[tokio::test]
 async fn a_reported_firmware_version_is_what_the_application_is_shown() {
     let emulator = started(|_| ()).await;
     let mut device = listening(&emulator, &format!("$ota/update/{OWN}")).await;

@@ -214,7 +214,7 @@ def bad_certificates(address, authority, stranger, pair):
     early, _ = authority.leaf("early", "by-subject", days=(2, 9))
     refused("certificate is not valid before", address, "by-subject", certificate=early, **by_subject)
     refused("is not allowed", address, "by-thumbprint", username="by-thumbprint", certificate=pair)
-    put("clients", "off", {"authenticationName": "off", "state": "Disabled"})
+    put("clients", "off", {"authenticationName": "off", "state": "Disabled", "clientCertificateAuthentication": {}})
     refused("is disabled", address, "off", username="off", certificate=pair)
 
 

@@ -4,6 +4,7 @@
 use super::Fields;
 use crate::pipeline::Walk;
 use crate::vendor::aliyun::Aliyun;
+use crate::vendor::aliyun::client_id::MAX_CHARS;
 use crate::vendor::aliyun::error::Error;
 use crate::vendor::aliyun::parameters::Parameters;
 use crate::vendor::aliyun::store::custom::{IdentityType, ListProblem};
@@ -30,6 +31,22 @@ pub(super) fn use_instance(
     walk: &mut Walk<'_>,
 ) -> Result<(), Error> {
     super::use_instance(aliyun, instance, Error::InstancePermissionCheckFailed, walk)
+}
+
+/// The length of a client id: nobody connects with a longer one.
+pub(super) fn check_client_id(
+    parameter: &'static str,
+    client_id: &str,
+    walk: &mut Walk<'_>,
+) -> Result<(), Error> {
+    let chars = client_id.chars().count();
+    if chars > MAX_CHARS {
+        walk.draft.note(format!(
+            "{parameter} has {chars} characters, {MAX_CHARS} are allowed"
+        ));
+        return Err(Error::InvalidParameter(parameter));
+    }
+    Ok(())
 }
 
 /// The answer to a change. That an entry is there already, or is not there, is refused as a
@@ -117,6 +134,7 @@ impl AddCustomAuthConnectBlack {
 
     pub(super) fn perform(self, aliyun: &Aliyun, walk: &mut Walk<'_>) -> Result<Fields, Error> {
         let Entry(instance, client_id) = self.0;
+        check_client_id("ClientId", &client_id, walk)?;
         use_instance(aliyun, &instance, walk)?;
         let result = aliyun.store.custom.black.add((instance, client_id), ());
         changed(result, "an entry of the blacklist", walk)

@@ -1,7 +1,9 @@
 //! Identities of custom authentication: who may connect with a password of its own.
 
 use super::Fields;
-use super::custom_auth::{IDENTITY_TYPES, Page, changed, deleted, type_name, use_instance};
+use super::custom_auth::{
+    IDENTITY_TYPES, Page, changed, check_client_id, deleted, type_name, use_instance,
+};
 use crate::pipeline::Walk;
 use crate::secret::Secret;
 use crate::vendor::aliyun::Aliyun;
@@ -15,6 +17,10 @@ const SIGN_MODES: &[(&str, SignMode)] =
 
 /// How long a user name may be (documented: the SDK's model of `UpdateCustomAuthIdentity`).
 const MAX_USERNAME_CHARS: usize = 64;
+
+/// The longest secret in bytes: a password that MQTT can carry, but not ours to remember by the
+/// thousand (assumed).
+const MAX_SECRET_BYTES: usize = 1_024;
 
 /// What names an identity: a user name, and the client id too if it is one client's alone.
 #[derive(Debug)]
@@ -52,6 +58,7 @@ impl Name {
             ));
             return Err(Error::InvalidParameter("Username"));
         }
+        check_client_id("ClientId", &self.client_id, walk)?;
         use_instance(aliyun, &self.instance_id, walk)?;
         Ok(IdentityKey {
             instance: self.instance_id,
@@ -84,6 +91,11 @@ impl Change {
 
     fn read(self, aliyun: &Aliyun, walk: &mut Walk<'_>) -> Result<(IdentityKey, Proof), Error> {
         let mode = super::word("SignMode", &self.sign_mode, SIGN_MODES, walk.draft)?;
+        if self.secret.expose().len() > MAX_SECRET_BYTES {
+            walk.draft
+                .note(format!("a Secret has at most {MAX_SECRET_BYTES} bytes"));
+            return Err(Error::InvalidParameter("Secret"));
+        }
         let proof = Proof {
             secret: self.secret,
             mode,

@@ -1,7 +1,9 @@
 //! Permissions of custom authentication: which topics an identity may publish and subscribe to.
 
 use super::Fields;
-use super::custom_auth::{IDENTITY_TYPES, Page, changed, deleted, type_name, use_instance};
+use super::custom_auth::{
+    IDENTITY_TYPES, Page, changed, check_client_id, deleted, type_name, use_instance,
+};
 use crate::pipeline::Walk;
 use crate::vendor::aliyun::Aliyun;
 use crate::vendor::aliyun::error::Error;
@@ -50,6 +52,8 @@ impl Name {
             IDENTITY_TYPES,
             walk.draft,
         )?;
+        // A user name is as long at most.
+        check_client_id("Identity", &self.identity, walk)?;
         use_instance(aliyun, &self.instance_id, walk)?;
         Ok(PermissionKey {
             instance: self.instance_id,

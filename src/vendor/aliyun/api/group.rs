@@ -34,6 +34,23 @@ fn tags(parameters: &Parameters<'_>) -> Vec<(String, String)> {
     named.chain(from_json).collect()
 }
 
+/// How many tags a group may have, and how long a key or value may be, in characters (documented
+/// for tags of the vendor's resources in general).
+const MAX_TAGS: usize = 20;
+const MAX_TAG_CHARS: usize = 128;
+
+/// What is wrong with the tags of a new group, if anything.
+fn tag_problem(tags: &[(String, String)]) -> Option<String> {
+    if tags.len() > MAX_TAGS {
+        let count = tags.len();
+        return Some(format!("there are {count} tags, {MAX_TAGS} are allowed"));
+    }
+    let long = |text: &str| text.chars().count() > MAX_TAG_CHARS;
+    tags.iter()
+        .any(|(key, value)| long(key) || long(value))
+        .then(|| format!("a tag's key or value has more than {MAX_TAG_CHARS} characters"))
+}
+
 /// The instance of such an action. These have a code of their own for what has not the right form.
 fn use_instance(aliyun: &Aliyun, id: &str, walk: &mut Walk<'_>) -> Result<(), Error> {
     if let Some(problem) = instance_problem(id) {
@@ -72,6 +89,10 @@ impl CreateGroupId {
 
     pub(super) fn perform(self, aliyun: &Aliyun, walk: &mut Walk<'_>) -> Result<Fields, Error> {
         check_form(&self.group_id, walk)?;
+        if let Some(problem) = tag_problem(&self.tags) {
+            walk.draft.note(problem);
+            return Err(Error::ParameterFieldCheckFailed);
+        }
         use_instance(aliyun, &self.instance_id, walk)?;
         let group = Group {
             created_ms: walk.receipt.now.as_millisecond(),

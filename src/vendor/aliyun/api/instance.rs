@@ -39,9 +39,11 @@ impl ListInstances {
         if self.tagged {
             walk.draft.note("hint: no instance here has tags");
         }
-        let instances = aliyun.store.instances().into_iter();
-        let wanted = instances.filter(|_| !self.tagged);
-        let items = wanted.map(|(id, instance)| item(id, instance));
+        let items = if self.tagged {
+            Vec::new()
+        } else {
+            aliyun.store.each(item)
+        };
         // Code and Success are texts in this action alone (documented: the SDK's model of it).
         Ok(vec![
             Field::new("Code", "200"),
@@ -52,13 +54,13 @@ impl ListInstances {
     }
 }
 
-fn item(id: String, instance: Instance) -> Value<'static> {
+fn item(id: &str, instance: &Instance) -> Value<'static> {
     Value::Object(vec![
-        Field::new("InstanceId", id.clone()),
-        Field::new("InstanceName", id),
+        Field::new("InstanceId", id.to_owned()),
+        Field::new("InstanceName", id.to_owned()),
         Field::new("InstanceStatus", RUNNING),
         Field::new("InstanceType", PROFESSIONAL),
-        Field::new("RegionId", instance.region),
+        Field::new("RegionId", instance.region.clone()),
         Field::new("KernelVersion", KERNEL),
         Field::new("OrderId", ""),
         Field::new("Specific", ""),

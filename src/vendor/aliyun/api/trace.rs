@@ -1,7 +1,6 @@
 //! Traces: where a message went, what a client sent and received, how its connections went.
 //! Messages are read from the journal, connections from `store/session.rs`.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -13,6 +12,7 @@ use crate::pipeline::Walk;
 use crate::vendor::aliyun::Aliyun;
 use crate::vendor::aliyun::error::Error;
 use crate::vendor::aliyun::parameters::Parameters;
+use crate::vendor::aliyun::store::session::Absences;
 use crate::vendor::aliyun::wire::{Field, Value};
 
 /// What happened, in the vendor's three words: `Action`, `ActionCode`, `ActionInfo`.
@@ -68,11 +68,11 @@ impl Span {
         let end = super::number("EndTime", &self.end, 0..=i64::MAX, walk.draft)?;
         let missing = Error::InstancePermissionCheckFailed;
         super::use_instance(aliyun, &self.instance_id, missing, walk)?;
-        let instance = aliyun.store.instance(&self.instance_id);
-        if let Some(instance) = instance.filter(|known| known.region != self.region) {
+        let region = aliyun.store.region(&self.instance_id);
+        if let Some(region) = region.filter(|known| *known != self.region) {
             walk.draft.note(format!(
-                "hint: MqttRegionId is {:?}, the instance is in {:?}",
-                self.region, instance.region
+                "hint: MqttRegionId is {:?}, the instance is in {region:?}",
+                self.region
             ));
         }
         if begin > end {
@@ -157,32 +157,15 @@ fn published(message: &Message) -> Value<'static> {
 }
 
 /// The way of messages to the clients of an instance.
-struct Deliveries<'a> {
-    aliyun: &'a Aliyun,
-    instance: &'a str,
-    /// When the clients met so far were away.
-    absences: HashMap<String, Vec<(Cursor, Cursor)>>,
-}
+struct Deliveries(Absences);
 
-impl<'a> Deliveries<'a> {
-    fn new(aliyun: &'a Aliyun, span: &'a Span) -> Self {
-        Self {
-            aliyun,
-            instance: &span.instance_id,
-            absences: HashMap::new(),
-        }
+impl Deliveries {
+    fn new(aliyun: &Aliyun, span: &Span) -> Self {
+        Self(aliyun.store.sessions.absences(&span.instance_id))
     }
 
-    fn words(&mut self, client_id: &str, cursor: Cursor) -> Words {
-        let absences = self
-            .absences
-            .entry(client_id.to_owned())
-            .or_insert_with(|| {
-                let sessions = &self.aliyun.store.sessions;
-                sessions.absences(self.instance, client_id)
-            });
-        let away = |(left, back): &(Cursor, Cursor)| *left < cursor && cursor <= *back;
-        if absences.iter().any(away) {
+    fn words(&self, client_id: &str, cursor: Cursor) -> Words {
+        if self.0.at(client_id, cursor) {
             TO_RETURNED_CLIENT
         } else {
             TO_CLIENT
@@ -191,7 +174,7 @@ impl<'a> Deliveries<'a> {
 
     /// Those of a message that were written to their clients, each as a row with its time; those
     /// to one client alone if it is named.
-    fn rows(&mut self, message: &Message, cursor: Cursor, client_id: &str) -> Vec<Row> {
+    fn rows(&self, message: &Message, cursor: Cursor, client_id: &str) -> Vec<Row> {
         let written = |delivery: &&Delivery| {
             matches!(
                 delivery.outcome,
@@ -270,7 +253,7 @@ impl QueryMqttTraceMessageSubscribe {
 
     pub(super) fn perform(self, aliyun: &Aliyun, walk: &mut Walk<'_>) -> Result<Fields, Error> {
         let window = self.span.read(aliyun, walk)?;
-        let mut deliveries = Deliveries::new(aliyun, &self.span);
+        let deliveries = Deliveries::new(aliyun, &self.span);
         let mut rows = Vec::new();
         for (cursor, message) in messages(walk) {
             if message.id == self.message_id {
@@ -301,7 +284,7 @@ impl QueryMqttTraceMessageOfClient {
 
     pub(super) fn perform(self, aliyun: &Aliyun, walk: &mut Walk<'_>) -> Result<Fields, Error> {
         let window = self.span.read(aliyun, walk)?;
-        let mut deliveries = Deliveries::new(aliyun, &self.span);
+        let deliveries = Deliveries::new(aliyun, &self.span);
         let mut rows = Vec::new();
         for (cursor, message) in messages(walk) {
             if message.origin.client_id.as_ref() == Some(&self.client_id) {

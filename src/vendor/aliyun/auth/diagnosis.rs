@@ -15,12 +15,44 @@ use super::v3::{self, Algorithm};
 use crate::exchange::Request;
 use crate::vendor::aliyun::parameters::{Parameters, canonical_query, joined};
 
-/// What is said when no known mistake fits.
+/// What is said when no known mistake fits: a wrong secret and a changed request look alike.
 pub(super) fn unknown(id: &str) -> String {
     format!(
         "the signature is not the one under the secret configured for {id}, nor that of any \
-         known mistake: compare your string to sign with the one in the answer, then the secret"
+         known mistake: either it was made with another secret, or what came is not what was \
+         signed (a parameter, header field, method or body was changed behind the signature); \
+         the string to sign in the answer is of what came: if yours differs, the request was \
+         changed, if not, the secret is another"
     )
+}
+
+/// The most parameters, and bytes of them, of which each is left out in turn.
+const MOST_PARAMETERS: usize = 40;
+const MOST_BYTES: usize = 64 << 10;
+
+/// The parameter that was put in behind the signature, if leaving one out makes it right.
+fn added<'p>(
+    pairs: &[(&'p str, &'p str)],
+    is_right: impl Fn(Vec<(&'p str, &'p str)>) -> bool,
+) -> Option<String> {
+    let bytes: usize = pairs
+        .iter()
+        .map(|(name, value)| name.len() + value.len())
+        .sum();
+    if pairs.len() > MOST_PARAMETERS || bytes > MOST_BYTES {
+        return None;
+    }
+    let without = |place: usize| {
+        let mut rest = pairs.to_vec();
+        rest.remove(place);
+        rest
+    };
+    (0..pairs.len())
+        .find(|place| is_right(without(*place)))
+        .map(|place| {
+            let name = pairs[place].0;
+            format!("parameter {name:?} was not signed: it was put in behind the signature")
+        })
 }
 
 fn no_secret(key: &Key) -> String {
@@ -66,10 +98,20 @@ pub(super) fn v1(
     if let Some(coding) = v1_coding(proof.signature, secret, &right) {
         return Some(coding.to_owned());
     }
-    v1_strings(request, parameters)
-        .into_iter()
-        .find(|(_, text)| gives(secret, b"&", text))
-        .map(|(mistake, _)| mistake.to_owned())
+    let strings = v1_strings(request, parameters).into_iter();
+    let mut known = strings.filter(|(_, text)| gives(secret, b"&", text));
+    let known = known.next().map(|(mistake, _)| mistake.to_owned());
+    known.or_else(|| {
+        let pairs: Vec<_> = v1::signed(parameters).collect();
+        added(&pairs, |rest| {
+            let query = canonical_query(rest.into_iter());
+            gives(
+                secret,
+                b"&",
+                &v1::string_to_sign(&request.head.method, &query),
+            )
+        })
+    })
 }
 
 /// Right string, right secret, wrong hash or wrong coding of the result.
@@ -202,10 +244,19 @@ pub(super) fn v3(
     if code.eq_ignore_ascii_case(proof.signature) {
         return Some("the signature's hexadecimal digits must be in lower case".into());
     }
-    v3_parts(&parts, request)
-        .into_iter()
-        .find(|(_, parts)| gives(secret, &proof.string_to_sign(&parts.canonical_request())))
-        .map(|(mistake, _)| mistake.to_owned())
+    let holds =
+        |parts: &v3::Parts<'_>| gives(secret, &proof.string_to_sign(&parts.canonical_request()));
+    let mut known = v3_parts(&parts, request).into_iter();
+    let known = known.find(|(_, parts)| holds(parts));
+    known.map(|(mistake, _)| mistake.to_owned()).or_else(|| {
+        let pairs = parameters.query().iter();
+        let pairs: Vec<_> = pairs.map(|(name, value)| (&**name, &**value)).collect();
+        added(&pairs, |rest| {
+            let mut parts = parts.clone();
+            parts.query = canonical_query(rest.into_iter());
+            holds(&parts)
+        })
+    })
 }
 
 /// Canonical requests as they come out of known mistakes.

@@ -12,7 +12,7 @@ pub(super) struct Problem {
 }
 
 /// Refuses a text that is not `YYYY-MM-DDThh:mm:ssZ`, and a time more than `window_s` seconds
-/// before or after `now`.
+/// before or after `now`, unless that is 0.
 pub(super) fn check(text: &str, now: Timestamp, window_s: u32) -> Result<(), Problem> {
     let Some(at) = parse(text) else {
         return Err(Problem {
@@ -21,7 +21,8 @@ pub(super) fn check(text: &str, now: Timestamp, window_s: u32) -> Result<(), Pro
         });
     };
     let off = now.duration_since(at);
-    if off.unsigned_abs() > std::time::Duration::from_secs(u64::from(window_s)) {
+    let window = std::time::Duration::from_secs(u64::from(window_s));
+    if window_s > 0 && off.unsigned_abs() > window {
         let side = if off.is_positive() {
             "behind"
         } else {
@@ -30,7 +31,8 @@ pub(super) fn check(text: &str, now: Timestamp, window_s: u32) -> Result<(), Pro
         return Err(Problem {
             error: Error::TimestampExpired,
             reason: format!(
-                "the time {text} is {} s {side} the emulator's ({now:.0}); {window_s} s are allowed",
+                "the time {text} is {} s {side} the emulator's ({now:.0}); \
+                 aliyun.timestamp_window_s allows {window_s} s",
                 off.as_secs().unsigned_abs(),
             ),
         });
@@ -71,6 +73,13 @@ mod tests {
         for text in ["2026-11-21T22:35:59Z", "2026-11-21T23:06:01Z"] {
             assert_eq!(error(text, 900), Some(Error::TimestampExpired), "{text}");
         }
+    }
+
+    #[test]
+    fn a_window_of_0_allows_any_time_that_is_one() {
+        assert_eq!(error("1999-12-31T23:59:59Z", 0), None);
+        assert_eq!(error("9999-12-30T00:00:00Z", 0), None);
+        assert_eq!(error("yesterday", 0), Some(Error::TimestampFormat));
     }
 
     #[test]

@@ -114,9 +114,9 @@ pub(super) fn tokens(password: &str) -> Result<Vec<Held>, String> {
     Ok(held)
 }
 
-/// Whether a user name has the three parts of a mode's.
-fn has_three_parts(username: &str) -> bool {
-    username.split('|').count() == 3
+/// Whether a user name has the parts of a mode's, or more: no other vendor's has two bars.
+fn has_parts(username: &str) -> bool {
+    username.matches('|').count() >= 2
 }
 
 fn mode_of(username: &str) -> Option<(&str, &str)> {
@@ -129,8 +129,8 @@ fn mode_of(username: &str) -> Option<(&str, &str)> {
 
 impl ApsaraMqtt {
     /// By a user name that begins with a mode or has the parts of one, by the server name of an
-    /// instance, or by a client id of the product's form with any user name: one that is neither
-    /// a mode's nor a custom identity's is refused, where an open client would be let in.
+    /// instance, or by a client id of the product's form with any user name or password: what is
+    /// neither a mode's nor a custom identity's is refused, where an open client would be let in.
     pub(super) fn claims_connect(&self, connect: &Connect) -> bool {
         let username = connect.username.as_deref().unwrap_or_default();
         mode_of(username).is_some()
@@ -146,8 +146,15 @@ impl ApsaraMqtt {
             let known = || custom.identity(None, username, client_id).is_some();
             return client_id.contains(SEPARATOR) && known();
         }
-        let has_user = !username.is_empty() && !username.starts_with(TENANT_USER);
-        has_user && (client_id.contains(SEPARATOR) || has_three_parts(username))
+        if username.starts_with(TENANT_USER) {
+            return false;
+        }
+        let has_password = connect
+            .password
+            .as_ref()
+            .is_some_and(|text| !text.is_empty());
+        let proves = !username.is_empty() || has_password;
+        has_parts(username) || (proves && client_id.contains(SEPARATOR))
     }
 
     /// Whether it may be one of the older clients, which connect without credentials (seen in
@@ -196,8 +203,9 @@ impl ApsaraMqtt {
                 .ok_or_else(|| {
                     let known = custom.usernames(instance);
                     Fault::UserName.because(format!(
-                        "user name {username:?} is neither Mode|AccessKeyId|InstanceId nor an \
-                         identity of custom authentication; known identities are {known:?}"
+                        "user name {username:?} is neither Mode|AccessKeyId|InstanceId, with one \
+                         of the modes Signature, Token and DeviceCredential, nor an identity of \
+                         custom authentication; known identities are {known:?}"
                     ))
                 });
         };

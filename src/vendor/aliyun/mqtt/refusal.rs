@@ -26,6 +26,8 @@ pub(super) enum Fault {
     Account,
     /// The group is not there.
     Group,
+    /// The will is retained.
+    RetainedWill,
     /// The client id is on the blacklist.
     Blacklist,
 }
@@ -44,6 +46,7 @@ impl Fault {
                 (ConnectCode::NotAuthorized, "not authorized")
             }
             Self::Group => (ConnectCode::NotAuthorized, RESOURCE_AUTH_FAILED),
+            Self::RetainedWill => (ConnectCode::RetainNotSupported, "invalid param"),
             Self::Blacklist => (ConnectCode::Banned, "not authorized"),
         }
     }

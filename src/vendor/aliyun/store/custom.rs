@@ -9,7 +9,11 @@ use crate::secret::Secret;
 use crate::vendor::aliyun::topic;
 
 /// How many entries each of the three lists has at most; the vendor's figure is not documented.
+/// What an entry is made of has bounds of its own in `api/`.
 const MAX_ENTRIES: usize = 100_000;
+
+/// How many user names a refusal lists at most.
+const MAX_LISTED: usize = 20;
 
 /// Whom an identity or a permission is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -126,6 +130,15 @@ impl<K: Ord + Clone, V: Clone> List<K, V> {
             .collect()
     }
 
+    /// Those from a key on for as long as they are wanted, in order.
+    fn run(&self, first: &K, wanted: impl Fn(&K) -> bool) -> Vec<(K, V)> {
+        let list = self.0.read();
+        list.range(first..)
+            .take_while(|(key, _)| wanted(key))
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect()
+    }
+
     fn clear(&self) {
         self.0.write().clear();
     }
@@ -171,21 +184,21 @@ impl CustomAuth {
         filter: &str,
     ) -> Result<(), String> {
         let parent = topic::p2p_parent(filter);
-        let rules = self.permissions.select(|key| {
-            let identity = match key.kind {
-                IdentityType::User => username,
-                IdentityType::Client => client_id,
-            };
-            let meets = |filter| topic::meet(&key.topic, filter);
-            key.instance == instance
-                && key.identity == identity
-                && (meets(filter) || parent.is_some_and(meets))
-        });
         let about = |permission: &Permission| match access {
             Access::Publish => permission.publish,
             Access::Subscribe => permission.subscribe,
         };
-        let rules: Vec<_> = rules.into_iter().filter(|(_, rule)| about(rule)).collect();
+        let rules: Vec<_> = [
+            (IdentityType::User, username),
+            (IdentityType::Client, client_id),
+        ]
+        .into_iter()
+        .flat_map(|(kind, identity)| self.permissions_of(instance, kind, identity))
+        .filter(|(key, rule)| {
+            let meets = |filter| topic::meet(&key.topic, filter);
+            about(rule) && (meets(filter) || parent.is_some_and(meets))
+        })
+        .collect();
         if let Some((key, _)) = rules.iter().find(|(_, rule)| !rule.allow) {
             return Err(format!("a permission on {:?} denies it", key.topic));
         }
@@ -202,11 +215,34 @@ impl CustomAuth {
         ))
     }
 
-    /// The user names that identities have, those of one instance where it is known.
+    /// The permissions of one identity.
+    fn permissions_of(
+        &self,
+        instance: &str,
+        kind: IdentityType,
+        identity: &str,
+    ) -> Vec<(PermissionKey, Permission)> {
+        let first = PermissionKey {
+            instance: instance.to_owned(),
+            kind,
+            identity: identity.to_owned(),
+            topic: String::new(),
+        };
+        self.permissions.run(&first, |key| {
+            key.instance == instance && key.kind == kind && key.identity == identity
+        })
+    }
+
+    /// The first of the user names that identities have, those of one instance where it is known.
     pub(in crate::vendor::aliyun) fn usernames(&self, instance: Option<&str>) -> BTreeSet<String> {
-        let of = |key: &IdentityKey| instance.is_none_or(|id| id == key.instance);
-        let known = self.identities.select(of);
-        known.into_iter().map(|(key, _)| key.username).collect()
+        let list = self.identities.0.read();
+        let mut names = BTreeSet::new();
+        for key in list.keys() {
+            if instance.is_none_or(|id| id == key.instance) && names.len() < MAX_LISTED {
+                names.insert(key.username.clone());
+            }
+        }
+        names
     }
 
     pub(super) fn clear(&self) {

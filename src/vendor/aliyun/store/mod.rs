@@ -19,9 +19,11 @@ use self::session::Sessions;
 use self::token::Tokens;
 use super::settings::{Instance as InstanceSettings, Settings, SettingsError, default_region};
 
-/// How many instances, and groups and parent topics of an instance, are remembered. Beyond it
-/// `auto_create` still lets calls through and remembers nothing, so that memory stays bounded.
-const MAX_REMEMBERED: usize = 10_000;
+/// How many instances are remembered, and how many groups, deleted ones and parent topics in all
+/// of them together. Beyond it `auto_create` still lets calls through and remembers nothing, so
+/// that memory stays bounded.
+const MAX_INSTANCES: usize = 10_000;
+const MAX_NAMES: usize = 100_000;
 
 /// When seeded resources were created, in milliseconds since 1970: the date of the API version,
 /// so that answers do not depend on when the program was started.
@@ -84,6 +86,32 @@ impl Instance {
             topics: BTreeSet::new(),
         }
     }
+
+    fn names(&self) -> usize {
+        self.groups.len() + self.deleted_groups.len() + self.topics.len()
+    }
+}
+
+/// Instances by id, and how many names all of them hold together.
+#[derive(Debug, Default, Clone)]
+struct Known {
+    by_id: HashMap<String, Instance>,
+    names: usize,
+}
+
+impl Known {
+    /// Changes an instance that is there; `None` if there is none.
+    fn change<T>(&mut self, id: &str, change: impl FnOnce(&mut Instance) -> T) -> Option<T> {
+        let instance = self.by_id.get_mut(id)?;
+        let before = instance.names();
+        let changed = change(instance);
+        self.names = self.names - before + instance.names();
+        Some(changed)
+    }
+
+    fn is_full(&self) -> bool {
+        self.names >= MAX_NAMES
+    }
 }
 
 /// What is not there.
@@ -113,8 +141,8 @@ pub(super) fn instance_problem(id: &str) -> Option<&'static str> {
 #[derive(Debug)]
 pub struct Store {
     auto_create: bool,
-    seeds: HashMap<String, Instance>,
-    instances: RwLock<HashMap<String, Instance>>,
+    seeds: Known,
+    instances: RwLock<Known>,
     pub(super) tokens: Tokens,
     pub(super) credentials: Credentials,
     pub(super) custom: CustomAuth,
@@ -124,11 +152,12 @@ pub struct Store {
 impl Store {
     /// The seeded state.
     pub fn new(settings: &Settings) -> Result<Self, SettingsError> {
-        let mut seeds = HashMap::new();
+        let mut seeds = Known::default();
         for (index, instance) in settings.instances.iter().enumerate() {
             let problem = if instance.id.is_empty() {
                 "it is empty"
             } else if seeds
+                .by_id
                 .insert(instance.id.clone(), Instance::seeded(instance))
                 .is_some()
             {
@@ -141,6 +170,7 @@ impl Store {
                 problem,
             ));
         }
+        seeds.names = seeds.by_id.values().map(Instance::names).sum();
         Ok(Self {
             auto_create: settings.auto_create,
             instances: RwLock::new(seeds.clone()),
@@ -163,24 +193,30 @@ impl Store {
 
     /// The instance of this id as it is now.
     pub fn instance(&self, id: &str) -> Option<Instance> {
-        self.instances.read().get(id).cloned()
+        self.instances.read().by_id.get(id).cloned()
     }
 
-    /// Every instance, by id.
-    pub fn instances(&self) -> Vec<(String, Instance)> {
+    /// The region of an instance.
+    pub(super) fn region(&self, id: &str) -> Option<String> {
         let instances = self.instances.read();
-        let mut all: Vec<_> = instances
-            .iter()
-            .map(|(id, instance)| (id.clone(), instance.clone()))
-            .collect();
-        all.sort_by(|a, b| a.0.cmp(&b.0));
-        all
+        instances.by_id.get(id).map(|known| known.region.clone())
+    }
+
+    /// Looks at every instance, by id.
+    pub(super) fn each<T>(&self, look: impl Fn(&str, &Instance) -> T) -> Vec<T> {
+        let instances = self.instances.read();
+        let mut all: Vec<_> = instances.by_id.iter().collect();
+        all.sort_unstable_by_key(|(id, _)| *id);
+        all.into_iter()
+            .map(|(id, instance)| look(id, instance))
+            .collect()
     }
 
     /// The instance that has a group; of several, the first by id.
     pub(super) fn instance_of_group(&self, group: &str) -> Option<String> {
         let instances = self.instances.read();
         let with_group = instances
+            .by_id
             .iter()
             .filter(|(_, instance)| instance.groups.contains_key(group));
         with_group.map(|(id, _)| id.clone()).min()
@@ -194,7 +230,7 @@ impl Store {
         group: Option<&str>,
     ) -> Option<String> {
         let instances = self.instances.read();
-        let known = instances.get(instance);
+        let known = instances.by_id.get(instance);
         let new = |what: &str, name: &str| {
             let new = format!("{what} {name:?} was created by this request");
             Some(format!("{new}: aliyun.auto_create is on"))
@@ -214,13 +250,13 @@ impl Store {
 
     /// Whether an instance may be used; makes it where `auto_create` is on.
     pub(super) fn use_instance(&self, id: &str, now: Timestamp) -> Result<(), Unknown> {
-        if self.instances.read().contains_key(id) {
+        if self.instances.read().by_id.contains_key(id) {
             return Ok(());
         }
         if !self.auto_create {
             return Err(Unknown::Instance);
         }
-        self.change(id, now, |_| ());
+        self.change(id, now, |_, _| ());
         Ok(())
     }
 
@@ -231,7 +267,7 @@ impl Store {
         parent: &str,
         now: Timestamp,
     ) -> Result<(), Unknown> {
-        let missing = match self.instances.read().get(instance) {
+        let missing = match self.instances.read().by_id.get(instance) {
             None => Unknown::Instance,
             Some(known) if known.topics.contains(parent) => return Ok(()),
             Some(_) => Unknown::Topic,
@@ -239,8 +275,8 @@ impl Store {
         if !self.auto_create {
             return Err(missing);
         }
-        self.change(instance, now, |instance| {
-            if instance.topics.len() < MAX_REMEMBERED {
+        self.change(instance, now, |instance, full| {
+            if !full {
                 instance.topics.insert(parent.to_owned());
             }
         });
@@ -255,7 +291,7 @@ impl Store {
         group: &str,
         now: Timestamp,
     ) -> Result<(), Unknown> {
-        let missing = match self.instances.read().get(instance) {
+        let missing = match self.instances.read().by_id.get(instance) {
             None => Unknown::Instance,
             Some(known) if known.groups.contains_key(group) => return Ok(()),
             Some(known) if known.deleted_groups.contains(group) => {
@@ -266,8 +302,8 @@ impl Store {
         if !self.auto_create {
             return Err(missing);
         }
-        self.change(instance, now, |instance| {
-            if instance.groups.len() < MAX_REMEMBERED {
+        self.change(instance, now, |instance, full| {
+            if !full {
                 let made = Group {
                     created_ms: now.as_millisecond(),
                     tags: Vec::new(),
@@ -286,45 +322,47 @@ impl Store {
         group: Group,
     ) -> Result<(), GroupProblem> {
         let mut instances = self.instances.write();
-        let Some(instance) = instances.get_mut(instance) else {
-            return Err(GroupProblem::TooMany);
-        };
-        if instance.groups.contains_key(id) {
-            return Err(GroupProblem::Exists);
-        }
-        if instance.groups.len() >= MAX_REMEMBERED {
-            return Err(GroupProblem::TooMany);
-        }
-        instance.deleted_groups.remove(id);
-        instance.groups.insert(id.to_owned(), group);
-        Ok(())
+        let full = instances.is_full();
+        let made = instances.change(instance, |instance| {
+            if instance.groups.contains_key(id) {
+                return Err(GroupProblem::Exists);
+            }
+            // A deleted one that comes back takes the place it had.
+            if full && !instance.deleted_groups.contains(id) {
+                return Err(GroupProblem::TooMany);
+            }
+            instance.deleted_groups.remove(id);
+            instance.groups.insert(id.to_owned(), group);
+            Ok(())
+        });
+        made.unwrap_or(Err(GroupProblem::TooMany))
     }
 
     /// Deletes a group; false if there is none.
     pub(super) fn delete_group(&self, instance: &str, id: &str) -> bool {
         let mut instances = self.instances.write();
-        let Some(instance) = instances.get_mut(instance) else {
-            return false;
-        };
-        if instance.groups.remove(id).is_none() {
-            return false;
-        }
-        if instance.deleted_groups.len() < MAX_REMEMBERED {
-            instance.deleted_groups.insert(id.to_owned());
-        }
-        true
+        let deleted = instances.change(instance, |instance| {
+            let was_there = instance.groups.remove(id).is_some();
+            if was_there {
+                instance.deleted_groups.insert(id.to_owned());
+            }
+            was_there
+        });
+        deleted.unwrap_or(false)
     }
 
-    fn change(&self, id: &str, now: Timestamp, change: impl FnOnce(&mut Instance)) {
+    /// Changes an instance, which is made if need be; `change` is told whether there is no room
+    /// for another name.
+    fn change(&self, id: &str, now: Timestamp, change: impl FnOnce(&mut Instance, bool)) {
         let mut instances = self.instances.write();
-        if instances.len() >= MAX_REMEMBERED && !instances.contains_key(id) {
-            return;
+        let full = instances.is_full();
+        if !instances.by_id.contains_key(id) {
+            if instances.by_id.len() >= MAX_INSTANCES {
+                return;
+            }
+            instances.by_id.insert(id.to_owned(), Instance::made(now));
         }
-        change(
-            instances
-                .entry(id.to_owned())
-                .or_insert_with(|| Instance::made(now)),
-        );
+        instances.change(id, |instance| change(instance, full));
     }
 }
 
@@ -365,6 +403,34 @@ mod tests {
         store.reset();
         assert_eq!(store.instance("new"), None);
         assert!(store.instance("post-cn-test0001").is_some());
+    }
+
+    #[test]
+    fn the_names_of_all_instances_together_are_bounded() {
+        let store = store(true);
+        for number in 0..MAX_NAMES {
+            let instance = format!("i{}", number % 500);
+            store
+                .use_topic(&instance, &format!("t{number}"), NOW)
+                .unwrap();
+            store
+                .use_group(&instance, &format!("g{number}"), NOW)
+                .unwrap();
+        }
+        let names = |store: &Store| {
+            let names = store.each(|_, instance| instance.names());
+            names.into_iter().sum::<usize>()
+        };
+        assert_eq!(names(&store), MAX_NAMES);
+        assert_eq!(store.use_topic("i0", "one more", NOW), Ok(()));
+        let group = || Group::seeded();
+        let more = store.create_group("i0", "GID_more", group());
+        assert_eq!(more, Err(GroupProblem::TooMany));
+        assert!(store.delete_group("i0", "g0"));
+        assert_eq!(store.create_group("i0", "g0", group()), Ok(()));
+        assert_eq!(names(&store), MAX_NAMES);
+        store.reset();
+        assert_eq!(names(&store), store.instances.read().names);
     }
 
     #[test]

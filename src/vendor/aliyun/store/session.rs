@@ -13,6 +13,10 @@ use crate::secret::Secret;
 /// How many events of connections are remembered.
 const MAX_EVENTS: usize = 10_000;
 
+/// The longest client id, in bytes, whose events are remembered: nobody has a longer one, and
+/// refused attempts may name any.
+const MAX_NAME: usize = 1_024;
+
 /// A token that a connected client presented.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::vendor::aliyun) struct Held {
@@ -59,6 +63,27 @@ pub(in crate::vendor::aliyun) struct Session {
 /// (documented: `QueryMqttTraceDevice`).
 pub(in crate::vendor::aliyun) const RESOURCE_AUTH_FAILED: &str = "resource auth failed";
 
+/// When the clients of an instance were away.
+#[derive(Debug)]
+pub(in crate::vendor::aliyun) struct Absences(HashMap<String, Vec<(Cursor, Cursor)>>);
+
+impl Absences {
+    /// Whether a client was away when a message was published.
+    pub(in crate::vendor::aliyun) fn at(&self, client_id: &str, cursor: Cursor) -> bool {
+        let away = self.0.get(client_id).into_iter().flatten();
+        away.into_iter()
+            .any(|(left, back)| *left < cursor && cursor <= *back)
+    }
+}
+
+/// What a client's events say so far of where it is.
+#[derive(Debug, Default)]
+struct Whereabouts {
+    away: Vec<(Cursor, Cursor)>,
+    here: Option<String>,
+    left: Option<Cursor>,
+}
+
 /// What happened to a connection.
 #[derive(Debug, Clone)]
 pub(in crate::vendor::aliyun) struct Event {
@@ -82,13 +107,9 @@ pub(in crate::vendor::aliyun) struct Sessions {
 }
 
 impl Sessions {
-    /// A client connects; returns the session whose place it takes.
-    pub(in crate::vendor::aliyun) fn open(
-        &self,
-        client_id: &str,
-        session: Session,
-    ) -> Option<Session> {
-        self.connected.lock().insert(client_id.to_owned(), session)
+    /// A client is connected.
+    pub(in crate::vendor::aliyun) fn open(&self, client_id: &str, session: Session) {
+        self.connected.lock().insert(client_id.to_owned(), session);
     }
 
     /// A client's connection has ended.
@@ -166,6 +187,9 @@ impl Sessions {
 
     /// Remembers an event.
     pub(in crate::vendor::aliyun) fn record(&self, event: Event) {
+        if event.client_id.len() > MAX_NAME || event.instance.len() > MAX_NAME {
+            return;
+        }
         let mut events = self.events.lock();
         if events.len() >= MAX_EVENTS {
             events.pop_front();
@@ -183,28 +207,56 @@ impl Sessions {
             .collect()
     }
 
-    /// The spans of the journal in which a client was offline: messages behind the first cursor,
-    /// up to the second, were published between two of its connections.
-    pub(in crate::vendor::aliyun) fn absences(
-        &self,
-        instance: &str,
-        client_id: &str,
-    ) -> Vec<(Cursor, Cursor)> {
-        let (mut absences, mut here, mut left) = (Vec::new(), None, None);
-        for event in self.events(instance, client_id) {
+    /// The spans of the journal in which each client of an instance was offline: messages behind
+    /// the first cursor, up to the second, were published between two of its connections.
+    pub(in crate::vendor::aliyun) fn absences(&self, instance: &str) -> Absences {
+        let mut clients: HashMap<String, Whereabouts> = HashMap::new();
+        for event in self.events.lock().iter() {
+            if event.instance != instance {
+                continue;
+            }
+            let client = clients.entry(event.client_id.clone()).or_default();
             if event.action == "connect" {
-                absences.extend(left.take().map(|left| (left, event.cursor)));
-                here = Some(event.channel);
-            } else if here.as_ref() == Some(&event.channel) {
-                left = Some(event.cursor);
-                here = None;
+                let left = client.left.take();
+                client.away.extend(left.map(|left| (left, event.cursor)));
+                client.here = Some(event.channel.clone());
+            } else if client.here.as_ref() == Some(&event.channel) {
+                client.left = Some(event.cursor);
+                client.here = None;
             }
             // What is left is a CONNECT that was refused.
         }
-        absences
+        let clients = clients.into_iter();
+        Absences(clients.map(|(id, client)| (id, client.away)).collect())
     }
 
     pub(super) fn forget_events(&self) {
         self.events.lock().clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_bounded_in_number_and_in_the_length_of_names() {
+        let sessions = Sessions::default();
+        let event = |client_id: String| Event {
+            time: Timestamp::UNIX_EPOCH,
+            instance: "i".to_owned(),
+            client_id,
+            action: "close",
+            info: "invalid param",
+            channel: String::new(),
+            cursor: 0,
+        };
+        sessions.record(event("x".repeat(60_000)));
+        assert!(sessions.events.lock().is_empty());
+        for number in 0..=MAX_EVENTS {
+            sessions.record(event(number.to_string()));
+        }
+        assert_eq!(sessions.events.lock().len(), MAX_EVENTS);
+        assert!(sessions.events("i", "0").is_empty());
     }
 }

@@ -11,8 +11,9 @@ use crate::broker::message::TopicFilter;
 use crate::vendor::aliyun::settings::{Settings, SettingsError, Token as TokenSettings};
 use crate::vendor::aliyun::topic;
 
-/// How many tokens are remembered at a time; expired ones make room.
-const MAX_TOKENS: usize = 100_000;
+/// How many bytes of tokens are remembered at a time; expired and revoked ones make room. Enough
+/// for some 100,000 tokens of one topic.
+const MAX_BYTES: usize = 64 << 20;
 
 /// How many bytes a token is in Base64: 344 characters, as in the vendor's example.
 pub(in crate::vendor::aliyun) const TOKEN_BYTES: usize = 256;
@@ -73,6 +74,13 @@ pub(in crate::vendor::aliyun) struct Token {
 }
 
 impl Token {
+    /// About how many bytes it occupies, its text included.
+    fn weight(&self, text: &str) -> usize {
+        let resources = self.resources.iter();
+        let resources: usize = resources.map(|filter| filter.as_str().len() + 24).sum();
+        160 + text.len() + self.instance.len() + self.owner.len() + resources
+    }
+
     /// Whether one of its resources covers a topic name or a filter.
     pub(in crate::vendor::aliyun) fn covers(&self, filter: &str) -> bool {
         let mut resources = self.resources.iter();
@@ -151,8 +159,32 @@ impl std::fmt::Display for Fault {
 /// All tokens, by their text.
 #[derive(Debug)]
 pub(in crate::vendor::aliyun) struct Tokens {
-    seeds: HashMap<String, Token>,
-    all: RwLock<HashMap<String, Token>>,
+    seeds: Known,
+    all: RwLock<Known>,
+}
+
+/// Tokens, and how much they are together.
+#[derive(Debug, Default, Clone)]
+struct Known {
+    by_text: HashMap<String, Token>,
+    bytes: usize,
+}
+
+impl Known {
+    fn insert(&mut self, text: &str, token: Token) {
+        self.bytes += token.weight(text);
+        if let Some(old) = self.by_text.insert(text.to_owned(), token) {
+            self.bytes -= old.weight(text);
+        }
+    }
+
+    /// Forgets those that are of no use to anybody any more.
+    fn make_room(&mut self, now: Timestamp) {
+        self.by_text
+            .retain(|_, token| token.expires > now && !token.revoked);
+        let left = self.by_text.iter();
+        self.bytes = left.map(|(text, token)| token.weight(text)).sum();
+    }
 }
 
 /// A configured token; the error says what is wrong with it.
@@ -189,13 +221,13 @@ fn seeded(
 
 impl Tokens {
     pub(super) fn new(settings: &Settings) -> Result<Self, SettingsError> {
-        let mut seeds = HashMap::new();
+        let mut seeds = Known::default();
         for (at, instance) in settings.instances.iter().enumerate() {
             for (index, seed) in instance.tokens.iter().enumerate() {
                 let key = || format!("aliyun.instances[{at}].tokens[{index}]");
                 let (text, token) = seeded(&instance.id, settings, seed)
                     .map_err(|problem| SettingsError::new(key(), problem))?;
-                seeds.insert(text, token);
+                seeds.insert(&text, token);
             }
         }
         Ok(Self {
@@ -207,13 +239,14 @@ impl Tokens {
     /// Remembers a token; false if there are too many.
     pub(in crate::vendor::aliyun) fn add(&self, text: &str, token: Token, now: Timestamp) -> bool {
         let mut tokens = self.all.write();
-        if tokens.len() >= MAX_TOKENS {
-            tokens.retain(|_, token| token.expires > now);
+        let weight = token.weight(text);
+        if tokens.bytes + weight > MAX_BYTES {
+            tokens.make_room(now);
         }
-        if tokens.len() >= MAX_TOKENS {
+        if tokens.bytes + weight > MAX_BYTES {
             return false;
         }
-        tokens.insert(text.to_owned(), token);
+        tokens.insert(text, token);
         true
     }
 
@@ -226,7 +259,7 @@ impl Tokens {
         now: Timestamp,
     ) -> Result<Token, Fault> {
         let tokens = self.all.read();
-        let Some(token) = tokens.get(text) else {
+        let Some(token) = tokens.by_text.get(text) else {
             let formed = BASE64_STANDARD.decode(text).ok();
             let formed = formed.is_some_and(|bytes| bytes.len() == TOKEN_BYTES);
             return Err(if formed {
@@ -257,6 +290,7 @@ impl Tokens {
     pub(in crate::vendor::aliyun) fn revoke(&self, text: &str, instance: &str) -> bool {
         let mut tokens = self.all.write();
         let found = tokens
+            .by_text
             .get_mut(text)
             .filter(|token| token.instance == instance);
         found.map(|token| token.revoked = true).is_some()
@@ -264,10 +298,47 @@ impl Tokens {
 
     /// The token as it is; `None` if there is no such token.
     pub(in crate::vendor::aliyun) fn get(&self, text: &str) -> Option<Token> {
-        self.all.read().get(text).cloned()
+        self.all.read().by_text.get(text).cloned()
     }
 
     pub(super) fn reset(&self) {
         self.all.write().clone_from(&self.seeds);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A token of a hundred long topics.
+    fn heavy(expires_s: i64) -> Token {
+        let filter = TopicFilter::parse("x".repeat(128)).unwrap();
+        Token {
+            instance: "i".to_owned(),
+            owner: "testid".to_owned(),
+            resources: vec![filter; 100],
+            rights: Rights::from_type("R").unwrap(),
+            expires: Timestamp::from_second(expires_s).unwrap(),
+            revoked: false,
+        }
+    }
+
+    #[test]
+    fn tokens_are_bounded_in_bytes_and_the_dead_make_room() {
+        let tokens = Tokens::new(&Settings::default()).unwrap();
+        let now = |second| Timestamp::from_second(second).unwrap();
+        let mut added = 0;
+        while tokens.add(&added.to_string(), heavy(100), now(0)) {
+            added += 1;
+        }
+        assert!((1_000..10_000).contains(&added), "{added}");
+        assert!(tokens.all.read().bytes <= MAX_BYTES);
+        assert!(tokens.revoke("7", "i"));
+        assert!(tokens.add("in the place of a revoked one", heavy(100), now(0)));
+        assert!(!tokens.add("too many", heavy(200), now(99)));
+        assert!(tokens.add("the first of the day after", heavy(200), now(100)));
+        assert_eq!(tokens.all.read().by_text.len(), 1);
+        tokens.reset();
+        assert_eq!(tokens.all.read().bytes, 0);
     }
 }

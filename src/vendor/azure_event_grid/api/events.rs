@@ -29,8 +29,7 @@ impl AzureEventGrid {
             .to_ascii_lowercase();
         let size = request.body.len();
         if self.settings.limits && size > limits::EVENTS {
-            return Err(Error::TooLarge {
-                what: "request",
+            return Err(Error::EventsTooLarge {
                 got: size,
                 limit: limits::EVENTS,
             });

@@ -1,8 +1,10 @@
 //! What can be asked: paths and methods, and the operation that each is. One file per noun:
-//! `identity` (tokens), `publish` and `retained` (MQTT over HTTP), `topics` (pull delivery).
+//! `identity` (tokens), `publish` and `retained` (MQTT over HTTP), `topics` (pull delivery),
+//! `resources` and `namespaces` (the resource manager).
 
 pub(super) mod events;
 pub(super) mod identity;
+mod namespaces;
 pub(super) mod parameters;
 pub(super) mod properties;
 pub(super) mod publish;
@@ -78,7 +80,7 @@ pub(super) enum Route {
     },
     /// `/{tenant}/discovery/instance`
     Instance,
-    /// `/subscriptions/.../namespaces/{namespace}[/{kind}/{name}]`, `.../deployments/{name}`
+    /// `/subscriptions/.../namespaces[/{namespace}[/{kind}/{name}]]`, `.../deployments/{name}`
     Resource(ResourceId),
 }
 
@@ -135,7 +137,7 @@ impl Route {
                 None => return Ok(None),
             },
             ["metadata", "identity", "oauth2", "token"] | ["msi", "token"] => Self::ManagedIdentity,
-            ["subscriptions", _, _, _, "providers", rest @ ..] => match ResourceId::parse(rest)? {
+            ["subscriptions", rest @ ..] => match ResourceId::parse(rest)? {
                 Some(id) => Self::Resource(id),
                 None => return Ok(None),
             },

@@ -50,7 +50,7 @@ impl AzureEventGrid {
         walk: &mut Walk<'_>,
     ) -> Result<Publish, Error> {
         let request = walk.request;
-        let namespace = self.store.namespace(request.head.host());
+        let namespace = self.namespace_of(request)?;
         let resources = namespace.resources();
         let caller = self
             .authenticator
@@ -88,12 +88,13 @@ impl AzureEventGrid {
         }
         let namespace = call.namespace.resources();
         let publication = &call.publication;
-        self.rates(walk.app).publish(
+        self.rates(walk.app).http_publish(
             &namespace.name,
             &call.caller,
             publication.payload.len(),
             publication.retain,
         )?;
+        self.check_retained(publication, &namespace.name, walk)?;
         self.router.room(&namespace).await;
         let published = walk
             .app
@@ -113,6 +114,27 @@ impl AzureEventGrid {
             None => 204,
         };
         Ok(super::answer(status, walk))
+    }
+
+    /// Refuses a message that would be one more retained message than the namespace may have.
+    fn check_retained(
+        &self,
+        publication: &Publication,
+        namespace: &str,
+        walk: &Walk<'_>,
+    ) -> Result<(), Error> {
+        let Some(most) = limits::retained_messages(&self.settings) else {
+            return Ok(());
+        };
+        if !publication.retain || publication.payload.is_empty() {
+            return Ok(());
+        }
+        let kept = walk.app.broker.retained_of(Surface::Azure, namespace);
+        let topic = publication.topic.as_str();
+        if kept.len() < most || kept.iter().any(|one| one.message.topic == topic) {
+            return Ok(());
+        }
+        Err(Error::RetainedQuota(most))
     }
 
     /// Checks `api-version`: required, and in strict mode known.
@@ -154,7 +176,12 @@ impl AzureEventGrid {
         };
         let qos = either("qos", "mqtt-qos")?.unwrap_or(true);
         let retain = either("retain", "mqtt-retain")?.unwrap_or(false);
-        let properties = self.read_properties(walk)?;
+        let mut properties = self.read_properties(walk)?;
+        if retain && self.settings.limits {
+            let own = properties.message_expiry_interval;
+            let own = own.map(|seconds| seconds.min(limits::RETAINED_EXPIRY));
+            properties.message_expiry_interval = own;
+        }
         let payload = request.body.clone();
         self.check_size(&payload, retain)?;
         hints(&properties, &payload, walk);

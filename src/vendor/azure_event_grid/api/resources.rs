@@ -1,29 +1,41 @@
 //! The namespace and its children as the resource manager names them, so that a Bicep or ARM
 //! object can be put into a running emulator: one at its own path below
 //! `/subscriptions/{id}/resourceGroups/{group}/providers/Microsoft.EventGrid/namespaces/{namespace}`,
-//! many (an array, a template) at the namespace's path or as a deployment. No token is asked
-//! for: this stands for the developer's own hand, not for the cloud's guard.
+//! many (an array, a template) at the namespace's path or as a deployment. What is done with whole
+//! namespaces and with keys is in `namespaces.rs`. No token is asked for: this stands for the
+//! developer's own hand, not for the cloud's guard.
 
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::namespaces::KeyAction;
 use super::parameters::decode;
 use crate::exchange::{Answer, Request};
 use crate::pipeline::Walk;
 use crate::vendor::azure_event_grid::AzureEventGrid;
+use crate::vendor::azure_event_grid::access::EVERYBODY;
 use crate::vendor::azure_event_grid::children::{self, Kind};
-use crate::vendor::azure_event_grid::deployment::{self, Declared};
-use crate::vendor::azure_event_grid::edit::{Edit, NAMESPACE, Place, no_topic};
+use crate::vendor::azure_event_grid::deployment;
+use crate::vendor::azure_event_grid::edit::{
+    Edit, NAMESPACE, Place, check_name, no_resource, no_topic,
+};
 use crate::vendor::azure_event_grid::error::Error;
 use crate::vendor::azure_event_grid::store::NamespaceState;
+
+/// The vendor's name in resource ids.
+const PROVIDER: &str = "Microsoft.EventGrid";
+/// The resource group of namespaces where none is asked for.
+const GROUP: &str = "mqttstack";
 
 /// Which resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::vendor::azure_event_grid) struct ResourceId {
-    /// The namespace's name; `None` for a deployment.
+    /// What stands before a namespace's name in its id.
+    scope: String,
+    /// The namespace's name; `None` for a deployment and for all namespaces.
     namespace: Option<String>,
-    /// The namespace topic of event subscriptions.
+    /// The namespace topic of event subscriptions and of keys.
     topic: Option<String>,
     /// What of it.
     target: Target,
@@ -33,37 +45,111 @@ pub(in crate::vendor::azure_event_grid) struct ResourceId {
 enum Target {
     /// `Microsoft.Resources/deployments/{name}`
     Deployment,
+    /// All namespaces.
+    Namespaces,
     /// The namespace itself, or many of its children.
     Namespace,
+    /// The access keys of a namespace or a topic.
+    Keys(KeyAction),
     /// All children of a kind.
     List(Kind),
     /// One child.
     One(Kind, String),
 }
 
+/// Whether a segment of a path is this word; the resource manager compares without case.
+fn is(segment: &str, word: &str) -> bool {
+    segment.eq_ignore_ascii_case(word)
+}
+
 impl ResourceId {
-    /// Reads the part of a path behind `providers`.
+    /// Reads the part of a path behind `subscriptions`.
     pub(super) fn parse(segments: &[&str]) -> Result<Option<Self>, Error> {
-        let (namespace, rest) = match segments {
-            ["Microsoft.Resources", "deployments", _] => {
-                return Ok(Some(Self {
-                    namespace: None,
-                    topic: None,
-                    target: Target::Deployment,
-                }));
+        let (subscription, group, rest) = match segments {
+            [subscription, groups, group, providers, rest @ ..]
+                if is(groups, "resourceGroups") && is(providers, "providers") =>
+            {
+                (*subscription, Some(*group), rest)
             }
-            [_, "namespaces", namespace, rest @ ..] => (decode(namespace, "namespaceName")?, rest),
+            [subscription, providers, rest @ ..] if is(providers, "providers") => {
+                (*subscription, None, rest)
+            }
             _ => return Ok(None),
         };
-        let mut topic = None;
-        let target = match rest {
-            [] => Target::Namespace,
-            ["topics", of, "eventSubscriptions", rest @ ..] if rest.len() < 2 => {
-                topic = Some(decode(of, "topicName")?);
-                match rest.first() {
-                    Some(name) => Target::One(Kind::EventSubscription, decode(name, "name")?),
-                    None => Target::List(Kind::EventSubscription),
+        let mut id = Self {
+            scope: format!(
+                "/subscriptions/{subscription}/resourceGroups/{}/providers/{PROVIDER}/namespaces",
+                group.unwrap_or(GROUP)
+            ),
+            namespace: None,
+            topic: None,
+            target: Target::Deployment,
+        };
+        let rest = match rest {
+            [provider, deployments, _]
+                if group.is_some()
+                    && is(provider, "Microsoft.Resources")
+                    && is(deployments, "deployments") =>
+            {
+                return Ok(Some(id));
+            }
+            [provider, namespaces, rest @ ..]
+                if is(provider, PROVIDER) && is(namespaces, "namespaces") =>
+            {
+                rest
+            }
+            _ => return Ok(None),
+        };
+        match rest {
+            [] => id.target = Target::Namespaces,
+            [name, rest @ ..] if group.is_some() => {
+                id.namespace = Some(decode(name, "namespaceName")?);
+                let Some((topic, target)) = Target::parse(rest)? else {
+                    return Ok(None);
+                };
+                (id.topic, id.target) = (topic, target);
+            }
+            _ => return Ok(None),
+        }
+        Ok(Some(id))
+    }
+
+    /// The methods that it takes.
+    pub(super) fn methods(&self) -> &'static str {
+        match self.target {
+            Target::Deployment => "PUT",
+            Target::Keys(_) => "POST",
+            Target::List(_) | Target::Namespaces => "GET",
+            Target::Namespace | Target::One(Kind::Topic | Kind::EventSubscription, _) => {
+                "GET, PUT, PATCH, DELETE"
+            }
+            Target::One(..) => "GET, PUT, DELETE",
+        }
+    }
+}
+
+impl Target {
+    /// Reads the part of a path behind a namespace's name.
+    fn parse(rest: &[&str]) -> Result<Option<(Option<String>, Self)>, Error> {
+        let of_topic = |topic: &str| decode(topic, "topicName").map(Some);
+        Ok(Some(match rest {
+            [] => (None, Self::Namespace),
+            [action] if KeyAction::find(action).is_some() => match KeyAction::find(action) {
+                Some(action) => (None, Self::Keys(action)),
+                None => return Ok(None),
+            },
+            [topics, topic, action] if is(topics, "topics") => match KeyAction::find(action) {
+                Some(action) => (of_topic(topic)?, Self::Keys(action)),
+                None if is(action, "eventSubscriptions") => {
+                    (of_topic(topic)?, Self::List(Kind::EventSubscription))
                 }
+                None => return Ok(None),
+            },
+            [topics, topic, subscriptions, name]
+                if is(topics, "topics") && is(subscriptions, "eventSubscriptions") =>
+            {
+                let name = decode(name, "eventSubscriptionName")?;
+                (of_topic(topic)?, Self::One(Kind::EventSubscription, name))
             }
             [kind, rest @ ..] if rest.len() < 2 => {
                 let kind = Kind::find(kind).filter(|kind| *kind != Kind::EventSubscription);
@@ -71,27 +157,12 @@ impl ResourceId {
                     return Ok(None);
                 };
                 match rest.first() {
-                    Some(name) => Target::One(kind, decode(name, "resourceName")?),
-                    None => Target::List(kind),
+                    Some(name) => (None, Self::One(kind, decode(name, kind.parameter())?)),
+                    None => (None, Self::List(kind)),
                 }
             }
             _ => return Ok(None),
-        };
-        Ok(Some(Self {
-            namespace: Some(namespace),
-            topic,
-            target,
         }))
-    }
-
-    /// The methods that it takes.
-    pub(super) fn methods(&self) -> &'static str {
-        match self.target {
-            Target::Deployment => "PUT",
-            Target::Namespace => "GET, PUT",
-            Target::List(_) => "GET",
-            Target::One(..) => "GET, PUT, DELETE",
-        }
     }
 }
 
@@ -106,6 +177,8 @@ pub(in crate::vendor::azure_event_grid) struct ResourceCall {
 enum Verb {
     Get,
     Put(Value),
+    Patch(Value),
+    Post(Value),
     Delete,
 }
 
@@ -115,11 +188,16 @@ impl ResourceCall {
         id: ResourceId,
         request: &Request,
     ) -> Result<Self, Error> {
+        let body = || {
+            serde_json::from_slice(&request.body)
+                .map_err(|error| Error::InvalidBody(format!("it is not JSON: {error}")))
+        };
         let verb = match &*request.head.method {
-            "PUT" => Verb::Put(
-                serde_json::from_slice(&request.body)
-                    .map_err(|error| Error::InvalidBody(format!("it is not JSON: {error}")))?,
-            ),
+            "PUT" => Verb::Put(body()?),
+            "PATCH" => Verb::Patch(body()?),
+            // The SDKs send no body with `listKeys`.
+            "POST" if request.body.is_empty() => Verb::Post(Value::Null),
+            "POST" => Verb::Post(body()?),
             "DELETE" => Verb::Delete,
             _ => Verb::Get,
         };
@@ -138,20 +216,42 @@ impl AzureEventGrid {
         let _editing = self.store.editing();
         let state = match &id.namespace {
             None => self.store.namespace(None),
-            Some(name) => self
-                .store
-                .find(name)
-                .ok_or_else(|| Error::NotFound(format!("The namespace '{name}' was not found.")))?,
+            Some(name) => self.store.find(name),
         };
+        match (&id.target, &verb) {
+            (Target::Namespaces, _) => return Ok(self.list_namespaces(&id.scope, walk)),
+            (Target::Namespace, Verb::Put(body)) if is_bare(body) => {
+                let name = id.namespace.unwrap_or_default();
+                return self.put_namespace(&id.scope, &name, state, body, walk);
+            }
+            (Target::Namespace, Verb::Delete) => {
+                self.store.remove(&id.namespace.unwrap_or_default());
+                return Ok(super::answer(204, walk));
+            }
+            _ => {}
+        }
+        let state = state.ok_or_else(|| match &id.namespace {
+            Some(name) => Error::NotFound(format!("The namespace '{name}' was not found.")),
+            None => no_namespace(),
+        })?;
         let topic = id.topic.as_deref();
         match (id.target, verb) {
             (Target::List(kind), _) => list(&state, kind, topic, walk),
-            (Target::One(kind, name), Verb::Get) => one(&state, kind, topic, &name, walk),
             (Target::One(kind, name), Verb::Put(body)) => {
                 put(&state, kind, topic, &name, &body, walk)
             }
+            (Target::One(kind, name), Verb::Patch(body)) => {
+                patch(&state, kind, topic, &name, &body, walk)
+            }
             (Target::One(kind, name), Verb::Delete) => delete(&state, kind, topic, &name, walk),
+            (Target::One(kind, name), _) => one(&state, kind, topic, &name, walk),
+            (Target::Keys(action), Verb::Post(body)) => {
+                super::namespaces::keys(&state, topic, action, &body, walk)
+            }
             (Target::Namespace, Verb::Put(body)) => self.put_many(&state, &body, &json!({}), walk),
+            (Target::Namespace, Verb::Patch(body)) => {
+                super::namespaces::patch(&id.scope, &state, &body, walk)
+            }
             (Target::Deployment, Verb::Put(body)) => {
                 let part = |name: &str| body.pointer(&format!("/properties/{name}"));
                 let template = part("template").ok_or_else(|| {
@@ -160,8 +260,12 @@ impl AzureEventGrid {
                 let parameters = part("parameters").unwrap_or(&Value::Null);
                 self.put_many(&state, template, parameters, walk)
             }
-            (Target::Namespace | Target::Deployment, _) => {
-                Ok(whole(walk, 200, &namespace_object(&state)))
+            (Target::Namespace | Target::Namespaces | Target::Deployment | Target::Keys(_), _) => {
+                Ok(whole(
+                    walk,
+                    200,
+                    &super::namespaces::object(&id.scope, &state),
+                ))
             }
         }
     }
@@ -174,15 +278,8 @@ impl AzureEventGrid {
         parameters: &Value,
         walk: &mut Walk<'_>,
     ) -> Result<Answer, Error> {
-        let mut declared = if is_bare(document) {
-            vec![Declared {
-                resource_type: NAMESPACE.to_owned(),
-                name: vec![path.resources().name.clone()],
-                properties: document["properties"].clone(),
-            }]
-        } else {
-            deployment::resources(document, parameters).map_err(Error::InvalidBody)?
-        };
+        let mut declared =
+            deployment::resources(document, parameters).map_err(Error::InvalidBody)?;
         // Parents first.
         declared.sort_by_key(|one| one.resource_type.matches('/').count());
         let mut edits: Vec<Edit> = Vec::new();
@@ -195,6 +292,14 @@ impl AzureEventGrid {
             };
             let state = place.namespace.and_then(|name| self.store.find(name));
             let state = state.unwrap_or_else(|| path.clone());
+            let other = place.namespace.filter(|name| !is(name, state.name()));
+            if let Some(other) = other {
+                walk.draft.hint(format!(
+                    "there is no namespace {other:?}: {} is put into {:?}",
+                    one.name.join("/"),
+                    state.name()
+                ));
+            }
             let known = edits
                 .iter()
                 .position(|edit| Arc::ptr_eq(&edit.state, &state));
@@ -220,13 +325,21 @@ impl AzureEventGrid {
     }
 }
 
-/// Whether a document is a namespace's own `{"properties": ...}`.
+/// Whether a document is a namespace's own `{"location": ..., "properties": ...}`, and no array, no
+/// template and no other resource.
 fn is_bare(document: &Value) -> bool {
-    let has = |name| document.get(name).is_some();
-    has("properties") && !has("type") && !has("resources")
+    let kind = document.get("type").and_then(Value::as_str);
+    document.is_object()
+        && document.get("resources").is_none()
+        && kind.is_none_or(|kind| is(kind, NAMESPACE))
 }
 
-fn whole(walk: &Walk<'_>, status: u16, body: &Value) -> Answer {
+/// There is nothing that a request without a namespace's name could mean.
+pub(in crate::vendor::azure_event_grid) fn no_namespace() -> Error {
+    Error::NotFound("There is no namespace.".to_owned())
+}
+
+pub(super) fn whole(walk: &Walk<'_>, status: u16, body: &Value) -> Answer {
     super::answer(status, walk)
         .header("Content-Type", "application/json; charset=utf-8")
         .body(body.to_string())
@@ -236,23 +349,6 @@ fn whole(walk: &Walk<'_>, status: u16, body: &Value) -> Answer {
 fn object(path: &str, kind: Kind, name: &str, mut properties: Value) -> Value {
     properties["provisioningState"] = json!("Succeeded");
     json!({"id": path, "name": name, "type": kind.resource_type(), "properties": properties})
-}
-
-fn namespace_object(state: &NamespaceState) -> Value {
-    let resources = state.resources();
-    let mut configuration =
-        serde_json::to_value(&resources.topic_spaces_configuration).unwrap_or_default();
-    configuration["hostname"] = json!(resources.mqtt_host());
-    json!({
-        "name": resources.name,
-        "type": NAMESPACE,
-        "location": resources.location,
-        "properties": {
-            "provisioningState": "Succeeded",
-            "topicsConfiguration": {"hostname": resources.topic_host()},
-            "topicSpacesConfiguration": configuration,
-        },
-    })
 }
 
 fn list(
@@ -284,9 +380,7 @@ fn one(
 ) -> Result<Answer, Error> {
     let mut resources = (*state.resources()).clone();
     let children = children::of(&mut resources, kind, topic).ok_or_else(|| no_topic(topic))?;
-    let properties = children
-        .get(name)
-        .ok_or_else(|| Error::NotFound(format!("The resource '{name}' was not found.")))?;
+    let properties = children.get(name).ok_or_else(|| no_resource(name))?;
     let body = object(walk.request.head.path(), kind, name, properties);
     Ok(whole(walk, 200, &body))
 }
@@ -297,7 +391,7 @@ fn put(
     topic: Option<&str>,
     name: &str,
     body: &Value,
-    walk: &Walk<'_>,
+    walk: &mut Walk<'_>,
 ) -> Result<Answer, Error> {
     children::check_members(body, &children::RESOURCE).map_err(Error::InvalidBody)?;
     let properties = body
@@ -314,13 +408,48 @@ fn put(
         child: Some((kind, name)),
     };
     edit.put(&place, properties.clone())?;
+    let status = if known { 200 } else { 201 };
+    finish(edit, status, &place, walk)
+}
+
+fn patch(
+    state: &Arc<NamespaceState>,
+    kind: Kind,
+    topic: Option<&str>,
+    name: &str,
+    body: &Value,
+    walk: &Walk<'_>,
+) -> Result<Answer, Error> {
+    // Event subscriptions are patched without the envelope of their other requests.
+    let properties = body.get("properties").unwrap_or(body);
+    children::check_object("its properties", properties).map_err(Error::InvalidBody)?;
+    let mut edit = Edit::of(state.clone());
+    let place = Place {
+        namespace: None,
+        topic,
+        child: Some((kind, name)),
+    };
+    edit.patch(&place, properties.clone())?;
+    finish(edit, 200, &place, walk)
+}
+
+/// Puts a change of one resource in force and shows the resource.
+fn finish(
+    mut edit: Edit,
+    status: u16,
+    place: &Place<'_>,
+    walk: &Walk<'_>,
+) -> Result<Answer, Error> {
     edit.check()?;
-    let shown = children::of(&mut edit.next, kind, topic)
+    let Some((kind, name)) = place.child else {
+        return Err(no_topic(place.topic));
+    };
+    let shown = children::of(&mut edit.next, kind, place.topic)
         .and_then(|children| children.get(name))
         .unwrap_or_default();
     edit.commit(walk.receipt.now, &walk.app.ids);
     let body = object(walk.request.head.path(), kind, name, shown);
-    Ok(whole(walk, if known { 200 } else { 201 }, &body))
+    Ok(whole(walk, status, &body))
 }
 
 /// Removing what is not there is no error (resource manager conventions).
@@ -331,6 +460,9 @@ fn delete(
     name: &str,
     walk: &Walk<'_>,
 ) -> Result<Answer, Error> {
+    if kind == Kind::ClientGroup && is(name, EVERYBODY) {
+        check_name(kind, name)?;
+    }
     let mut edit = Edit::of(state.clone());
     let children = children::of(&mut edit.next, kind, topic).ok_or_else(|| no_topic(topic))?;
     if children.remove(name) {

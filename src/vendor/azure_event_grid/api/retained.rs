@@ -55,7 +55,7 @@ impl AzureEventGrid {
         walk: &mut Walk<'_>,
     ) -> Result<Read, Error> {
         let request = walk.request;
-        let namespace = self.store.namespace(request.head.host());
+        let namespace = self.namespace_of(request)?;
         let resources = namespace.resources();
         let caller = self
             .authenticator
@@ -109,11 +109,11 @@ impl AzureEventGrid {
                     .ok_or_else(|| {
                         Error::NotFound(format!("There is no retained message on '{topic}'."))
                     })?;
-                Ok(whole(answer, found, walk.receipt.now))
+                Ok(whole(answer, found))
             }
             What::Page(page) => {
                 let (rows, next) = page.cut(&retained);
-                let rows: Vec<_> = rows.iter().map(|one| row(one, walk.receipt.now)).collect();
+                let rows: Vec<_> = rows.iter().map(|one| row(one)).collect();
                 let link = next.map(|after| page.link(walk, &after));
                 let body = json!({"nextLink": link, "retainedMessages": rows});
                 Ok(answer
@@ -150,7 +150,12 @@ impl Page {
             (None, Some(token)) => continuation(token)
                 .map(|(filter, after)| (filter, Some(after)))
                 .ok_or_else(|| invalid("continuationToken", "it is not one of this service"))?,
-            (None, None) => ("#".to_owned(), None),
+            (None, None) => {
+                return Err(invalid(
+                    "topicFilter",
+                    "it is missing; either it or continuationToken is required",
+                ));
+            }
         };
         let filter =
             TopicFilter::parse(filter).map_err(|why| invalid("topicFilter", why.to_string()))?;
@@ -217,23 +222,30 @@ fn size(message: &Message) -> usize {
             .sum::<usize>()
 }
 
-fn expiry(retained: &Retained, now: Timestamp) -> Option<String> {
-    let left = SignedDuration::from_secs(i64::from(retained.expires_in?));
-    now.checked_add(left).ok().map(|at| at.to_string())
+/// When a message expires: the same at every read, as long as it is the same message.
+fn expiry(message: &Message) -> Option<String> {
+    let life = message.properties.message_expiry_interval?;
+    let life = SignedDuration::from_secs(i64::from(life));
+    message.time.checked_add(life).ok().map(whole_seconds)
 }
 
-fn whole(answer: Answer, retained: &Retained, now: Timestamp) -> Answer {
+/// A time as the page shows it: `2025-11-16T08:13:05Z`.
+fn whole_seconds(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+fn whole(answer: Answer, retained: &Retained) -> Answer {
     let message = &retained.message;
     let mut answer = answer
         .header("Content-Type", "application/octet-stream")
         .header("x-ms-mqtt-topic", escaped(&message.topic))
         .header("x-ms-mqtt-qos", message.qos.level().to_string())
         .header("x-ms-mqtt-size", size(message).to_string());
-    if let Some(expiry) = expiry(retained, now) {
+    if let Some(expiry) = expiry(message) {
         answer = answer.header("x-ms-mqtt-expiry", expiry);
     }
     answer
-        .header("x-ms-mqtt-last-modified", message.time.to_string())
+        .header("x-ms-mqtt-last-modified", whole_seconds(message.time))
         .body(message.payload.clone())
 }
 
@@ -242,13 +254,13 @@ fn escaped(topic: &str) -> String {
     utf8_percent_encode(topic, CONTROLS).to_string()
 }
 
-fn row(retained: &Retained, now: Timestamp) -> Value {
+fn row(retained: &Retained) -> Value {
     let message = &retained.message;
     json!({
         "topic": message.topic,
         "qos": message.qos.level(),
         "size": size(message),
-        "expiry": expiry(retained, now),
-        "lastModifiedTime": message.time.to_string(),
+        "expiry": expiry(message),
+        "lastModifiedTime": whole_seconds(message.time),
     })
 }

@@ -108,11 +108,16 @@ impl AzureEventGrid {
         walk: &mut Walk<'_>,
     ) -> Result<TopicCall, Error> {
         let request = walk.request;
-        let namespace = self.store.namespace(request.head.host());
+        let namespace = self.namespace_of(request)?;
         let resources = namespace.resources();
         let caller = self
             .authenticator
-            .authenticate(request, &resources, Accept::TokenOrKey, walk.receipt.now)
+            .authenticate(
+                request,
+                &resources,
+                Accept::TokenOrKey(&topic),
+                walk.receipt.now,
+            )
             .await?;
         walk.draft.caller = Some(caller.name.clone());
         access::identity_may_use_topics(&caller.object_id, caller.roles.as_deref(), role)
@@ -147,7 +152,7 @@ impl AzureEventGrid {
                 )?;
                 namespace
                     .publish(&topic, events, walk.receipt.now)
-                    .map_err(|which| missing("", which))?;
+                    .map_err(|_| Error::TopicGone(topic.clone()))?;
                 json!({})
             }
             What::Receive {

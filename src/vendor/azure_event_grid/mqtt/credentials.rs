@@ -39,7 +39,13 @@ pub(super) fn not_authorized(reason: impl Into<String>) -> ConnectRefusal {
     }
 }
 
-/// Whether a CONNECT brings what only this vendor's clients bring.
+/// Whether a CONNECT has one of the vendor's authentication methods.
+pub(super) fn has_method(connect: &Connect) -> bool {
+    let method = connect.authentication_method.as_deref();
+    matches!(method, Some(ENTRA | CUSTOM))
+}
+
+/// Whether a CONNECT brings what only clients of this namespace bring.
 pub(super) fn knows(connect: &Connect, namespace: &Namespace) -> bool {
     let method = connect.authentication_method.as_deref();
     let authentication = &namespace.topic_spaces_configuration.client_authentication;
@@ -47,8 +53,7 @@ pub(super) fn knows(connect: &Connect, namespace: &Namespace) -> bool {
         || connect.password.is_some()
         || method.is_some()
         || !connect.tls.certificates.is_empty();
-    matches!(method, Some(ENTRA | CUSTOM))
-        || (authentication.web_hook_authentication.is_some() && credentials)
+    (authentication.web_hook_authentication.is_some() && credentials)
         || has_token_as_password(connect)
         || authentication_name(connect, namespace)
             .is_some_and(|name| access::find_client(namespace, &name).is_some())
@@ -161,9 +166,12 @@ impl AzureDialect {
         namespace: &Namespace,
     ) -> Result<Identified, String> {
         let token = Token::parse(text)?;
-        // The page's text says JWS, its sample JWT.
-        if !matches!(token.kind.as_deref(), None | Some("JWT" | "JWS")) {
-            return Err(format!("the typ is {:?}, expected is \"JWT\"", token.kind));
+        // oauth-json-web-token-authentication page: the header has both typ and alg. Its text says
+        // JWS, its sample JWT.
+        match token.kind.as_deref() {
+            Some("JWT" | "JWS") => {}
+            None => return Err("its header has no typ, expected is \"JWT\"".to_owned()),
+            Some(other) => return Err(format!("the typ is {other:?}, expected is \"JWT\"")),
         }
         let rules = rules.ok_or("customJwtAuthentication is not configured")?;
         if self.auth() == Auth::Strict {
@@ -200,15 +208,30 @@ fn check_signature(token: &Token, rules: &CustomJwtAuthentication) -> Result<(),
             token.algorithm
         ));
     }
-    let signed = |pem| jwt::key_from_pem(pem).is_some_and(|key| token.is_signed_by(&key));
-    if rules.pems().any(signed) {
+    let pems = match &token.key_id {
+        None => rules.pems().collect(),
+        Some(kid) => rules.pems_of(kid),
+    };
+    if let (Some(kid), true) = (&token.key_id, pems.is_empty()) {
+        return Err(format!(
+            "the kid is {kid:?}, the issuer's certificates have {:?}",
+            rules.key_ids().collect::<Vec<_>>()
+        ));
+    }
+    let signed = |pem: &&str| jwt::key_from_pem(pem).is_some_and(|key| token.is_signed_by(&key));
+    if pems.iter().any(signed) {
         return Ok(());
     }
-    Err(match rules.key_vault_url() {
-        Some(url) => format!(
+    Err(match (rules.key_vault_url(), &token.key_id) {
+        (Some(url), _) => format!(
             "the signature matches none of the issuerCertificates; that of {url} is not known here: give the certificate in PEM instead"
         ),
-        None => "the signature matches none of the issuerCertificates".to_owned(),
+        (None, None) => "the signature matches none of the issuerCertificates".to_owned(),
+        (None, Some(kid)) => {
+            format!(
+                "the signature does not match that of the issuerCertificates that kid {kid:?} names"
+            )
+        }
     })
 }
 
@@ -312,9 +335,11 @@ fn authentication_name(connect: &Connect, namespace: &Namespace) -> Option<Strin
         })
 }
 
-/// Claims of type int32, string and string array are attributes; others are passed over.
+/// Claims of type int32, string and string array are attributes; others, and those that RFC 7519
+/// registers, are none.
 fn custom_attributes(token: &Token) -> Attributes {
-    let registered = ["iss", "sub", "aud", "exp", "nbf"];
+    // RFC 7519 section 4.1.
+    let registered = ["iss", "sub", "aud", "exp", "nbf", "iat", "jti"];
     token
         .claims
         .iter()

@@ -18,23 +18,28 @@ use self::sessions::{Session, Sessions};
 pub(super) use self::watch::Watch;
 use super::access::{self, Attributes};
 use super::auth::Authenticator;
+use super::error::Error;
 use super::limits;
+use super::rates::Rates;
 use super::resources::{Namespace, Permission};
 use super::settings::{Auth, RoleAssignment};
 use super::store::Store;
 use super::template::Identity;
 use crate::app::App;
+use crate::broker::Ending;
 use crate::broker::dialect::{
-    Connect, ConnectCode, ConnectRefusal, Dialect, Grant, Peer, Publish, PublishVerdict,
-    SubscribeVerdict,
+    Admitted, Connect, ConnectCode, ConnectRefusal, Dialect, Grant, Packet, PacketRefusal, Peer,
+    Publish, PublishVerdict, SessionEnd, SubscribeVerdict,
 };
 use crate::broker::message::Qos;
 use crate::exchange::Surface;
 
 /// The reason code of a missing permission, and of credentials that are not good any more.
 const NOT_AUTHORIZED: u8 = 0x87;
-/// What the engine calls the end of a silent client's connection.
-const KEEP_ALIVE_TIMEOUT: &str = "KeepaliveTimeout";
+/// The reason code of too much: a rate, a size, a session's queue.
+const QUOTA_EXCEEDED: u8 = 0x97;
+/// The reason code of what has no other.
+const IMPLEMENTATION_SPECIFIC: u8 = 0x83;
 /// What the vendor's resource log says of it, and its reason code.
 const TIMED_OUT: (u8, &str) = (0x8D, "Timed out per negotiated Keep Alive");
 
@@ -42,6 +47,7 @@ const TIMED_OUT: (u8, &str) = (0x8D, "Timed out per negotiated Keep Alive");
 pub(super) struct AzureDialect {
     authenticator: Authenticator,
     store: Arc<Store>,
+    rates: Rates,
     sessions: Arc<Sessions>,
 }
 
@@ -49,12 +55,14 @@ pub(super) struct AzureDialect {
 pub(super) fn open(
     authenticator: Authenticator,
     store: Arc<Store>,
+    rates: Rates,
     app: &App,
 ) -> (Arc<dyn Dialect>, Watch) {
-    let (sessions, watch) = watch::open(app, authenticator.settings.limits);
+    let (sessions, watch) = watch::open(app, store.clone());
     let dialect = AzureDialect {
         authenticator,
         store,
+        rates,
         sessions,
     };
     (Arc::new(dialect), watch)
@@ -133,7 +141,19 @@ impl AzureDialect {
     /// The session that a CONNECT asks for. Without authentication its client is whoever it says
     /// it is.
     async fn session(&self, connect: &Connect) -> Result<Session, ConnectRefusal> {
-        let namespace = self.store.namespace(connect.tls.server_name.as_deref());
+        let server = connect.tls.server_name.as_deref();
+        let namespace = self.store.namespace(server);
+        let namespace = namespace.ok_or_else(|| not_authorized("there is no namespace"))?;
+        if namespace
+            .resources()
+            .topic_spaces_configuration
+            .is_disabled()
+        {
+            return Err(not_authorized(format!(
+                "the MQTT broker of the namespace {:?} is disabled (topicSpacesConfiguration.state)",
+                namespace.name()
+            )));
+        }
         let identified = match self.identify(connect, &namespace).await {
             Err(_) if self.auth() == Auth::Off => Identified {
                 who: Who::Principal {
@@ -154,18 +174,27 @@ impl AzureDialect {
     fn grant(&self, session: &Session) -> Grant {
         let namespace = session.namespace.resources();
         Grant {
+            admitted: Admitted::default(),
             surface: Some(Surface::Azure),
             tenant: Some(namespace.name.clone()),
             identity: session.who.authentication_name().to_owned(),
             max_keep_alive: Some(limits::KEEP_ALIVE),
-            limits: limits::of_client(&namespace, self.authenticator.settings.limits),
+            limits: limits::of_client(&namespace, &self.authenticator.settings),
             hints: super::leniency::of_connect(self.auth()),
         }
     }
 
     /// What forbids a will.
-    fn check_will(&self, connect: &Connect) -> Result<(), ConnectRefusal> {
-        let delay = connect.will.as_ref().map_or(0, |will| will.delay);
+    fn check_will(&self, connect: &Connect, session: &Session) -> Result<(), ConnectRefusal> {
+        let Some(will) = &connect.will else {
+            return Ok(());
+        };
+        let resources = session.namespace.resources();
+        let may = session
+            .who
+            .may(&resources, Permission::Publisher, &will.topic);
+        may.map_err(|why| not_authorized(format!("the will is not permitted: {why}")))?;
+        let delay = will.delay;
         if self.authenticator.settings.limits && delay > limits::WILL_DELAY {
             return Err(ConnectRefusal {
                 code: ConnectCode::ImplementationSpecific,
@@ -176,6 +205,17 @@ impl AzureDialect {
             });
         }
         Ok(())
+    }
+
+    /// Counts a CONNECT of a client that is known.
+    fn check_rate(&self, connect: &Connect, session: &Session) -> Result<(), ConnectRefusal> {
+        let counted = self
+            .rates
+            .connect(session.namespace.name(), &connect.client_id);
+        counted.map_err(|refusal| ConnectRefusal {
+            code: ConnectCode::ConnectionRateExceeded,
+            reason: Error::from(refusal).to_string(),
+        })
     }
 
     fn may(&self, peer: &Peer, permission: Permission, topic: &str) -> Result<(), String> {
@@ -207,17 +247,12 @@ impl AzureDialect {
         peer: &Peer,
         publish: &Publish<'_>,
         code: u8,
+        ended: &'static str,
         reason: String,
     ) -> PublishVerdict {
-        let authorized = code != NOT_AUTHORIZED;
         if publish.will || peer.protocol_version >= 5 && publish.qos == Qos::AtLeastOnce {
             return PublishVerdict::Refuse { code, reason };
         }
-        let ended = if authorized {
-            "ClientError"
-        } else {
-            sessions::UNAUTHORIZED
-        };
         self.sessions.ending(&peer.client_id, ended);
         PublishVerdict::Disconnect { code, reason }
     }
@@ -231,19 +266,41 @@ impl Dialect for AzureDialect {
 
     fn claims(&self, connect: &Connect) -> bool {
         let server = connect.tls.server_name.as_deref().unwrap_or("");
-        if server.ends_with(".eventgrid.azure.net") || server.ends_with("azure.localhost") {
+        if server.ends_with(".eventgrid.azure.net")
+            || server.ends_with("azure.localhost")
+            || credentials::has_method(connect)
+        {
             return true;
         }
-        let namespace = self.store.namespace(Some(server)).resources();
-        credentials::knows(connect, &namespace)
+        let namespace = self.store.namespace(Some(server));
+        namespace.is_some_and(|namespace| credentials::knows(connect, &namespace.resources()))
+    }
+
+    /// An authentication method, which no other vendor has, and a certificate where certificates
+    /// are what clients are known by.
+    fn resembles(&self, connect: &Connect) -> bool {
+        if self.auth() == Auth::Off {
+            return false;
+        }
+        let server = connect.tls.server_name.as_deref();
+        let namespace = self.store.namespace(server);
+        let knows_by_certificate = namespace.is_some_and(|namespace| {
+            let resources = namespace.resources();
+            !resources.clients.is_empty() || !resources.ca_certificates.is_empty()
+        });
+        connect.authentication_method.is_some()
+            || (knows_by_certificate && !connect.tls.certificates.is_empty())
     }
 
     async fn connect(&self, connect: &Connect) -> Result<Grant, ConnectRefusal> {
         let session = self.session(connect).await?;
-        self.check_will(connect)?;
-        let grant = self.grant(&session);
-        self.sessions.admit(&connect.client_id, session).await?;
-        Ok(grant)
+        self.check_rate(connect, &session)?;
+        self.check_will(connect, &session)?;
+        self.sessions.check(&connect.client_id, &session)?;
+        Ok(Grant {
+            admitted: Admitted::new(session.clone()),
+            ..self.grant(&session)
+        })
     }
 
     async fn reauthenticate(
@@ -273,6 +330,7 @@ impl Dialect for AzureDialect {
             session.who = renewed.who;
             session.expires = renewed.expires;
         });
+        self.sessions.news.notify_one();
         Ok(grant)
     }
 
@@ -288,21 +346,64 @@ impl Dialect for AzureDialect {
         if self.authenticator.settings.limits
             && let Err((code, reason)) = limits::check_publish(publish)
         {
-            return self.refuse(peer, publish, code, reason);
+            return self.refuse(peer, publish, code, "ClientError", reason);
         }
-        match self.may(peer, Permission::Publisher, publish.topic) {
+        if let Err(reason) = self.may(peer, Permission::Publisher, publish.topic) {
+            let ended = sessions::UNAUTHORIZED;
+            return self.refuse(peer, publish, NOT_AUTHORIZED, ended, reason);
+        }
+        if publish.will {
+            return PublishVerdict::Allow;
+        }
+        let namespace = peer.grant.tenant.as_deref().unwrap_or_default();
+        let size = publish.payload.len();
+        match self
+            .rates
+            .mqtt_publish(namespace, &peer.client_id, size, publish.retain)
+        {
             Ok(()) => PublishVerdict::Allow,
-            Err(reason) => self.refuse(peer, publish, NOT_AUTHORIZED, reason),
+            Err(refusal) => {
+                let reason = Error::from(refusal).to_string();
+                self.refuse(peer, publish, QUOTA_EXCEEDED, sessions::OVER_QUOTA, reason)
+            }
         }
     }
 
-    fn subscribe(&self, peer: &Peer, filter: &str, qos: Qos) -> SubscribeVerdict {
+    fn packet(&self, peer: &Peer, packet: Packet) -> Result<(), PacketRefusal> {
+        let namespace = peer.grant.tenant.as_deref().unwrap_or_default();
+        let counted = self.rates.subscribe(namespace, &peer.client_id);
+        counted.map_err(|refusal| PacketRefusal {
+            code: match packet {
+                Packet::Subscribe => QUOTA_EXCEEDED,
+                // An UNSUBACK has no code for a quota.
+                Packet::Unsubscribe => IMPLEMENTATION_SPECIFIC,
+            },
+            reason: Error::from(refusal).to_string(),
+        })
+    }
+
+    fn subscribe(
+        &self,
+        peer: &Peer,
+        filter: &str,
+        qos: Qos,
+        _properties: &[(String, String)],
+    ) -> SubscribeVerdict {
         let refuse = |code, reason: String| SubscribeVerdict::Refuse { code, reason };
         if let Some(reason) = self.expired(peer) {
             return SubscribeVerdict::Close { reason };
         }
-        if filter.starts_with("$share/") {
-            return refuse(0x9E, "shared subscriptions are not supported".to_owned());
+        let (shared, filter) = match filter.strip_prefix("$share/") {
+            // The group's name is the standard's business, which the broker looks after.
+            Some(rest) => (true, rest.split_once('/').map_or("", |(_, filter)| filter)),
+            None => (false, filter),
+        };
+        if shared && peer.protocol_version < 5 {
+            self.sessions.ending(&peer.client_id, "ClientError");
+            return SubscribeVerdict::Withhold {
+                close: true,
+                reason: "shared subscriptions are for MQTT 5 clients alone".to_owned(),
+            };
         }
         if self.authenticator.settings.limits
             && let Err(why) = limits::check_topic(filter)
@@ -327,12 +428,16 @@ impl Dialect for AzureDialect {
         qos != Qos::AtMostOnce
     }
 
-    fn disconnected(&self, peer: &Peer, reason: &str) {
-        if reason == KEEP_ALIVE_TIMEOUT {
+    fn disconnected(&self, peer: &Peer, ending: &Ending) {
+        if *ending == Ending::KeepAliveTimeout {
             let (code, said) = TIMED_OUT;
             self.sessions
                 .journal_end(&peer.client_id, &peer.grant.identity, code, said);
         }
-        self.sessions.disconnected(peer, reason);
+        self.sessions.disconnected(peer, ending);
+    }
+
+    fn session_ended(&self, peer: &Peer, end: SessionEnd) {
+        self.sessions.ended(peer, end);
     }
 }

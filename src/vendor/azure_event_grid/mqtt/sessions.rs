@@ -2,34 +2,29 @@
 //! are good. Sessions that nobody is connected to count as well (mqtt-support page). Life-cycle
 //! events are told from here; `watch.rs` ends what must end.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use parking_lot::Mutex;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::Notify;
 
 use super::super::life_cycle::{self, SessionChange};
+use super::super::limits;
 use super::super::resources::Namespace;
 use super::super::store::NamespaceState;
-use super::Who;
-use super::watch::{Backlog, Order};
+use super::{QUOTA_EXCEEDED, Who};
 use crate::app::App;
-use crate::broker::dialect::{ConnectCode, ConnectRefusal, Peer};
+use crate::broker::Ending;
+use crate::broker::dialect::{ConnectCode, ConnectRefusal, Peer, SessionEnd};
 use crate::clock::Clock;
 use crate::ids::Ids;
 use crate::journal::Journal;
 
-/// How long an accepted CONNECT may take to become a session that the broker lists.
-const HANDSHAKE: Duration = Duration::from_secs(10);
-/// How often, and how long apart, a CONNECT that finds no room looks again: the session in its
-/// way may be ending just now.
-const TRIES: u32 = 5;
-const PAUSE: Duration = Duration::from_millis(50);
-
 /// `disconnectionReason` of a client whose permission is missing.
 pub(super) const UNAUTHORIZED: &str = "ClientAuthorizationError";
+/// `disconnectionReason` of a client that sends too much (mqtt-client-life-cycle-events page).
+pub(super) const OVER_QUOTA: &str = "QuotaExceeded";
 
 /// Until when a client's credentials are good.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,14 +51,9 @@ pub(super) struct Session {
     pub who: Who,
     /// Until when.
     pub expires: Option<Expiry>,
-    /// What waits for it while nobody is connected.
-    pub backlog: Backlog,
     /// The resources that permit its subscriptions.
     pub checked: Arc<Namespace>,
     connected: bool,
-    /// Between an accepted CONNECT and its session.
-    connecting: bool,
-    admitted: Instant,
     /// Connections so far: `sequenceNumber` of the life-cycle events.
     sequence: u64,
     /// `disconnectionReason`, where the emulator itself ends the connection.
@@ -78,10 +68,7 @@ impl Session {
             namespace,
             who,
             expires,
-            backlog: Backlog::default(),
             connected: false,
-            connecting: true,
-            admitted: Instant::now(),
             sequence: 0,
             ending: None,
         }
@@ -93,7 +80,7 @@ impl Session {
     }
 
     /// The namespace's resources, if its subscriptions have not been looked at since they were
-    /// changed; while it connects or is told to go, nobody looks.
+    /// changed; while it is told to go, nobody looks.
     pub(super) fn unchecked(&self) -> Option<Arc<Namespace>> {
         let now = self.namespace.resources();
         let settled = self.in_use() || self.offline();
@@ -105,9 +92,9 @@ impl Session {
         self.ending == Some(UNAUTHORIZED)
     }
 
-    /// Whether nobody is connected or connects.
+    /// Whether nobody is connected.
     pub(super) const fn offline(&self) -> bool {
-        !self.connected && !self.connecting
+        !self.connected
     }
 }
 
@@ -116,22 +103,20 @@ pub(super) struct Sessions {
     pub(super) clock: Clock,
     pub(super) journal: Journal,
     pub(super) ids: Ids,
-    /// Whether the limits on sizes and numbers apply.
-    pub(super) limited: bool,
     all: Mutex<HashMap<String, Session>>,
-    orders: mpsc::UnboundedSender<Order>,
+    /// Told when a session may have another end than before.
+    pub(super) news: Notify,
 }
 
 impl Sessions {
-    /// No session; what the broker must be asked goes to `orders`.
-    pub(super) fn new(app: &App, limited: bool, orders: mpsc::UnboundedSender<Order>) -> Self {
+    /// No session.
+    pub(super) fn new(app: &App) -> Self {
         Self {
             clock: app.clock.clone(),
             journal: app.journal.clone(),
             ids: app.ids.clone(),
-            limited,
             all: Mutex::default(),
-            orders,
+            news: Notify::new(),
         }
     }
 
@@ -160,29 +145,10 @@ impl Sessions {
         self.all.lock().get_mut(name).map(change)
     }
 
-    /// Enters a session that connects, if its name and its client's number of sessions allow it.
-    pub(super) async fn admit(&self, name: &str, session: Session) -> Result<(), ConnectRefusal> {
-        self.end_overflowed(name).await;
-        let mut refusal = match self.enter(name, &session) {
-            Ok(()) => return Ok(()),
-            Err(refusal) => refusal,
-        };
-        for _ in 0..TRIES {
-            if let Some(alive) = self.ask(Order::Alive).await {
-                self.keep(&alive);
-            }
-            match self.enter(name, &session) {
-                Ok(()) => return Ok(()),
-                Err(again) => refusal = again,
-            }
-            tokio::time::sleep(PAUSE).await;
-        }
-        Err(refusal)
-    }
-
-    fn enter(&self, name: &str, session: &Session) -> Result<(), ConnectRefusal> {
+    /// Whether its name and its client's number of sessions allow a session that connects.
+    pub(super) fn check(&self, name: &str, session: &Session) -> Result<(), ConnectRefusal> {
         let client = session.who.authentication_name();
-        let mut all = self.all.lock();
+        let all = self.all.lock();
         let known = all.get(name);
         if known.is_some_and(|known| known.who.authentication_name() != client) {
             return Err(ConnectRefusal {
@@ -210,71 +176,60 @@ impl Sessions {
                 ),
             });
         }
-        let mut entered = session.clone();
-        if let Some(known) = known {
-            entered.connected = known.connected;
-            entered.sequence = known.sequence;
-            entered.checked = known.checked.clone();
-        }
-        entered.backlog = Backlog::from(self.journal.messages().last());
-        all.insert(name.to_owned(), entered);
         Ok(())
-    }
-
-    /// Forgets the sessions that the broker does not list any more.
-    pub(super) fn keep(&self, alive: &HashSet<String>) {
-        self.all.lock().retain(|name, session| {
-            alive.contains(name) || session.connecting && session.admitted.elapsed() < HANDSHAKE
-        });
-    }
-
-    /// Forgets one session.
-    pub(super) fn forget(&self, name: &str) {
-        self.all.lock().remove(name);
-    }
-
-    /// Asks `watch.rs`; `None` if nobody is there to answer.
-    pub(super) async fn ask<T>(
-        &self,
-        order: impl FnOnce(oneshot::Sender<T>) -> Order,
-    ) -> Option<T> {
-        let (reply, answer) = oneshot::channel();
-        self.orders.send(order(reply)).ok()?;
-        answer.await.ok()
     }
 
     /// A client has been accepted.
     pub(super) fn connected(&self, peer: &Peer) {
-        let told = self.change(&peer.client_id, |session| {
-            // Nobody tells of a connection whose place was taken.
-            let taken = session.connected.then(|| session.clone());
-            session.connected = true;
-            session.connecting = false;
-            session.sequence += 1;
-            session.ending = None;
-            (taken, session.clone())
-        });
-        let Some((taken, session)) = told else {
+        let Some(mut session) = peer.grant.admitted.get::<Session>().cloned() else {
             return;
         };
-        if let Some(taken) = taken {
-            self.tell(peer, &taken, Some("SessionTakenOver"));
+        let mut all = self.all.lock();
+        if let Some(known) = all.get(&peer.client_id) {
+            session.sequence = known.sequence;
+            session.checked = known.checked.clone();
         }
+        session.connected = true;
+        session.sequence += 1;
+        all.insert(peer.client_id.clone(), session.clone());
+        drop(all);
+        self.news.notify_one();
         self.tell(peer, &session, None);
     }
 
-    /// A client's connection has ended; `reason` is the engine's word.
-    pub(super) fn disconnected(&self, peer: &Peer, reason: &str) {
-        let seen = self.journal.messages().last();
+    /// A client's connection has ended.
+    pub(super) fn disconnected(&self, peer: &Peer, ending: &Ending) {
         let session = self.change(&peer.client_id, |session| {
             session.connected = false;
-            session.backlog = Backlog::from(seen);
             session.clone()
         });
         if let Some(session) = session {
-            let ended = session.ending.unwrap_or_else(|| life_cycle::reason(reason));
+            let ended = session.ending.unwrap_or_else(|| life_cycle::reason(ending));
             self.tell(peer, &session, Some(ended));
         }
+    }
+
+    /// A session has ended.
+    pub(super) fn ended(&self, peer: &Peer, end: SessionEnd) {
+        self.all.lock().remove(&peer.client_id);
+        if let SessionEnd::Overflow { messages, bytes } = end {
+            let reason = format!(
+                "SessionOverflow: {messages} messages with {bytes} bytes wait for the session, the limits are {} and {}",
+                limits::QUEUED_MESSAGES,
+                limits::QUEUED_MESSAGE_BYTES
+            );
+            let identity = &peer.grant.identity;
+            self.journal_end(&peer.client_id, identity, QUOTA_EXCEEDED, &reason);
+        }
+    }
+
+    /// When the first credentials of a connected client run out.
+    pub(super) fn next_expiry(&self) -> Option<Timestamp> {
+        let all = self.all.lock();
+        let in_use = all.values().filter(|session| session.in_use());
+        in_use
+            .filter_map(|session| session.expires.as_ref().map(|expiry| expiry.at))
+            .min()
     }
 
     /// The emulator is about to end a connection, for this `disconnectionReason`.

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::super::entra;
+use super::super::outbound;
 use super::super::resources::WebHookAuthentication;
 use super::credentials::{Identified, attribute, not_authorized};
 use super::sessions::Expiry;
@@ -68,10 +69,7 @@ impl AzureDialect {
         if answer.status() != 200 {
             return Err(failed(&format!("it answered {}", answer.status())));
         }
-        let body = answer
-            .bytes()
-            .await
-            .map_err(|error| failed(&causes(&error)))?;
+        let body = outbound::body(answer).await.map_err(|why| failed(&why))?;
         let decision = serde_json::from_slice(&body).map_err(|error| failed(&error))?;
         judge(decision, |why| failed(&why))
     }

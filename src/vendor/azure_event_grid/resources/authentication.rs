@@ -94,6 +94,35 @@ impl CustomJwtAuthentication {
         plain.chain(encoded.map(|one| one.encoded_certificate.as_str()))
     }
 
+    /// Those that a token with this `kid` may be signed with: the certificate of that name; and
+    /// where none has it, those that have no name (assumed: the emulator's shorter form, in which
+    /// a certificate has none).
+    pub(in super::super) fn pems_of(&self, kid: &str) -> Vec<&str> {
+        let encoded = self.encoded_issuer_certificates.iter();
+        let named: Vec<_> = encoded
+            .filter(|one| one.kid == kid)
+            .map(|one| one.encoded_certificate.as_str())
+            .collect();
+        if !named.is_empty() {
+            return named;
+        }
+        let encoded = self.encoded_issuer_certificates.iter();
+        let nameless = encoded.filter(|one| one.kid.is_empty());
+        let plain = self.issuer_certificates.iter().filter_map(|one| match one {
+            IssuerCertificate::Pem(pem) => Some(pem.as_str()),
+            IssuerCertificate::KeyVault { .. } => None,
+        });
+        plain
+            .chain(nameless.map(|one| one.encoded_certificate.as_str()))
+            .collect()
+    }
+
+    /// The `kid`s of the certificates.
+    pub(in super::super) fn key_ids(&self) -> impl Iterator<Item = &str> {
+        let encoded = self.encoded_issuer_certificates.iter();
+        encoded.map(|one| one.kid.as_str())
+    }
+
     /// A certificate that is only named.
     pub fn key_vault_url(&self) -> Option<&str> {
         self.issuer_certificates.iter().find_map(|one| match one {

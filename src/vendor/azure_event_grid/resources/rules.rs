@@ -33,25 +33,36 @@ impl CertificateAuthentication {
 
     fn check(&self) -> Result<(), String> {
         let scheme = &self.validation_scheme;
+        let count = self.allowed_thumbprints.len();
         let Some(kind) = self.names() else {
-            let count = self.allowed_thumbprints.len();
-            return if (1..=limits::THUMBPRINTS).contains(&count) {
-                Ok(())
-            } else {
-                Err(format!(
+            if !(1..=limits::THUMBPRINTS).contains(&count) {
+                return Err(format!(
                     "ThumbprintMatch needs 1 to {} allowedThumbprints, there are {count}",
                     limits::THUMBPRINTS
-                ))
+                ));
+            }
+            let mut all = self.allowed_thumbprints.iter();
+            return match all.find(|one| !certificate::is_thumbprint(one)) {
+                None => Ok(()),
+                Some(other) => Err(format!(
+                    "the thumbprint {other:?} is not 40 or 64 hexadecimal digits"
+                )),
             };
         };
         let full = format!("{kind}MatchesAuthenticationName");
-        if scheme.is_empty() || scheme.eq_ignore_ascii_case(&full) {
-            return Ok(());
+        if !scheme.is_empty() && !scheme.eq_ignore_ascii_case(&full) {
+            return Err(format!(
+                "the validationScheme {scheme:?} is not ThumbprintMatch or one of {}, each with MatchesAuthenticationName",
+                NAMES.join(", ")
+            ));
         }
-        Err(format!(
-            "the validationScheme {scheme:?} is not ThumbprintMatch or one of {}, each with MatchesAuthenticationName",
-            NAMES.join(", ")
-        ))
+        // mqtt-clients page: the thumbprints belong to their scheme alone.
+        if count > 0 {
+            return Err(format!(
+                "allowedThumbprints are only for the validationScheme ThumbprintMatch, it is {full}"
+            ));
+        }
+        Ok(())
     }
 }
 
@@ -79,12 +90,29 @@ impl ClientProperties {
                 limits::ATTRIBUTES
             ));
         }
-        self.client_certificate_authentication.check()
+        let authentication = self.client_certificate_authentication.as_ref();
+        authentication.map_or(Ok(()), CertificateAuthentication::check)
+    }
+
+    /// Fills in what the resource manager shows although nobody has set it.
+    pub(in super::super) fn fill_in(&mut self, name: &str) {
+        let or = |text: &mut String, other: &str| {
+            if text.is_empty() {
+                other.clone_into(text);
+            }
+        };
+        or(&mut self.authentication_name, name);
+        or(&mut self.state, "Enabled");
+        if let Some(authentication) = &mut self.client_certificate_authentication {
+            let scheme = &mut authentication.validation_scheme;
+            or(scheme, "SubjectMatchesAuthenticationName");
+        }
     }
 }
 
 impl Namespace {
     pub(super) fn check_clients(&self) -> Result<(), String> {
+        at_most("clients", self.clients.len(), limits::CLIENTS)?;
         let mut names = HashSet::new();
         for client in &self.clients {
             let name = client.authentication_name();
@@ -108,8 +136,18 @@ impl Namespace {
 
     pub(super) fn check_groups(&self) -> Result<(), String> {
         at_most("client groups", self.client_groups.len(), limits::CHILDREN)?;
-        let mut queries = self.client_groups.iter();
-        queries.try_for_each(|group| Query::parse(&group.properties.query).map(|_| ()))
+        for group in &self.client_groups {
+            let query = &group.properties.query;
+            if query.len() > limits::QUERY {
+                return Err(format!(
+                    "the query has {} bytes, the limit is {}",
+                    query.len(),
+                    limits::QUERY
+                ));
+            }
+            Query::parse(query)?;
+        }
+        Ok(())
     }
 
     pub(super) fn check_spaces(&self) -> Result<(), String> {
@@ -118,6 +156,13 @@ impl Namespace {
             let templates = &space.properties.topic_templates;
             at_most("topic templates", templates.len(), limits::TEMPLATES)?;
             for template in templates {
+                if template.len() > limits::TEMPLATE {
+                    return Err(format!(
+                        "the topic template has {} bytes, the limit is {}",
+                        template.len(),
+                        limits::TEMPLATE
+                    ));
+                }
                 Template::parse(template)?;
             }
         }
@@ -141,6 +186,29 @@ impl Namespace {
         Ok(())
     }
 
+    pub(super) fn check_topics(&self) -> Result<(), String> {
+        at_most("topics", self.topics.len(), limits::TOPICS)?;
+        let mut topics = self.topics.iter();
+        topics.try_for_each(|topic| {
+            let count = topic.subscriptions.len();
+            at_most("event subscriptions", count, limits::EVENT_SUBSCRIPTIONS)
+        })
+    }
+
+    pub(super) fn check_tags(&self) -> Result<(), String> {
+        let (count, name_size, value_size) = limits::TAGS;
+        at_most("tags", self.tags.len(), count)?;
+        let is_long = |text: &str, limit| text.chars().count() > limit;
+        let mut tags = self.tags.iter();
+        match tags.find(|(name, value)| is_long(name, name_size) || is_long(value, value_size)) {
+            None => Ok(()),
+            Some((name, _)) => Err(format!(
+                "the tag {:?} is too long: a name may have {name_size} characters, a value {value_size}",
+                name.chars().take(32).collect::<String>()
+            )),
+        }
+    }
+
     pub(super) fn check_authorities(&self) -> Result<(), String> {
         at_most(
             "CA certificates",
@@ -160,18 +228,38 @@ impl Namespace {
 }
 
 impl TopicSpacesConfiguration {
-    pub(super) fn check_sessions(&self) -> Result<(), String> {
-        let hours = self.maximum_session_expiry_in_hours;
-        if hours > limits::SESSION_EXPIRY_HOURS {
+    pub(super) fn check(&self) -> Result<(), String> {
+        let known = ["Enabled", "Disabled"];
+        let state = &self.state;
+        if !known.iter().any(|one| one.eq_ignore_ascii_case(state)) {
             return Err(format!(
-                "maximumSessionExpiryInHours is {hours}, the limit is {}",
-                limits::SESSION_EXPIRY_HOURS
+                "the state {state:?} is neither Enabled nor Disabled"
             ));
         }
-        if self.maximum_client_sessions_per_authentication_name == 0 {
-            return Err("maximumClientSessionsPerAuthenticationName must be at least 1".to_owned());
+        let (hours, sessions) = (limits::SESSION_EXPIRY_HOURS, limits::SESSIONS_PER_NAME);
+        let count = self.maximum_client_sessions_per_authentication_name;
+        for (name, value, allowed) in [
+            (
+                "maximumSessionExpiryInHours",
+                self.maximum_session_expiry_in_hours,
+                hours,
+            ),
+            (
+                "maximumClientSessionsPerAuthenticationName",
+                count,
+                sessions,
+            ),
+        ] {
+            if !allowed.contains(&value) {
+                let (least, most) = (allowed.start(), allowed.end());
+                return Err(format!("{name} is {value}, it must be {least} to {most}"));
+            }
         }
-        Ok(())
+        at_most(
+            "customDomains",
+            self.custom_domains.len(),
+            limits::CUSTOM_DOMAINS,
+        )
     }
 }
 

@@ -78,7 +78,9 @@ pub struct Filters {
 
 impl Filters {
     /// The filters of a query: NanoMQ takes a query of less than three characters for none,
-    /// passes over pieces without a key or a value, and ends a value at white space.
+    /// passes over pieces without a key or a value, and ends a value at white space. The words of
+    /// `conn_state` and `clean_start` count in any case, and any text is a `proto_name` (measured
+    /// on 0.25.5, November 2026; that its case counts is assumed).
     pub fn parse(query: &str) -> Result<Self, Error> {
         let mut filters = Self::default();
         if query.len() < 3 {
@@ -119,17 +121,13 @@ impl Filters {
             "client_id" | "clientid" => self.client_id = Some(value.to_owned()),
             "username" => self.username = Some(value.to_owned()),
             "conn_state" => {
-                self.connected = Some(match value {
-                    "connected" => true,
-                    "disconnected" => false,
-                    _ => return Err(bad()),
-                });
+                let connected = either(value, ["connected", "disconnected"]);
+                self.connected = Some(connected.ok_or_else(bad)?);
             }
-            "clean_start" => self.clean_start = Some(value.parse().map_err(|_| bad())?),
-            "proto_name" => match value {
-                "MQTT" | "MQIsdp" => self.protocol_name = Some(value.to_owned()),
-                _ => return Err(bad()),
-            },
+            "clean_start" => {
+                self.clean_start = Some(either(value, ["true", "false"]).ok_or_else(bad)?);
+            }
+            "proto_name" => self.protocol_name = Some(value.to_owned()),
             "proto_ver" => match value {
                 "3" | "4" | "5" => self.protocol_version = value.parse().ok(),
                 _ => return Err(bad()),
@@ -156,6 +154,14 @@ impl Filters {
                 .protocol_version
                 .is_none_or(|wanted| wanted == client.protocol_version)
     }
+}
+
+/// Which of two words it is, in any case: whether it is the first.
+fn either(value: &str, words: [&str; 2]) -> Option<bool> {
+    words
+        .iter()
+        .position(|word| word.eq_ignore_ascii_case(value))
+        .map(|place| place == 0)
 }
 
 /// The protocol name of a CONNECT of this version.
@@ -238,6 +244,8 @@ mod tests {
             "username=",
             "=abc",
             "conn_state=connected&proto_ver=4",
+            "conn_state=Disconnected&clean_start=TRUE",
+            "proto_name=bogus&clean_start=False",
         ] {
             assert!(Filters::parse(good).is_ok(), "{good}");
         }

@@ -5,6 +5,7 @@
 use crate::exchange::Answer;
 use crate::pipeline::Walk;
 
+use super::super::auth::Reading;
 use super::super::cjson::{Json, read, to_int, to_u64};
 use super::super::error::{Echo, Error, Problem};
 use super::super::settings::{Generation, SetConfig};
@@ -95,7 +96,7 @@ fn authenticate(nanomq: &Nanomq, walk: &mut Walk<'_>) -> Result<(), Error> {
             .note("ours: NanoMQ 0.8.0 crashes on credentials of this length");
     }
     let basic_only = nanomq.settings.generation == Generation::V0_6;
-    nanomq.authenticate(header.as_deref(), basic_only, walk)
+    nanomq.authenticate(header.as_deref(), Reading::Scanned, basic_only, walk)
 }
 
 /// Does what was asked. Nothing here can be refused any more.

@@ -4,6 +4,7 @@
 use crate::exchange::Answer;
 use crate::pipeline::Walk;
 
+use super::super::auth::Reading;
 use super::super::cjson::{Json, read};
 use super::super::error::{Error, Problem};
 use super::super::{Nanomq, wire};
@@ -27,22 +28,25 @@ pub struct Call {
 pub fn admit(nanomq: &Nanomq, walk: &mut Walk<'_>) -> Result<Call, Error> {
     let head = &walk.request.head;
     let header = wire::first(head, "authorization");
-    nanomq.authenticate(header.as_deref(), false, walk)?;
+    nanomq.authenticate(header.as_deref(), Reading::Behind, false, walk)?;
     let method = Method::parse(&head.method).ok_or_else(|| {
         Error::new(
             Problem::UnknownMethod,
             "only GET, POST, PUT and DELETE are known",
         )
     })?;
-    let target = head.origin_form();
-    let rest = target.strip_prefix("/api/v4").unwrap_or(target);
     let unknown = || {
         Error::new(
             Problem::UnknownPath,
-            "no such path, or not with this method",
+            "no such path, or not with this method; percent escapes in a path are not decoded here",
         )
     };
-    let operation = route::operation(method, rest).ok_or_else(unknown)?;
+    // A path that leads here only once it is decoded is none of these.
+    let operation = head
+        .origin_form()
+        .strip_prefix("/api/v4")
+        .and_then(|rest| route::operation(method, rest))
+        .ok_or_else(unknown)?;
     walk.draft.operation = Some(operation.name().to_owned());
     let settings = &nanomq.settings;
     match operation {
@@ -156,7 +160,8 @@ async fn change(
     walk: &mut Walk<'_>,
 ) -> Result<(), Error> {
     let no_bridge = |problem| Error::new(problem, "there are no bridges here");
-    let data = body.get("data").unwrap_or(&Json::Null);
+    let nothing = Json::Null;
+    let data = body.get("data").unwrap_or(&nothing);
     match operation {
         Operation::Publish => publish::publish(body, walk).await,
         Operation::ChangeSubscriptions(change, _) => subscribe::change(body, *change, walk).await,

@@ -58,6 +58,19 @@ fn a_thousand_levels_are_read_and_one_more_is_not() {
 }
 
 #[test]
+fn a_thousand_levels_need_hardly_any_stack() {
+    let levels = |open: &str, close: &str| format!("{}1{}", open.repeat(500), close.repeat(500));
+    for text in [levels("[[", "]]"), levels("{\"a\":[", "]}")] {
+        let walk = move || {
+            let json = read::text(text.as_bytes()).unwrap();
+            assert_eq!(json.print(), text.as_bytes());
+        };
+        let small = std::thread::Builder::new().stack_size(48 << 10);
+        small.spawn(walk).unwrap().join().unwrap();
+    }
+}
+
+#[test]
 fn the_first_of_equal_keys_wins_without_regard_to_case() {
     let json = read::text(b"{\"SEQ\":1,\"seq\":2}").unwrap();
     assert_eq!(json.get("Seq"), Some(&Json::Number(1.0)));

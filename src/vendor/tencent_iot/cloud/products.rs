@@ -78,6 +78,7 @@ pub(super) fn create(vendor: &TencentIot, call: &Call, walk: &Walk<'_>) -> Answe
         register_limit,
         enabled: true,
         topics: Vec::new(),
+        remote_configuration: None,
         properties: properties.into_map(),
     };
     let answer = fields([

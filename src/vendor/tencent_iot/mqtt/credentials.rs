@@ -9,6 +9,7 @@ use rsa::pkcs1v15;
 use rsa::signature::Verifier;
 
 use crate::broker::dialect::{ConnectCode, ConnectRefusal};
+use crate::secret::Secret;
 use crate::vendor::tencent_iot::auth::{hex, hmac_sha1, hmac_sha256};
 use crate::vendor::tencent_iot::hints::unhex;
 use crate::vendor::tencent_iot::keys::PublicKey;
@@ -50,12 +51,24 @@ pub(super) fn bad(reason: impl Into<String>) -> ConnectRefusal {
     }
 }
 
+/// Keys that are taken by mistake.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Others<'a> {
+    pub(super) product_secret: &'a str,
+    /// The PSKs of the product's devices, by name.
+    pub(super) psks: &'a [(String, Secret)],
+}
+
+/// What a password ends with.
+pub(super) const ALGORITHMS: [&str; 3] = ["hmacsha256", "hmacsha1", "rsa-sha256"];
+
 /// Verifies `{hexadecimal digest};{algorithm}` over the user name. The PSK is base64-decoded
 /// here, unlike over HTTP.
 pub(super) fn check_password(
     password: &str,
     user_name: &str,
     device: &Device,
+    others: Others<'_>,
 ) -> Result<(), ConnectRefusal> {
     let parts = password.split_once(';');
     if let Some((digest, "rsa-sha256")) = parts {
@@ -69,36 +82,83 @@ pub(super) fn check_password(
     let key = STANDARD
         .decode(psk.expose())
         .map_err(|_| bad("the device's PSK is not base64, so no password can be made of it"))?;
-    let hash = |algorithm: &str, key: &[u8]| match algorithm {
-        "hmacsha256" => Some(hmac_sha256(key, user_name.as_bytes()).to_vec()),
-        "hmacsha1" => Some(hmac_sha1(key, user_name.as_bytes()).to_vec()),
-        _ => None,
-    };
-    let expected = hash(algorithm, &key).ok_or_else(|| unknown_algorithm(algorithm))?;
+    let expected = hash(algorithm, &key, user_name).ok_or_else(|| unknown_algorithm(algorithm))?;
     if hex(&expected).eq_ignore_ascii_case(digest) {
         return Ok(());
     }
-    let text_key = hash(algorithm, psk.expose().as_bytes()).unwrap_or_default();
-    let other = if algorithm == "hmacsha1" {
-        "hmacsha256"
-    } else {
-        "hmacsha1"
+    let sent = Sent {
+        digest,
+        algorithm,
+        user_name,
     };
-    let other_hash = hash(other, &key).unwrap_or_default();
-    Err(bad(if STANDARD.encode(&expected) == digest {
-        "the password's digest is base64; over MQTT it is hexadecimal".to_owned()
-    } else if hex(&text_key).eq_ignore_ascii_case(digest) || STANDARD.encode(&text_key) == digest {
-        "the PSK was used as text, as HTTP wants it; over MQTT it is base64-decoded first"
-            .to_owned()
-    } else if hex(&other_hash).eq_ignore_ascii_case(digest) {
-        format!("the password's digest is of {other}, its suffix says {algorithm}")
-    } else {
-        "the password does not verify".to_owned()
-    }))
+    Err(bad(sent.mistake(psk, &key, others).unwrap_or_else(|| {
+        format!(
+            "the password does not verify: it is not the one under the PSK of the device {:?}, nor \
+             that of any known mistake: {algorithm} of {user_name:?}, key the base64-decoded PSK, \
+             in hexadecimal",
+            device.name
+        )
+    })))
+}
+
+fn hash(algorithm: &str, key: &[u8], text: &str) -> Option<Vec<u8>> {
+    match algorithm {
+        "hmacsha256" => Some(hmac_sha256(key, text.as_bytes()).to_vec()),
+        "hmacsha1" => Some(hmac_sha1(key, text.as_bytes()).to_vec()),
+        _ => None,
+    }
+}
+
+/// A password that does not verify.
+struct Sent<'a> {
+    digest: &'a str,
+    algorithm: &'a str,
+    user_name: &'a str,
+}
+
+impl Sent<'_> {
+    fn is(&self, algorithm: &str, key: &[u8], text: &str) -> bool {
+        hash(algorithm, key, text).is_some_and(|hash| {
+            hex(&hash).eq_ignore_ascii_case(self.digest) || STANDARD.encode(&hash) == self.digest
+        })
+    }
+
+    /// The known mistake that leads to it.
+    fn mistake(&self, psk: &Secret, key: &[u8], others: Others<'_>) -> Option<String> {
+        let under = |key: &[u8]| self.is(self.algorithm, key, self.user_name);
+        if under(key) {
+            return Some("the password's digest is base64; over MQTT it is hexadecimal".to_owned());
+        }
+        if under(psk.expose().as_bytes()) {
+            return Some(
+                "the PSK was used as text, as HTTP wants it; over MQTT it is base64-decoded first"
+                    .to_owned(),
+            );
+        }
+        let mut hashes = ["hmacsha256", "hmacsha1"].into_iter();
+        if let Some(other) = hashes.find(|other| self.is(other, key, self.user_name)) {
+            let algorithm = self.algorithm;
+            return Some(format!(
+                "the password's digest is of {other}, its suffix says {algorithm}"
+            ));
+        }
+        let client_id = self.user_name.split(';').next().unwrap_or_default();
+        if self.is(self.algorithm, key, client_id) {
+            return Some("the client id was signed; it must be the whole user name".to_owned());
+        }
+        if !others.product_secret.is_empty() && under(others.product_secret.as_bytes()) {
+            return Some("the product secret was used; it must be the device's PSK".to_owned());
+        }
+        let of_another = others.psks.iter().find(|(_, other)| {
+            let decoded = STANDARD.decode(other.expose());
+            other != psk && decoded.is_ok_and(|key| under(&key))
+        });
+        of_another.map(|(name, _)| format!("the PSK of the device {name:?} was used"))
+    }
 }
 
 fn unknown_algorithm(algorithm: &str) -> ConnectRefusal {
-    let known = ["hmacsha256", "hmacsha1", "rsa-sha256"];
+    let known = ALGORITHMS;
     let meant = known
         .iter()
         .find(|known| known.eq_ignore_ascii_case(algorithm));

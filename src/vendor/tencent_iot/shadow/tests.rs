@@ -65,6 +65,41 @@ fn another_version_is_refused_with_the_whole_document_and_changes_nothing() {
 }
 
 #[test]
+fn version_0_and_none_ask_for_no_comparison() {
+    let mut shadow = Shadow::default();
+    for (n, version) in ["0", "0", "null", ""].into_iter().enumerate() {
+        let version = match version {
+            "" => String::new(),
+            version => format!(r#","version":{version}"#),
+        };
+        let update = format!(r#"{{"type":"update","state":{{"reported":{{"t":{n}}}}}{version}}}"#);
+        assert_eq!(ask(&mut shadow, &update)["result"], 0, "{update}");
+    }
+    for version in ["3", "-1", "4.5", "\"4\"", "[]", "18446744073709551616"] {
+        let update = format!(r#"{{"type":"update","state":{{}},"version":{version}}}"#);
+        assert_eq!(ask(&mut shadow, &update)["result"], 5005, "{update}");
+    }
+}
+
+#[test]
+fn an_answer_is_stamped_in_seconds_and_its_payload_in_milliseconds() {
+    let mut shadow = Shadow::default();
+    let report = r#"{"type":"update","state":{"reported":{"t":1}}}"#;
+    let updated = ask(&mut shadow, report);
+    let got = ask(&mut shadow, r#"{"type":"get"}"#);
+    let conflict = r#"{"type":"update","state":{},"version":9}"#;
+    let refused = ask(&mut shadow, conflict);
+    let wish = json!({"desired": {"t": 2}});
+    let desired = shadow.desire(&wish, 1, NOW).unwrap();
+    let described = shadow.described(NOW);
+    let delta = desired.delta.unwrap();
+    for answer in [updated, got, refused, desired.answer, described, delta] {
+        assert_eq!(answer["timestamp"], 1_514_967_088, "{answer}");
+        assert_eq!(answer["payload"]["timestamp"], NOW, "{answer}");
+    }
+}
+
+#[test]
 fn a_wish_is_told_to_the_device_as_a_delta_until_the_device_has_taken_it() {
     let mut shadow = Shadow::default();
     ask(
@@ -78,7 +113,7 @@ fn a_wish_is_told_to_the_device_as_a_delta_until_the_device_has_taken_it() {
     let at = json!({"temperature": {"timestamp": NOW}});
     assert_eq!(
         delta,
-        json!({"type": "delta", "timestamp": NOW, "payload": {
+        json!({"type": "delta", "timestamp": NOW / 1_000, "payload": {
             "state": {"temperature": 25}, "metadata": at, "version": 2, "timestamp": NOW}})
     );
     let got = ask(&mut shadow, r#"{"type":"get"}"#);

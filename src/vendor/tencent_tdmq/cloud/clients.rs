@@ -1,9 +1,16 @@
-//! Clients as the broker has them: `DescribeClientList`, `KickOutClient`.
+//! Clients as the broker has them: `DescribeClientList`, `KickOutClient`, `DescribeWillMessage`; and
+//! what has happened to them: `DescribeClientEvents`.
+//!
+//! Sources of the last two: models.py of the Python SDK 3.1.195; cloud.tencent.com/document/api/
+//! 1778/135213 and 1778/139235 (2026-10-13).
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::parameters::{Parameters, value};
+use super::subscriptions::whole_filter;
 use super::{Fields, fields, nothing};
 use crate::broker::message::{Client, Subscription};
 use crate::pipeline::Walk;
@@ -61,13 +68,7 @@ fn describe(client: &Client, gone: Option<Timestamp>, subscriptions: &[Subscript
     let own: Vec<Value> = subscriptions
         .iter()
         .filter(|subscription| subscription.client_id == client.client_id)
-        .map(|subscription| {
-            let filter = match &subscription.share_group {
-                Some(group) => format!("$share/{group}/{}", subscription.topic_filter),
-                None => subscription.topic_filter.clone(),
-            };
-            json!({"TopicFilter": filter, "Qos": subscription.qos})
-        })
+        .map(|held| json!({"TopicFilter": whole_filter(held), "Qos": held.qos}))
         .collect();
     let address = client.peer.map(|peer| peer.to_string());
     let mut described = json!({
@@ -94,24 +95,104 @@ pub(super) async fn kick_out_client(
     parameters: &Parameters,
     walk: &mut Walk<'_>,
 ) -> Result<Fields, Error> {
-    let client_id = parameters.needed_text("ClientId")?;
-    if client_id.len() > usize::from(u16::MAX) {
-        return Err(value("ClientId", "it is longer than 65535 bytes"));
-    }
+    let client_id = client_id(parameters)?;
     let with_session = parameters.flag("DeleteSession")?.unwrap_or(false);
+    let found = find(instance, client_id, walk).await?;
     let broker = &walk.app.broker;
-    let clients = broker.clients().await;
-    let found = clients
-        .iter()
-        .find(|client| client.client_id == client_id && instance.has_client(client))
-        .ok_or_else(|| Error::NotFound {
-            resource: Resource::Client,
-            name: client_id.to_owned(),
-        })?;
     if with_session {
         broker.kick(client_id).await;
     } else if found.connected {
         broker.close(client_id, KICKED_OUT).await;
     }
     Ok(nothing())
+}
+
+/// `ClientId`, which must be there.
+pub(super) fn client_id(parameters: &Parameters) -> Result<&str, Error> {
+    let client_id = parameters.needed_text("ClientId")?;
+    if client_id.len() > usize::from(u16::MAX) {
+        return Err(value("ClientId", "it is longer than 65535 bytes"));
+    }
+    Ok(client_id)
+}
+
+/// The client of the instance that has this id and a session.
+pub(super) async fn find(
+    instance: &Instance,
+    client_id: &str,
+    walk: &Walk<'_>,
+) -> Result<Client, Error> {
+    let clients = walk.app.broker.clients().await;
+    clients
+        .into_iter()
+        .find(|client| client.client_id == client_id && instance.has_client(client))
+        .ok_or_else(|| Error::NotFound {
+            resource: Resource::Client,
+            name: client_id.to_owned(),
+        })
+}
+
+/// The oldest event first (assumed). A client that was never seen has none.
+pub(super) fn describe_client_events(
+    vendor: &TencentTdmq,
+    instance: &Instance,
+    parameters: &Parameters,
+) -> Result<Fields, Error> {
+    let client_id = client_id(parameters)?;
+    let (from, to) = parameters.period()?;
+    let events = vendor.history.of(&instance.id, client_id, from, to);
+    let events: Vec<Value> = events
+        .iter()
+        .map(|item| {
+            let info = item.info.iter();
+            let info: Vec<Value> = info
+                .map(|(key, value)| json!({"Key": key, "Value": value}))
+                .collect();
+            json!({
+                "Timestamp": item.at_ms,
+                "Event": item.event,
+                "ClientId": client_id,
+                "Info": info,
+            })
+        })
+        .collect();
+    Ok(fields(json!({"Events": events})))
+}
+
+/// A client without a will is answered with nothing but the request id: the page has an example of
+/// that name, whose answer could not be read (assumed). The delay is 0, whatever was asked for, and
+/// `PublishAfter` is left out, since the service lets no will wait (1294/76370); times are those of
+/// the CONNECT that brought it.
+pub(super) async fn describe_will_message(
+    instance: &Instance,
+    parameters: &Parameters,
+    walk: &Walk<'_>,
+) -> Result<Fields, Error> {
+    let client_id = client_id(parameters)?;
+    let client = find(instance, client_id, walk).await?;
+    let Some(will) = client.will.as_ref() else {
+        return Ok(nothing());
+    };
+    let properties = &will.properties;
+    let user_properties: Vec<Value> = properties
+        .user_properties
+        .iter()
+        .map(|(key, value)| json!({"Key": key, "Value": value}))
+        .collect();
+    let correlation = properties.correlation_data.as_deref().unwrap_or_default();
+    Ok(fields(json!({
+        "Topic": will.topic,
+        "Qos": will.qos,
+        "Retained": will.retain,
+        "Payload": BASE64_STANDARD.encode(&will.payload),
+        "CreateTime": connect_time(&client),
+        "UpdateTime": connect_time(&client),
+        "WillDelayInterval": 0,
+        "ContentType": properties.content_type.as_deref().unwrap_or_default(),
+        "ResponseTopic": properties.response_topic.as_deref().unwrap_or_default(),
+        "CorrelationData": BASE64_STANDARD.encode(correlation),
+        "MessageExpiryInterval": properties.message_expiry_interval.unwrap_or(0),
+        "PayloadFormatIndicator": u8::from(properties.payload_format_indicator == Some(true)),
+        "UserProperties": user_properties,
+    })))
 }

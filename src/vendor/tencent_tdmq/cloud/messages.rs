@@ -130,11 +130,7 @@ pub(super) fn describe_message_list(
     if topic.contains('/') {
         return Err(value("Topic", "only the first level is asked for"));
     }
-    let from = parameters.needed_integer("StartTime")?;
-    let to = parameters.needed_integer("EndTime")?;
-    if from > to {
-        return Err(value("StartTime", "it is after EndTime"));
-    }
+    let (from, to) = parameters.period()?;
     let task = parameters
         .text("TaskRequestId")?
         .filter(|it| !it.is_empty());

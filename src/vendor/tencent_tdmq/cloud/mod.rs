@@ -12,11 +12,13 @@ mod instances;
 mod messages;
 mod parameters;
 mod policies;
+mod subscriptions;
 mod topics;
 mod users;
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use self::authenticators::Type;
@@ -79,6 +81,10 @@ actions! {
     DescribeInstanceList ["Filters" "Offset" "Limit" "TagFilters"]
     DescribeClientList ["InstanceId" "ClientId" "Number" "OnlineStatus" "MaxTimestamp"]
     KickOutClient ["InstanceId" "ClientId" "DeleteSession"]
+    AddClientSubscription ["InstanceId" "ClientId" "TopicFilter" "Qos"]
+    DeleteClientSubscription ["InstanceId" "ClientId" "TopicFilter"]
+    DescribeClientEvents ["InstanceId" "StartTime" "EndTime" "ClientId"]
+    DescribeWillMessage ["InstanceId" "ClientId"]
     DescribeMessageList ["InstanceId" "Topic" "StartTime" "EndTime" "TaskRequestId" "Offset" "Limit"]
     DescribeMessageByTopic ["InstanceId" "Topic" "StartTime" "MaxNumber" "FilterExpression"]
     DescribeMessageDetails ["InstanceId" "MessageId" "Subscription"]
@@ -185,27 +191,68 @@ async fn act(
         Action::DescribeTopicList => topics::describe_topic_list(&instance, parameters),
         Action::DescribeInstance => Ok(instances::describe_instance(vendor, &instance)),
         Action::DescribeInstanceList => Ok(Fields::new()),
-        Action::DescribeClientList => {
-            clients::describe_client_list(vendor, &instance, parameters, walk).await
-        }
-        Action::KickOutClient => clients::kick_out_client(&instance, parameters, walk).await,
         Action::DescribeMessageList => messages::describe_message_list(parameters, walk),
         Action::DescribeMessageByTopic => messages::by_topic(parameters, walk).await,
         Action::DescribeMessageDetails => messages::describe_message_details(parameters, walk),
+        Action::CreateJWTAuthenticator
+        | Action::ModifyJWTAuthenticator
+        | Action::CreateJWKSAuthenticator
+        | Action::ModifyJWKSAuthenticator
+        | Action::DescribeAuthenticator
+        | Action::DeleteAuthenticator => act_on_authenticators(action, &instance, parameters, now),
+        Action::DescribeClientList
+        | Action::KickOutClient
+        | Action::AddClientSubscription
+        | Action::DeleteClientSubscription
+        | Action::DescribeClientEvents
+        | Action::DescribeWillMessage => {
+            act_on_client(vendor, action, &instance, parameters, walk).await
+        }
+    }
+}
+
+fn act_on_authenticators(
+    action: Action,
+    instance: &Instance,
+    parameters: &Parameters,
+    now: Timestamp,
+) -> Result<Fields, Error> {
+    match action {
         Action::CreateJWTAuthenticator => {
-            authenticators::create(&instance, Type::Jwt, parameters, now)
+            authenticators::create(instance, Type::Jwt, parameters, now)
         }
-        Action::ModifyJWTAuthenticator => authenticators::modify(&instance, Type::Jwt, parameters),
+        Action::ModifyJWTAuthenticator => authenticators::modify(instance, Type::Jwt, parameters),
         Action::CreateJWKSAuthenticator => {
-            authenticators::create(&instance, Type::Jwks, parameters, now)
+            authenticators::create(instance, Type::Jwks, parameters, now)
         }
-        Action::ModifyJWKSAuthenticator => {
-            authenticators::modify(&instance, Type::Jwks, parameters)
+        Action::ModifyJWKSAuthenticator => authenticators::modify(instance, Type::Jwks, parameters),
+        Action::DeleteAuthenticator => authenticators::delete_authenticator(instance, parameters),
+        _ => authenticators::describe_authenticator(instance, parameters),
+    }
+}
+
+async fn act_on_client(
+    vendor: &TencentTdmq,
+    action: Action,
+    instance: &Instance,
+    parameters: &Parameters,
+    walk: &mut Walk<'_>,
+) -> Result<Fields, Error> {
+    match action {
+        Action::KickOutClient => clients::kick_out_client(instance, parameters, walk).await,
+        Action::AddClientSubscription => {
+            subscriptions::add_client_subscription(instance, parameters, walk).await
         }
-        Action::DescribeAuthenticator => {
-            authenticators::describe_authenticator(&instance, parameters)
+        Action::DeleteClientSubscription => {
+            subscriptions::delete_client_subscription(instance, parameters, walk).await
         }
-        Action::DeleteAuthenticator => authenticators::delete_authenticator(&instance, parameters),
+        Action::DescribeClientEvents => {
+            clients::describe_client_events(vendor, instance, parameters)
+        }
+        Action::DescribeWillMessage => {
+            clients::describe_will_message(instance, parameters, walk).await
+        }
+        _ => clients::describe_client_list(vendor, instance, parameters, walk).await,
     }
 }
 

@@ -119,6 +119,16 @@ impl Parameters {
             .collect()
     }
 
+    /// `StartTime` and `EndTime`, which must be there.
+    pub(super) fn period(&self) -> Result<(i64, i64), Error> {
+        let from = self.needed_integer("StartTime")?;
+        let to = self.needed_integer("EndTime")?;
+        if from > to {
+            return Err(value("StartTime", "it is after EndTime"));
+        }
+        Ok((from, to))
+    }
+
     /// `Offset` (default 0) and `Limit` (default 20, at most `most`).
     pub(super) fn page(&self, most: i64) -> Result<Page, Error> {
         let offset = self.bounded("Offset", 0, 0..=i64::from(i32::MAX))?;

@@ -14,7 +14,7 @@ pub use self::table::{Row, render};
 /// By which of the two ways a request came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Plane {
-    /// `/topics/{topic}` and `/client-id/{id}/status`.
+    /// `/topics/{topic}`, `/client-id/{id}/status` and `/keep-alive`.
     Data,
     /// `/` with `X-TC-Action`.
     Cloud,
@@ -58,7 +58,7 @@ impl Resource {
 pub enum Error {
     /// No such path on the data plane.
     #[error(
-        "{0:?} is no path of the data plane: it has /topics/{{topic}} and /client-id/{{id}}/status"
+        "{0:?} is no path of the data plane: it has /topics/{{topic}}, /client-id/{{id}}/status and /keep-alive"
     )]
     Path(String),
     /// The path exists, the method does not.
@@ -113,9 +113,12 @@ pub enum Error {
     /// The authorization policies say no.
     #[error("{0}")]
     Denied(String),
-    /// The client whose status was asked is not connected.
+    /// The client whose keep-alive is to be changed is not connected.
     #[error("MQTT client {0:?} is not connected")]
     ClientOffline(String),
+    /// The client whose keep-alive is to be changed connected with 0.
+    #[error("MQTT client {0:?} connected with keep-alive 0, which cannot be changed")]
+    NoKeepAlive(String),
 
     /// Refused by the cloud API's front door: signature, headers, action, version, body.
     #[error("{0}")]
@@ -164,6 +167,23 @@ pub enum Error {
     /// Another policy has this priority.
     #[error("The priority {0} is taken by another authorization policy.")]
     DuplicatePriority(i64),
+    /// The client is not subscribed to this filter.
+    #[error("The client {client_id:?} is not subscribed to {filter:?}.")]
+    NotSubscribed {
+        /// The client.
+        client_id: String,
+        /// The filter.
+        filter: String,
+    },
+    /// The broker did not let the client subscribe: the policies, the client's limits, or it has
+    /// gone.
+    #[error("The client {client_id:?} could not be subscribed to {filter:?}.")]
+    SubscriptionRefused {
+        /// The client.
+        client_id: String,
+        /// The filter.
+        filter: String,
+    },
     /// The instance has its number of topics.
     #[error("The instance has its limit of {0} topics.")]
     TooManyTopics(usize),
@@ -217,6 +237,7 @@ impl Error {
             Self::Certificate(text()),
             Self::Denied(text()),
             Self::ClientOffline(text()),
+            Self::NoKeepAlive(text()),
             Self::FrontDoor(Tc3Error::TokenFailure),
             Self::Missing(""),
             Self::Unknown(text()),
@@ -238,6 +259,14 @@ impl Error {
             },
             Self::DuplicatePolicy(text()),
             Self::DuplicatePriority(1),
+            Self::NotSubscribed {
+                client_id: text(),
+                filter: text(),
+            },
+            Self::SubscriptionRefused {
+                client_id: text(),
+                filter: text(),
+            },
             Self::TooManyTopics(1),
             Self::Unsupported(""),
             Self::Condition(text()),

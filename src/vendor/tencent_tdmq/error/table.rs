@@ -18,7 +18,9 @@ pub struct Row {
 }
 
 const PUBLISH_PAGE: &str = "tencentcloud.com/document/product/1294/76451 (2026-04-01)";
-const STATUS_PAGE: &str = "tencentcloud.com/document/product/1294/76450 (2026-01-30)";
+const STATUS_PAGE: &str = "1778/115657 (2025-09-30), of the status call; the others by analogy";
+const KEEP_ALIVE_PAGE: &str =
+    "1294/76754 (2026-04-01) has the condition; its table of statuses could not be read";
 const ERROR_LIST: &str = "tencentcloud-sdk-python-mqtt 3.1.195 errorcodes.py";
 const COMMON_CODES: &str = "cloud API 3.0, common error codes";
 const NOWHERE: &str = "no page has it; the usual HTTP status";
@@ -29,6 +31,16 @@ const fn data(status: u16, code: &'static str) -> Row {
         code,
         standing: Standing::Assumed,
         source: NOWHERE,
+    }
+}
+
+/// What the page on the status call lists.
+const fn of_status_call(status: u16, code: &'static str) -> Row {
+    Row {
+        status,
+        code,
+        standing: Standing::Documented,
+        source: STATUS_PAGE,
     }
 }
 
@@ -71,15 +83,13 @@ impl Error {
                 Plane::Data => data(413, "PayloadTooLarge"),
                 Plane::Cloud => assumed(cloud("InvalidParameterValue", ERROR_LIST)),
             },
-            Self::NoCredentials(_) => data(401, "CredentialsMissing"),
-            Self::BadCredentials(_) => data(401, "CredentialsMalformed"),
-            Self::WrongCredentials(_) => data(401, "CredentialsWrong"),
-            Self::Certificate(_) => data(401, "CertificateRefused"),
-            Self::Denied(_) => data(403, "NotAuthorized"),
-            Self::ClientOffline(_) => Row {
-                source: STATUS_PAGE,
-                ..data(404, "ClientOffline")
-            },
+            Self::NoCredentials(_) => of_status_call(401, "CredentialsMissing"),
+            Self::BadCredentials(_) => of_status_call(401, "CredentialsMalformed"),
+            Self::WrongCredentials(_) => of_status_call(401, "CredentialsWrong"),
+            Self::Certificate(_) => of_status_call(401, "CertificateRefused"),
+            Self::Denied(_) => of_status_call(403, "NotAuthorized"),
+            Self::ClientOffline(_) => keep_alive_refused("ClientOffline"),
+            Self::NoKeepAlive(_) => keep_alive_refused("NoKeepAlive"),
             Self::FrontDoor(error) => {
                 let row = error.row();
                 Row {
@@ -97,12 +107,21 @@ impl Error {
             Self::Exists { .. } => cloud("UnsupportedOperation.ResourceAlreadyExists", ERROR_LIST),
             Self::DuplicatePolicy(_) => cloud("FailedOperation.DuplicatePolicy", ERROR_LIST),
             Self::DuplicatePriority(_) => cloud("FailedOperation.DuplicatePriority", ERROR_LIST),
+            Self::NotSubscribed { .. } => assumed(cloud("ResourceNotFound", ERROR_LIST)),
+            Self::SubscriptionRefused { .. } => assumed(cloud("OperationDenied", ERROR_LIST)),
             Self::TooManyTopics(_) => cloud("LimitExceeded.TopicNum", ERROR_LIST),
             Self::Unsupported(_) | Self::Condition(_) => {
                 assumed(cloud("UnsupportedOperation", COMMON_CODES))
             }
             Self::Shared(refusal) => shared(refusal, plane),
         }
+    }
+}
+
+const fn keep_alive_refused(code: &'static str) -> Row {
+    Row {
+        source: KEEP_ALIVE_PAGE,
+        ..data(400, code)
     }
 }
 
@@ -137,6 +156,7 @@ fn shared(refusal: &Refusal, plane: Plane) -> Row {
         Refusal::Internal(_) => (500, "InternalError", "InternalError"),
     };
     match plane {
+        Plane::Data if status == 429 => of_status_call(status, name),
         Plane::Data => data(status, name),
         Plane::Cloud => cloud(code, COMMON_CODES),
     }

@@ -1,0 +1,149 @@
+//! The ports: accept connections, end TLS and WebSocket, and start the task of each.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+use mqttstack_base::message::Transport;
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_util::task::TaskTracker;
+
+use super::connection::{self, Arrival};
+use super::core::Core;
+use super::dialect::Visitor;
+use super::websocket;
+
+/// How long a TLS handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How long accepting pauses after an error such as "too many open files".
+const BACK_OFF: Duration = Duration::from_millis(100);
+
+/// What every connection through one port needs.
+struct Port {
+    /// Not held: a stopped broker must not be kept in memory by a port.
+    core: Weak<Core>,
+    transport: Transport,
+    /// `None` for a plain port.
+    acceptor: Option<TlsAcceptor>,
+    connections: TaskTracker,
+}
+
+/// Opens a port. Returns its address and the task that accepts its connections, each of which
+/// becomes a task among `connections`.
+pub(crate) fn open(
+    core: &Arc<Core>,
+    transport: Transport,
+    address: SocketAddr,
+    config: Option<Arc<ServerConfig>>,
+    connections: TaskTracker,
+) -> io::Result<(SocketAddr, JoinHandle<()>)> {
+    let listener = std::net::TcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    let listener = TcpListener::from_std(listener)?;
+    let bound = listener.local_addr()?;
+    let port = Port {
+        core: Arc::downgrade(core),
+        transport,
+        acceptor: config.map(TlsAcceptor::from),
+        connections,
+    };
+    let task = tokio::spawn(accept(listener, Arc::new(port)));
+    Ok((bound, task))
+}
+
+async fn accept(listener: TcpListener, port: Arc<Port>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, remote)) => {
+                let Some(core) = port.core.upgrade() else {
+                    return;
+                };
+                if port.acceptor.is_none() && port.transport == Transport::Tcp {
+                    // The usual way is the shortest: its task is the connection's own future.
+                    if stream.set_nodelay(true).is_ok() {
+                        let arrival = port.arrival(remote, Visitor::default());
+                        let connection = connection::serve(core, stream, arrival);
+                        port.connections.spawn(connection);
+                    }
+                    continue;
+                }
+                let own = port.clone();
+                port.connections.spawn(async move {
+                    if let Err(error) = own.carry(core, stream, remote).await {
+                        tracing::debug!(%remote, %error, "an MQTT connection ended");
+                    }
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "could not accept an MQTT connection");
+                tokio::time::sleep(BACK_OFF).await;
+            }
+        }
+    }
+}
+
+impl Port {
+    fn arrival(&self, remote: SocketAddr, tls: Visitor) -> Arrival {
+        Arrival {
+            transport: self.transport,
+            remote,
+            tls,
+        }
+    }
+
+    async fn carry(
+        &self,
+        core: Arc<Core>,
+        stream: TcpStream,
+        remote: SocketAddr,
+    ) -> io::Result<()> {
+        stream.set_nodelay(true)?;
+        let Some(acceptor) = &self.acceptor else {
+            return self.enter(core, stream, remote, Visitor::default()).await;
+        };
+        let stream = timeout(HANDSHAKE, acceptor.accept(stream)).await??;
+        let tls = visitor(&stream);
+        self.enter(core, stream, remote, tls).await
+    }
+
+    async fn enter<S>(
+        &self,
+        core: Arc<Core>,
+        stream: S,
+        remote: SocketAddr,
+        tls: Visitor,
+    ) -> io::Result<()>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send,
+    {
+        let arrival = self.arrival(remote, tls);
+        if matches!(self.transport, Transport::Ws | Transport::Wss) {
+            let longest = core.settings.max_packet_size as usize;
+            let frames = Box::pin(websocket::accept(stream, longest)).await?;
+            connection::serve(core, frames, arrival).await;
+        } else {
+            connection::serve(core, stream, arrival).await;
+        }
+        Ok(())
+    }
+}
+
+fn visitor(stream: &TlsStream<TcpStream>) -> Visitor {
+    let (_, session) = stream.get_ref();
+    let certificates = session.peer_certificates().unwrap_or_default();
+    Visitor {
+        certificates: certificates
+            .iter()
+            .map(|certificate| Bytes::copy_from_slice(certificate))
+            .collect(),
+        server_name: session.server_name().map(ToOwned::to_owned),
+    }
+}
