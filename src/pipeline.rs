@@ -87,6 +87,11 @@ pub trait Vendor: Send + Sync + 'static {
     /// The vendor's code of an error, as the journal lists it.
     fn error_code(&self, error: &Self::Error) -> String;
 
+    /// Whether an error says that a rate was exceeded.
+    fn is_over_rate(&self, _error: &Self::Error) -> bool {
+        false
+    }
+
     /// The vendor's answer to an error. The only function of a vendor that writes a refusal.
     fn render(&self, error: &Self::Error, request: &Request, receipt: &Receipt) -> Answer;
 }
@@ -132,6 +137,11 @@ pub async fn run_until<V: Vendor>(
             let draft = &mut walked.opened.draft;
             draft.error_code = Some(vendor.error_code(&error));
             draft.reasons.insert(0, error.to_string());
+            if let Some(first) = draft.reasons.first_mut()
+                && vendor.is_over_rate(&error)
+            {
+                first.push_str(app.quotas.hint());
+            }
             vendor.render(&error, request, &receipt)
         }
     };

@@ -82,8 +82,16 @@ impl Quotas {
                 operation,
                 key: key.to_owned(),
                 per_second,
-                frozen: self.clock.mode() == Mode::Frozen,
             }),
+        }
+    }
+
+    /// What is to be added to the reason of a refusal: why waiting does not help.
+    pub fn hint(&self) -> &'static str {
+        if self.clock.mode() == Mode::Frozen {
+            "; the emulator's clock stands still, and so does this count until the clock is moved"
+        } else {
+            ""
         }
     }
 
@@ -132,9 +140,11 @@ mod tests {
             refused,
             Refusal::TooManyRequests { per_second: 3, .. }
         ));
-        assert!(refused.to_string().contains("clock stands still"));
+        assert!(quotas.hint().contains("clock stands still"));
         clock.advance(SignedDuration::from_secs(1)).unwrap();
         quotas.take("SendMessage", "testid", 3).unwrap();
+        clock.follow();
+        assert_eq!(quotas.hint(), "");
     }
 
     #[test]

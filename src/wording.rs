@@ -187,53 +187,56 @@ fn distance(a: &str, b: &str) -> usize {
 mod tests {
     use super::*;
 
+    /// What serde says, and what is said instead.
+    const SAID: [(&str, &str); 13] = [
+        (
+            "invalid type: map, expected u16",
+            "expected a whole number from 0 to 65535, got a table",
+        ),
+        (
+            "invalid type: integer `1`, expected struct Wanted",
+            "expected a table, got 1",
+        ),
+        (
+            "invalid type: boolean `true`, expected a string",
+            "expected a text, got true",
+        ),
+        (
+            "invalid value: integer `-1`, expected usize",
+            "expected a whole number of 0 or more, got -1",
+        ),
+        (
+            "invalid type: string \"x\", expected a boolean",
+            "expected true or false, got \"x\"",
+        ),
+        (
+            "invalid type: string \"#\", expected a sequence",
+            "expected a list, got \"#\"",
+        ),
+        (
+            "unknown field `queue_limits`, expected one of `queue_limit`, `bind`",
+            "unknown key \"queue_limits\"; did you mean \"queue_limit\"?; there are queue_limit, bind",
+        ),
+        (
+            "unknown field `zzz`, expected `a` or `b`",
+            "unknown key \"zzz\"; there are a, b",
+        ),
+        (
+            "unknown field `a`, there are no fields",
+            "unknown key \"a\"; there are none",
+        ),
+        (
+            "unknown variant `x`, expected `shared` or `tenant`",
+            "expected \"shared\" or \"tenant\", got \"x\"",
+        ),
+        ("missing field `id`", "the key \"id\" is missing"),
+        ("duplicate field `id`", "the key \"id\" is there twice"),
+        ("expected an RFC 3339 time", "expected an RFC 3339 time"),
+    ];
+
     #[test]
     fn what_serde_says_is_said_in_plain_words() {
-        for (said, plain_words) in [
-            (
-                "invalid type: map, expected u16",
-                "expected a whole number from 0 to 65535, got a table",
-            ),
-            (
-                "invalid type: integer `1`, expected struct Wanted",
-                "expected a table, got 1",
-            ),
-            (
-                "invalid type: boolean `true`, expected a string",
-                "expected a text, got true",
-            ),
-            (
-                "invalid value: integer `-1`, expected usize",
-                "expected a whole number of 0 or more, got -1",
-            ),
-            (
-                "invalid type: string \"x\", expected a boolean",
-                "expected true or false, got \"x\"",
-            ),
-            (
-                "invalid type: string \"#\", expected a sequence",
-                "expected a list, got \"#\"",
-            ),
-            (
-                "unknown field `queue_limits`, expected one of `queue_limit`, `bind`",
-                "unknown key \"queue_limits\"; did you mean \"queue_limit\"?; there are queue_limit, bind",
-            ),
-            (
-                "unknown field `zzz`, expected `a` or `b`",
-                "unknown key \"zzz\"; there are a, b",
-            ),
-            (
-                "unknown field `a`, there are no fields",
-                "unknown key \"a\"; there are none",
-            ),
-            (
-                "unknown variant `x`, expected `shared` or `tenant`",
-                "expected \"shared\" or \"tenant\", got \"x\"",
-            ),
-            ("missing field `id`", "the key \"id\" is missing"),
-            ("duplicate field `id`", "the key \"id\" is there twice"),
-            ("expected an RFC 3339 time", "expected an RFC 3339 time"),
-        ] {
+        for (said, plain_words) in SAID {
             assert_eq!(plain(said, Language::Toml), plain_words);
         }
         assert_eq!(

@@ -78,13 +78,28 @@ fn known(command: &Command) -> Vec<&str> {
     names
 }
 
+/// Whether a variable is one of those with which Kubernetes and container links tell of a service,
+/// here of one whose name begins with `mqttstack`.
+fn tells_of_a_service(name: &str, value: &OsStr) -> bool {
+    let value = value.to_string_lossy();
+    name.ends_with("_SERVICE_HOST")
+        || name.contains("_SERVICE_PORT")
+        || ["_TCP", "_UDP", "_SCTP"]
+            .iter()
+            .any(|part| name.contains(part))
+        || ["tcp://", "udp://", "sctp://"]
+            .iter()
+            .any(|start| value.starts_with(start))
+}
+
 /// A variable that nobody reads would promise what is not done.
 fn check_names(command: &Command, environment: &[(String, OsString)]) -> Result<(), String> {
     let known = known(command);
     let unknown = environment
         .iter()
+        .filter(|(name, value)| name != OF_THE_TESTS && !tells_of_a_service(name, value))
         .map(|(name, _)| name.as_str())
-        .find(|name| *name != OF_THE_TESTS && !known.contains(name));
+        .find(|name| !known.contains(name));
     let Some(name) = unknown else {
         return Ok(());
     };
@@ -178,13 +193,23 @@ mod tests {
             text,
             "MQTTSTACK_HTTP_PROT: there is no such variable; did you mean MQTTSTACK_HTTP_PORT?"
         );
+        let text = refusal(&[], &[("MQTTSTACK_PORT", "4581")]);
+        assert!(text.starts_with("MQTTSTACK_PORT: "), "{text}");
         let text = refusal(&["config"], &[("MQTTSTACK_AZURE_AUTO_CREATE", "")]);
         assert!(text.contains("no such variable"), "{text}");
     }
 
     #[test]
     fn variables_of_others_are_not_looked_at() {
-        let others = [("MQTTSTACK", "x"), ("PATH", "y"), (OF_THE_TESTS, "1")];
+        let others = [
+            ("MQTTSTACK", "x"),
+            ("PATH", "y"),
+            (OF_THE_TESTS, "1"),
+            ("MQTTSTACK_SERVICE_HOST", "10.0.0.1"),
+            ("MQTTSTACK_SERVICE_PORT_HTTP", "4580"),
+            ("MQTTSTACK_PORT", "tcp://10.0.0.1:4580"),
+            ("MQTTSTACK_PORT_4580_TCP_ADDR", "10.0.0.1"),
+        ];
         let others = others.map(|(name, value)| (name.into(), value.into()));
         assert!(read([OsString::from("mqttstack")], others).is_ok());
     }

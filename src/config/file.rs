@@ -37,7 +37,9 @@ pub(super) fn read(text: &str, dir: Option<&Path>) -> Result<Config, KeyError> {
     };
     let mut table = parse()?;
     if let Some(dir) = dir {
-        PATHS.iter().for_each(|keys| anchor(&mut table, keys, dir));
+        for keys in PATHS {
+            anchor(&mut table, keys, dir);
+        }
     }
     let deserializer = toml::Deserializer::from(table);
     serde_path_to_error::deserialize(deserializer).map_err(|error| {
@@ -94,7 +96,7 @@ fn choices(mut table: Spanned<DeTable<'_>>, path: &KeyPath) -> Option<String> {
     for segment in segments {
         place = match (segment, place.get_mut()) {
             (Segment::Map { key }, DeValue::Table(table)) => table.get_mut(key.as_str())?,
-            (Segment::Seq { index }, DeValue::Array(items)) => items.iter_mut().nth(*index)?,
+            (Segment::Seq { index }, DeValue::Array(items)) => items.get_mut(*index)?,
             _ => return None,
         };
     }

@@ -33,7 +33,7 @@ enum Test {
     /// Equal to one of the spellings of an id.
     Id(String),
     Contains(String),
-    Matches(Expression),
+    Matches(Box<Expression>),
     Json(Value),
 }
 
@@ -305,7 +305,7 @@ impl Reader {
             .map_err(|why| error(field, &why))?;
         self.expressions += 1;
         self.compiled += expression.size();
-        Ok(Test::Matches(expression))
+        Ok(Test::Matches(Box::new(expression)))
     }
 }
 

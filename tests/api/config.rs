@@ -130,6 +130,10 @@ async fn a_configuration_is_checked_as_the_start_checks_it() {
             "[[azure.namespaces]]\nname = \"n\"\n[[azure.namespaces.topic_spaces]]\nname = \"a\"\nproperties = {topicTemplate = []}\n",
             "topicTemplates",
         ),
+        (
+            "[nanomq.configuration_v1]\nurll = \"x\"\n",
+            "did you mean \"url\"?",
+        ),
         ("[aliyun]\nqos = 3\n", "aliyun.qos"),
         ("[tls]\ncertificate = \"nowhere.pem\"\n", "tls.key"),
         ("[journal]\nmax_entries = 0\n", "journal.max_entries"),

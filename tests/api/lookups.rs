@@ -296,3 +296,31 @@ async fn a_client_for_whom_something_was_created_is_noted() {
         );
     }
 }
+
+#[tokio::test]
+async fn a_refusal_by_rate_says_in_the_journal_that_the_clock_stands_still() {
+    let parsed =
+        Config::from_toml("[tencent_tdmq]\nauth = \"off\"\n[tencent_tdmq.quotas]\nPublish = 1\n");
+    let config = Config {
+        tencent_tdmq: parsed.unwrap().tencent_tdmq,
+        ..Config::free_ports()
+    };
+    let at = "2026-11-21T22:51:00Z".parse().unwrap();
+    let started = Emulator::builder().config(config).clock(at).start();
+    let emulator = started.await.unwrap();
+    ask(&emulator, "POST /topics/a?qos=1", "", "x").await;
+    let (head, body) = ask(&emulator, "POST /topics/a?qos=1", "", "x").await;
+    assert!(head.starts_with("HTTP/1.1 429"), "{head}");
+    assert!(!body.contains("stands still"), "{body}");
+    let reason = |emulator: &Emulator| {
+        let (_, entry) = emulator.requests().since(0).pop().unwrap();
+        entry.outcome().unwrap().reason().unwrap()
+    };
+    assert!(reason(&emulator).contains("clock stands still"));
+    emulator.clock().follow();
+    emulator.app().quotas.clear();
+    for _ in 0..5 {
+        ask(&emulator, "POST /topics/a?qos=1", "", "x").await;
+    }
+    assert!(!reason(&emulator).contains("clock stands still"));
+}

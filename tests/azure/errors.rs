@@ -93,7 +93,6 @@ fn all() -> Vec<(&'static str, Error)> {
                 operation: "x",
                 key: text(),
                 per_second: 1,
-                frozen: false,
             }),
         ),
         (
@@ -102,7 +101,6 @@ fn all() -> Vec<(&'static str, Error)> {
                 operation: "PublishCloudEvents",
                 key: text(),
                 per_second: 1,
-                frozen: false,
             }),
         ),
         (

@@ -117,7 +117,6 @@ fn every() -> Vec<Error> {
             operation: "SendMessage",
             key: text(),
             per_second: 1,
-            frozen: false,
         },
         Refusal::Overloaded {
             client_id: text(),

@@ -27,7 +27,7 @@ use tokio::sync::mpsc;
 
 use crate::app::App;
 use crate::broker::message::Qos;
-use crate::exchange::{Answer, BodyPolicy, Head, Receipt, Request, Scheme, Surface};
+use crate::exchange::{Answer, BodyPolicy, Head, Receipt, Refusal, Request, Scheme, Surface};
 use crate::pipeline::{Charge, Vendor, Walk};
 
 use self::actions::Action;
@@ -261,6 +261,10 @@ impl Vendor for Aliyun {
 
     fn error_code(&self, error: &Error) -> String {
         error.row(self.settings.overflow).code.into_owned()
+    }
+
+    fn is_over_rate(&self, error: &Error) -> bool {
+        matches!(error, Error::Shared(Refusal::TooManyRequests { .. }))
     }
 
     fn render(&self, error: &Error, request: &Request, receipt: &Receipt) -> Answer {

@@ -5,7 +5,7 @@
 
 use serde_json::{Value, json};
 
-use crate::exchange::{Answer, Head, Malformed, Receipt, Refusal, Request, stands_still};
+use crate::exchange::{Answer, Head, Malformed, Receipt, Refusal, Request};
 
 /// How sure a fact is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -269,11 +269,7 @@ fn shared_text(refusal: &Refusal) -> String {
             operation,
             key,
             per_second,
-            frozen,
-        } => format!(
-            "The rate of {per_second} {operation} per second is exceeded by {key}{}.",
-            stands_still(*frozen)
-        ),
+        } => format!("The rate of {per_second} {operation} per second is exceeded by {key}."),
         other => other.to_string(),
     }
 }

@@ -44,7 +44,7 @@ impl AzureEventGrid {
             Route::Token { tenant }
             | Route::Keys { tenant }
             | Route::OpenIdConfiguration { tenant, .. } => {
-                hints.extend(self.foreign_tenant(tenant))
+                hints.extend(self.foreign_tenant(tenant));
             }
             Route::ManagedIdentity | Route::Instance | Route::Resource(_) => {}
         }

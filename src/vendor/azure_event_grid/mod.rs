@@ -57,7 +57,7 @@ pub use self::settings::{Settings, SettingsError};
 use self::store::{NamespaceState, Store};
 use crate::app::App;
 use crate::broker::dialect::Dialect;
-use crate::exchange::{Answer, BodyPolicy, Head, Receipt, Request, Surface};
+use crate::exchange::{Answer, BodyPolicy, Head, Receipt, Refusal, Request, Surface};
 use crate::pipeline::{Charge, Vendor, Walk};
 
 /// The Azure surface.
@@ -245,6 +245,10 @@ impl Vendor for AzureEventGrid {
 
     fn error_code(&self, error: &Error) -> String {
         error.row().code.to_owned()
+    }
+
+    fn is_over_rate(&self, error: &Error) -> bool {
+        matches!(error, Error::Refused(Refusal::TooManyRequests { .. }))
     }
 
     fn render(&self, error: &Error, request: &Request, receipt: &Receipt) -> Answer {

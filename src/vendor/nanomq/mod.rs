@@ -68,6 +68,7 @@ enum Tree {
 impl Nanomq {
     /// As configured. Fails on a public key that is needed and missing, or cannot be read.
     pub fn new(settings: Settings) -> Result<Self, SettingsError> {
+        settings.check_documents()?;
         Ok(Self {
             key: settings.public_key()?,
             state: State::new(&settings),

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::secret::Secret;
 
 use super::auth::{AuthType, public_key};
+use super::configuration::Document;
 
 /// Which API is served on `NanoMQ`'s port. No real `NanoMQ` serves both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -148,6 +149,28 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// Refuses a key of the configured documents that is most likely misspelt.
+    pub(super) fn check_documents(&self) -> Result<(), SettingsError> {
+        for (key, shipped, over) in [
+            (
+                "nanomq.configuration_v1",
+                Document::v1(),
+                &self.configuration_v1,
+            ),
+            (
+                "nanomq.configuration_v4",
+                Document::v4(),
+                &self.configuration_v4,
+            ),
+        ] {
+            if let Some((path, near)) = shipped.misspelt(over) {
+                let problem = format!("there is no {path:?}; did you mean {near:?}?");
+                return Err(SettingsError::new(key, problem));
+            }
+        }
+        Ok(())
+    }
+
     /// The key that tokens are checked with; `None` where none is needed or given.
     pub fn public_key(&self) -> Result<Option<RsaPublicKey>, SettingsError> {
         let (key, pem) = match (&self.jwt_public_key, &self.jwt_public_keyfile) {

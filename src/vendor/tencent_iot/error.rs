@@ -341,7 +341,6 @@ mod tests {
                 operation: "device/publish",
                 key: "P/d".to_owned(),
                 per_second: 30,
-                frozen: false,
             }),
             "RequestLimitExceeded"
         );

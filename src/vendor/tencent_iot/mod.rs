@@ -174,6 +174,10 @@ impl Vendor for TencentIot {
         error.row().code.to_owned()
     }
 
+    fn is_over_rate(&self, error: &Error) -> bool {
+        matches!(error, Error::RequestLimitExceeded(_))
+    }
+
     fn render(&self, error: &Error, request: &Request, receipt: &Receipt) -> Answer {
         error::render(error, request, receipt)
     }

@@ -318,8 +318,9 @@ impl Dialect for IotHub {
         if self.over_rate(peer) {
             return PublishVerdict::Withhold {
                 reason: format!(
-                    "more than {} messages in one second",
-                    self.rate(PUBLISH, UP_PER_SECOND)
+                    "more than {} messages in one second{}",
+                    self.rate(PUBLISH, UP_PER_SECOND),
+                    self.quotas.hint()
                 ),
             };
         }

@@ -204,6 +204,10 @@ impl Vendor for TencentTdmq {
         .to_owned()
     }
 
+    fn is_over_rate(&self, error: &Error) -> bool {
+        matches!(error, Error::Shared(Refusal::TooManyRequests { .. }))
+    }
+
     fn render(&self, error: &Error, request: &Request, receipt: &Receipt) -> Answer {
         error::render(error, plane(request), receipt)
     }

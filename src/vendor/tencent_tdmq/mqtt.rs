@@ -29,7 +29,7 @@ use crate::broker::dialect::{
 };
 use crate::broker::message::Qos;
 use crate::clock::Clock;
-use crate::exchange::{Refusal, Surface};
+use crate::exchange::Surface;
 use crate::quota::Quotas;
 
 /// PUBACK and SUBACK: Not authorized.
@@ -110,9 +110,11 @@ impl MqttSide {
             .unwrap_or_else(|| self.vendor.store.main())
     }
 
-    fn take(&self, operation: &'static str, key: &str, documented: u32) -> Result<(), Refusal> {
+    fn take(&self, operation: &'static str, key: &str, documented: u32) -> Result<(), String> {
         let rate = self.vendor.rate(operation, documented);
-        self.quotas.take(operation, key, rate)
+        self.quotas
+            .take(operation, key, rate)
+            .map_err(|over| format!("{over}{}", self.quotas.hint()))
     }
 
     /// What is refused before anybody asks who it is.
@@ -133,7 +135,7 @@ impl MqttSide {
         if connect.will.is_some() {
             taken = taken.and_then(|()| self.take(CONNECT_WITH_WILL, &instance.id, WILL_RATE));
         }
-        taken.map_err(|over| refused(ConnectCode::ConnectionRateExceeded, over.to_string()))?;
+        taken.map_err(|over| refused(ConnectCode::ConnectionRateExceeded, over))?;
         let limit = self.vendor.settings.instance.client_limit;
         if limit > 0
             && self
@@ -346,7 +348,7 @@ impl Dialect for MqttSide {
                 .take(PUBLISH, &instance.id, 0)
                 .and_then(|()| self.take(MESSAGE_RATE, &peer.client_id, 0));
             if let Err(over) = taken {
-                return over_quota(peer.protocol_version, publish.qos, over.to_string());
+                return over_quota(peer.protocol_version, publish.qos, over);
             }
         }
         let operation = Operation::Publish {
@@ -378,10 +380,7 @@ impl Dialect for MqttSide {
         };
         let instance = self.instance_of(peer);
         self.take(operation, &instance.id, self.vendor.documented_rate())
-            .map_err(|over| PacketRefusal {
-                code,
-                reason: over.to_string(),
-            })
+            .map_err(|reason| PacketRefusal { code, reason })
     }
 
     fn subscribe(

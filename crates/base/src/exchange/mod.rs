@@ -408,7 +408,7 @@ pub enum Refusal {
     #[error("{0}")]
     Malformed(Malformed),
     /// The caller made more calls than its quota allows.
-    #[error("more than {per_second} calls of {operation} per second by {key}{}", stands_still(*.frozen))]
+    #[error("more than {per_second} calls of {operation} per second by {key}")]
     TooManyRequests {
         /// The vendor's name of the operation.
         operation: &'static str,
@@ -416,8 +416,6 @@ pub enum Refusal {
         key: String,
         /// The quota.
         per_second: u32,
-        /// Whether the emulator's clock stands still: then waiting does not help.
-        frozen: bool,
     },
     /// A topic name that the broker does not take.
     #[error("the topic name is refused: {0}")]
@@ -436,13 +434,4 @@ pub enum Refusal {
     /// A fault of this program, not of the request.
     #[error("internal fault: {0}")]
     Internal(String),
-}
-
-/// What is said of a rate while the clock stands still.
-pub fn stands_still(frozen: bool) -> &'static str {
-    if frozen {
-        "; the emulator's clock stands still, and so does this count until the clock is moved"
-    } else {
-        ""
-    }
 }

@@ -7,6 +7,7 @@ pub mod v1;
 pub mod v4;
 
 use super::cjson::{Json, to_int, to_u64, until_nul};
+use crate::wording::nearest;
 
 /// A document: objects within objects, reached by dotted paths. It holds passwords, so its
 /// `Debug` shows nothing of it.
@@ -119,6 +120,37 @@ impl Document {
             }
         }
         taken
+    }
+
+    /// A key of `over` that this document does not have, with the key that is likely meant. What is
+    /// like no key here is an addition of the user's.
+    pub fn misspelt(
+        &self,
+        over: &serde_json::Map<String, serde_json::Value>,
+    ) -> Option<(String, String)> {
+        let mut rest = vec![(String::new(), &self.0, over)];
+        while let Some((prefix, own, over)) = rest.pop() {
+            let Json::Object(members) = own else { continue };
+            let names: Vec<_> = members
+                .iter()
+                .map(|(name, _)| String::from_utf8_lossy(name))
+                .collect();
+            for (key, value) in over {
+                let path = format!("{prefix}{key}");
+                match (own.get(key), value) {
+                    (Some(own), serde_json::Value::Object(inner)) => {
+                        rest.push((format!("{path}."), own, inner));
+                    }
+                    (Some(_), _) => {}
+                    (None, _) => {
+                        if let Some(near) = nearest(key, names.iter().map(AsRef::as_ref)) {
+                            return Some((path, near.to_owned()));
+                        }
+                    }
+                }
+            }
+        }
+        None
     }
 
     /// Lays `over`, a configured document of the same shape, over this one.

@@ -179,9 +179,9 @@ fn condition(parameters: &Parameters) -> Result<Option<Condition>, Error> {
     Condition::parse(&text).map(Some).map_err(Error::Condition)
 }
 
-/// `Topic` is a topic name or filter. A condition may be costly, so it is evaluated beside the
+/// `DescribeMessageByTopic`: `Topic` is a topic name or filter. A condition may be costly, so it is evaluated beside the
 /// serving threads, and within the bounds of a search of the journal.
-pub(super) async fn describe_message_by_topic(
+pub(super) async fn by_topic(
     parameters: &Parameters,
     walk: &mut Walk<'_>,
 ) -> Result<Fields, Error> {

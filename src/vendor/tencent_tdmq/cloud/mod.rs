@@ -160,10 +160,7 @@ async fn act(
     if action == Action::DescribeInstanceList {
         return instances::describe_instance_list(vendor, parameters);
     }
-    if let Some(id) = parameters.text("InstanceId")? {
-        walk.draft.hints.extend(vendor.store.creates(id));
-    }
-    let instance = instance(vendor, parameters)?;
+    let instance = instance(vendor, parameters, walk)?;
     match action {
         Action::PublishMessage => {
             messages::publish_message(vendor, &instance, parameters, walk).await
@@ -195,9 +192,7 @@ async fn act(
         Action::DescribeInstance => Ok(instances::describe_instance(vendor, &instance)),
         Action::DescribeInstanceList => Ok(Fields::new()),
         Action::DescribeMessageList => messages::describe_message_list(parameters, walk),
-        Action::DescribeMessageByTopic => {
-            messages::describe_message_by_topic(parameters, walk).await
-        }
+        Action::DescribeMessageByTopic => messages::by_topic(parameters, walk).await,
         Action::DescribeMessageDetails => messages::describe_message_details(parameters, walk),
         Action::CreateJWTAuthenticator
         | Action::ModifyJWTAuthenticator
@@ -261,8 +256,13 @@ async fn act_on_client(
     }
 }
 
-fn instance(vendor: &TencentTdmq, parameters: &Parameters) -> Result<Arc<Instance>, Error> {
+fn instance(
+    vendor: &TencentTdmq,
+    parameters: &Parameters,
+    walk: &mut Walk<'_>,
+) -> Result<Arc<Instance>, Error> {
     let id = parameters.needed_text("InstanceId")?;
+    walk.draft.hints.extend(vendor.store.creates(id));
     vendor.store.find(id).ok_or_else(|| Error::NotFound {
         resource: Resource::Instance,
         name: id.to_owned(),

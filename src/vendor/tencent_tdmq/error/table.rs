@@ -230,7 +230,6 @@ mod tests {
                     operation: "Publish",
                     key: "k".to_owned(),
                     per_second: 1,
-                    frozen: false,
                 },
                 429,
                 "RequestLimitExceeded",
