@@ -758,20 +758,20 @@ async fn a_long_body_waits_for_the_room_that_others_take() {
     let (mut first, mut second, mut short) = (open(), open(), open());
     first.write_all(head.as_bytes()).await.unwrap();
     first.write_all(&[b'x'; 99_999]).await.unwrap();
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
     second.write_all(head.as_bytes()).await.unwrap();
     second.write_all(&[b'x'; 100_000]).await.unwrap();
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
     assert!(handler.seen.lock().is_empty());
     let request = format!(
         "POST /y HTTP/1.1\r\nContent-Length: 60000\r\n\r\n{}",
         "x".repeat(60_000)
     );
     short.write_all(request.as_bytes()).await.unwrap();
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!(handler.targets(), ["/y"]);
     first.write_all(b"x").await.unwrap();
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!(handler.targets(), ["/y", "/x", "/x"]);
     assert!(handler.problems().is_empty());
     // One that stands still loses its room to one that waits.
