@@ -41,6 +41,9 @@ pub struct Settings {
     /// The most connections at a time, all HTTP listeners together (default 10,000); further
     /// ones wait until one of them ends.
     pub max_connections: usize,
+    /// How many bytes the bodies of requests under way may take together, what of each is up to
+    /// 64 KiB aside (default 256 MiB); further ones wait.
+    pub body_memory: usize,
     /// How long a TLS handshake may take, in milliseconds (default 10,000).
     pub handshake_timeout_ms: u64,
     /// The bounds of one connection.
@@ -51,6 +54,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             max_connections: 10_000,
+            body_memory: 256 << 20,
             handshake_timeout_ms: 10_000,
             limits: Limits::default(),
         }
@@ -145,10 +149,7 @@ impl Server {
         Self {
             shared: Arc::new(Shared {
                 slots: Arc::new(Semaphore::new(most)),
-                house: House {
-                    limits: settings.limits.clone(),
-                    ..House::default()
-                },
+                house: House::new(settings.limits.clone(), settings.body_memory),
                 cut: CancellationToken::new(),
                 settings,
             }),
@@ -332,6 +333,14 @@ async fn connect<H: Handler>(
         return reset(end, |stream| stream);
     };
     let limit = Duration::from_millis(shared.settings.handshake_timeout_ms);
+    // One that has said nothing yet is idle.
+    tokio::select! {
+        readable = timeout(limit, stream.readable()) => if readable.is_err() {
+            return;
+        },
+        () = house.wanted.notified() => return,
+        () = house.stop.cancelled() => return,
+    }
     let outcome = tokio::select! {
         outcome = handshake::accept(stream, peer, &terms, limit) => outcome,
         () = house.stop.cancelled() => return,

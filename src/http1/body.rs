@@ -1,10 +1,12 @@
 //! Reading a body: how it is framed, and its bytes, bounded while they come.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::Instant;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout_at};
 
 use super::loose;
 use super::wire::{Gap, Wait, Wire};
@@ -14,8 +16,11 @@ use crate::exchange::{BodyPolicy, Head, Malformed, Version};
 const MAX_CHUNK_LINE: usize = 4 << 10;
 /// The longest trailer section; trailers are dropped.
 const MAX_TRAILERS: usize = 16 << 10;
-/// A body's buffer grows by at most this beyond what has come, whatever length is announced.
-const STEP: usize = 64 << 10;
+/// A body's buffer grows by at most this beyond what has come, whatever length is announced; what
+/// is longer has to find room.
+pub(super) const STEP: usize = 64 << 10;
+/// How long a long body may stand still while others wait for its room.
+const STANDSTILL: Duration = Duration::from_secs(2);
 /// How much is kept of either end of a body that is too long, where that is asked for.
 const END: usize = 16 << 10;
 /// How much of such a body is read at all.
@@ -110,12 +115,13 @@ pub(super) async fn read<S: AsyncRead + AsyncWrite + Unpin>(
     framing: Framing,
     policy: BodyPolicy,
     timeout: Duration,
+    room: &mut Room<'_>,
 ) -> (Bytes, Option<Malformed>) {
     let max = policy.max_body;
     match framing {
         Framing::Empty => (Bytes::new(), None),
         Framing::Length(length) => match usize::try_from(length) {
-            Ok(length) if length <= max => read_length(wire, length, timeout).await,
+            Ok(length) if length <= max => read_length(wire, length, timeout, room).await,
             _ => {
                 let ends = if policy.ends {
                     read_ends(wire, length, timeout).await
@@ -127,7 +133,7 @@ pub(super) async fn read<S: AsyncRead + AsyncWrite + Unpin>(
         },
         Framing::Chunked => {
             let mut body = Vec::new();
-            let end = read_chunks(wire, &mut body, max, timeout).await;
+            let end = read_chunks(wire, &mut body, max, timeout, room).await;
             body.shrink_to_fit();
             (body.into(), end.err())
         }
@@ -138,6 +144,7 @@ async fn read_length<S: AsyncRead + AsyncWrite + Unpin>(
     wire: &mut Wire<S>,
     length: usize,
     timeout: Duration,
+    room: &mut Room<'_>,
 ) -> (Bytes, Option<Malformed>) {
     if wire.buf.len() >= length {
         let body = Bytes::copy_from_slice(&wire.buf[..length]);
@@ -151,11 +158,15 @@ async fn read_length<S: AsyncRead + AsyncWrite + Unpin>(
     let deadline = Instant::now() + timeout;
     while body.len() < length {
         let left = length - body.len();
+        if let Err(malformed) = room.take(body.len(), length, deadline).await {
+            return (body.into(), Some(malformed));
+        }
         if body.capacity() == body.len() {
             body.reserve_exact(left.min(body.len().max(STEP)));
         }
-        let room = left.min(body.capacity() - body.len());
-        if let Err(gap) = wire.fill_body(&mut body, room, deadline).await {
+        let most = left.min(body.capacity() - body.len());
+        let patience = room.patience(deadline);
+        if let Err(gap) = wire.fill_body(&mut body, most, patience).await {
             body.shrink_to_fit();
             return (body.into(), Some(malformed(gap)));
         }
@@ -193,6 +204,7 @@ async fn read_chunks<S: AsyncRead + AsyncWrite + Unpin>(
     body: &mut Vec<u8>,
     max: usize,
     timeout: Duration,
+    room: &mut Room<'_>,
 ) -> Result<(), Malformed> {
     let mut chunks = Chunks::default();
     let deadline = Instant::now() + timeout;
@@ -202,7 +214,79 @@ async fn read_chunks<S: AsyncRead + AsyncWrite + Unpin>(
         if ended {
             return Ok(());
         }
-        wire.fill(deadline, Wait::Busy).await.map_err(malformed)?;
+        room.take(body.len(), max, deadline).await?;
+        wire.fill(room.patience(deadline), Wait::Busy)
+            .await
+            .map_err(malformed)?;
+    }
+}
+
+/// Room for what of bodies is longer than [`STEP`], in pieces of that size.
+#[derive(Debug)]
+pub(super) struct Store {
+    free: Arc<Semaphore>,
+    pieces: u32,
+}
+
+impl Store {
+    /// Room for so many bytes.
+    pub(super) fn new(bytes: usize) -> Self {
+        let most = u32::try_from(Semaphore::MAX_PERMITS).unwrap_or(u32::MAX);
+        let pieces = u32::try_from(bytes / STEP).unwrap_or(most).clamp(1, most);
+        Self {
+            free: Arc::new(Semaphore::new(pieces as usize)),
+            pieces,
+        }
+    }
+}
+
+/// The room that one body takes. All of it is taken at once: bodies that each had a part and
+/// waited for more would wait for one another.
+pub(super) struct Room<'a> {
+    store: &'a Store,
+    taken: Option<OwnedSemaphorePermit>,
+}
+
+impl<'a> Room<'a> {
+    pub(super) const fn new(store: &'a Store) -> Self {
+        Self { store, taken: None }
+    }
+
+    /// What is to be kept as long as the body is.
+    pub(super) fn taken(self) -> Option<OwnedSemaphorePermit> {
+        self.taken
+    }
+
+    /// Waits for the room of a body that may become so long, once so much of it is there that it
+    /// needs some.
+    async fn take(
+        &mut self,
+        there: usize,
+        whole: usize,
+        deadline: Instant,
+    ) -> Result<(), Malformed> {
+        if there < STEP || whole <= STEP || self.taken.is_some() {
+            return Ok(());
+        }
+        let pieces = u32::try_from((whole - 1) / STEP).unwrap_or(u32::MAX);
+        let free = Arc::clone(&self.store.free);
+        let taken = free.acquire_many_owned(pieces.min(self.store.pieces));
+        // The semaphore is never closed.
+        let Ok(Ok(taken)) = timeout_at(deadline, taken).await else {
+            return Err(Malformed::BodyTimeout);
+        };
+        self.taken = Some(taken);
+        Ok(())
+    }
+
+    /// Until when the next bytes must come: a body that stands still must not keep its room from
+    /// others that wait for it.
+    fn patience(&self, deadline: Instant) -> Instant {
+        if self.taken.is_some() && self.store.free.available_permits() == 0 {
+            deadline.min(Instant::now() + STANDSTILL)
+        } else {
+            deadline
+        }
     }
 }
 

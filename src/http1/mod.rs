@@ -21,14 +21,14 @@ use bytes::{Buf, Bytes};
 use futures_util::FutureExt;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::exchange::{
     Answer, BodyPolicy, Connection, HandshakeFailure, Head, Malformed, Request, Scheme, Version,
 };
-use body::Framing;
+use body::{Framing, Room};
 use head::{Progress, Scan};
 pub use presence::{Presence, Unseen};
 use presence::{attend, has_left};
@@ -101,15 +101,29 @@ pub trait Handler: Send + Sync + 'static {
 }
 
 /// What all connections of a server share.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct House {
     /// The bounds of each.
     pub limits: Limits,
+    /// Room for long bodies: one that finds none waits, as long as it may take to arrive.
+    bodies: body::Store,
     /// Cancelled when the program stops: ends an idle connection at once, a busy one after its
     /// answer.
     pub stop: CancellationToken,
     /// Tells that a new connection wants a place: the one that has been idle longest ends.
     pub wanted: Notify,
+}
+
+impl House {
+    /// With room for so many bytes of long bodies at a time, all connections together.
+    pub fn new(limits: Limits, body_bytes: usize) -> Self {
+        Self {
+            limits,
+            bodies: body::Store::new(body_bytes),
+            stop: CancellationToken::new(),
+            wanted: Notify::new(),
+        }
+    }
 }
 
 /// Where a connection comes from.
@@ -160,7 +174,8 @@ where
         };
         let to = arrival.to.clone();
         before = Some(to.clone());
-        let handling = call(handler, to, arrival.into_request(&origin));
+        let (request, _room) = arrival.into_request(&origin);
+        let handling = call(handler, to, request);
         let Some(answer) = attend(&mut wire, presence, handling).await else {
             return End::Closed;
         };
@@ -223,11 +238,13 @@ struct Arrival<D> {
     to: D,
     /// The connection can carry another request although this one is malformed.
     goes_on: bool,
+    /// The room that a long body takes.
+    room: Option<OwnedSemaphorePermit>,
 }
 
 impl<D> Arrival<D> {
-    fn into_request(self, origin: &Origin) -> Request {
-        Request {
+    fn into_request(self, origin: &Origin) -> (Request, Option<OwnedSemaphorePermit>) {
+        let request = Request {
             head: self.head,
             body: self.body,
             malformed: self.malformed,
@@ -235,7 +252,8 @@ impl<D> Arrival<D> {
             local: origin.local,
             scheme: origin.scheme,
             certificates: Arc::clone(&origin.certificates),
-        }
+        };
+        (request, self.room)
     }
 }
 
@@ -284,6 +302,7 @@ where
             malformed,
             to,
             goes_on,
+            room: None,
         });
     }
     let policy = handler.body_policy(&to, &head);
@@ -292,8 +311,9 @@ where
     } else {
         Framing::of(&head, policy)
     };
+    let mut room = Room::new(&house.bodies);
     let (body, malformed) = match framing {
-        Ok(framing) => receive_body(wire, &head, framing, policy, house).await,
+        Ok(framing) => receive_body(wire, &head, framing, policy, house, &mut room).await,
         Err(malformed) => (Bytes::new(), Some(malformed)),
     };
     let unread = matches!(
@@ -306,6 +326,7 @@ where
         body,
         malformed,
         to,
+        room: room.taken(),
     })
 }
 
@@ -315,6 +336,7 @@ async fn receive_body<S: AsyncRead + AsyncWrite + Unpin>(
     framing: Framing,
     policy: BodyPolicy,
     house: &House,
+    room: &mut Room<'_>,
 ) -> (Bytes, Option<Malformed>) {
     if framing == Framing::Empty {
         return (Bytes::new(), None);
@@ -325,7 +347,7 @@ async fn receive_body<S: AsyncRead + AsyncWrite + Unpin>(
         let _ = wire.write(b"HTTP/1.1 100 Continue\r\n\r\n").await;
     }
     let timeout = Duration::from_millis(house.limits.body_timeout_ms);
-    body::read(wire, framing, policy, timeout).await
+    body::read(wire, framing, policy, timeout, room).await
 }
 
 /// Reads the next head. Once it is known whose it is, it may have to be read once more, loosely.

@@ -156,10 +156,7 @@ fn exchange(
         .build()
         .unwrap();
     runtime.block_on(async {
-        let house = House {
-            limits: limits.clone(),
-            ..House::default()
-        };
+        let house = House::new(limits.clone(), 1 << 20);
         let served = serve(script, origin(), &Unseen, handler, &house);
         let minute = Duration::from_mins(1);
         let _ = tokio::time::timeout(minute, served).await.expect("hangs");
@@ -448,7 +445,8 @@ fn start_with<H: Handler>(
     presence: impl Presence<DuplexStream> + Send + 'static,
 ) -> Peer<H> {
     let (client, ours) = tokio::io::duplex(1 << 10);
-    let (recorder, house) = (Arc::new(handler), Arc::new(House::default()));
+    let house = House::new(Limits::default(), 1 << 20);
+    let (recorder, house) = (Arc::new(handler), Arc::new(house));
     let (handler, shared) = (Arc::clone(&recorder), Arc::clone(&house));
     let served =
         tokio::spawn(async move { serve(ours, origin(), &presence, &*handler, &shared).await });
@@ -741,6 +739,51 @@ async fn what_an_answer_hands_over_is_given_back_if_its_client_does_not_get_it()
     peer.expect(LATE).await;
     told.reset.notify_one();
     peer.recorder.given_back.notified().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_body_waits_for_the_room_that_others_take() {
+    let mut recorder = Recorder::echo();
+    recorder.policy.max_body = 2 << 20;
+    let handler = Arc::new(recorder);
+    // Room for one piece of 64 KiB beyond the first that every body has.
+    let house = Arc::new(House::new(Limits::default(), 64 << 10));
+    let open = || {
+        let (client, ours) = tokio::io::duplex(1 << 20);
+        let (handler, house) = (handler.clone(), house.clone());
+        tokio::spawn(async move { serve(ours, origin(), &Unseen, &*handler, &house).await });
+        client
+    };
+    let head = "POST /x HTTP/1.1\r\nContent-Length: 100000\r\n\r\n";
+    let (mut first, mut second, mut short) = (open(), open(), open());
+    first.write_all(head.as_bytes()).await.unwrap();
+    first.write_all(&[b'x'; 99_999]).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    second.write_all(head.as_bytes()).await.unwrap();
+    second.write_all(&[b'x'; 100_000]).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(handler.seen.lock().is_empty());
+    let request = format!(
+        "POST /y HTTP/1.1\r\nContent-Length: 60000\r\n\r\n{}",
+        "x".repeat(60_000)
+    );
+    short.write_all(request.as_bytes()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(handler.targets(), ["/y"]);
+    first.write_all(b"x").await.unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(handler.targets(), ["/y", "/x", "/x"]);
+    assert!(handler.problems().is_empty());
+    // One that stands still loses its room to one that waits.
+    let (mut still, mut other) = (open(), open());
+    still.write_all(head.as_bytes()).await.unwrap();
+    still.write_all(&[b'x'; 99_999]).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    other.write_all(head.as_bytes()).await.unwrap();
+    other.write_all(&[b'x'; 100_000]).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(handler.problems(), [Malformed::BodyTimeout]);
+    assert_eq!(handler.targets().len(), 5);
 }
 
 #[tokio::test(start_paused = true)]

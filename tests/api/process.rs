@@ -7,6 +7,7 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::mqtt::Device;
 use crate::program::{FREE_PORTS, Program, refusal, run, run_to};
 use crate::raw::{ask, get};
 
@@ -338,4 +339,59 @@ async fn a_reader_of_stdout_that_has_seen_enough_is_no_error() {
             "{arguments:?}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_refusal_is_one_log_line_with_its_whole_reason_and_its_topic() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("m.toml");
+    std::fs::write(&file, "[mqtt]\ndeny_subscribe = [\"closed/#\"]\n").unwrap();
+    let config = format!("--config={}", file.display());
+    let mut arguments = FREE_PORTS.to_vec();
+    arguments.extend(["--log-format=json", &config]);
+    let program = Program::start(&arguments).await;
+    let url = program.url("http");
+    let wrong = "/?Action=SendMessage&Version=2020-04-20&AccessKeyId=testid&SignatureMethod=HMAC-SHA1\
+                 &SignatureVersion=1.0&SignatureNonce=1&Timestamp=2000-01-01T00%3A00%3A00Z&Signature=x";
+    ask(&url, &get(wrong, "127.0.0.1")).await;
+    let publish = "POST /topics/a/b?qos=1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
+                   Authorization: Basic dXNlcjA6c2VjcmV0MA==\r\nContent-Length: 1\r\n\r\nx";
+    assert_eq!(ask(&url, publish).await.0, 200);
+    let mqtt = authority(&program.url("mqtt")).parse().unwrap();
+    let mut device = Device::v4(mqtt, "dev").await;
+    device.subscribe("closed/a", 1).await;
+    let requests = ask(&url, &get("/_mqttstack/requests", "127.0.0.1")).await.1;
+    let requests: Value = serde_json::from_str(&requests).unwrap();
+    let (_, _, log) = program.signal(Signal::TERM).await;
+    let lines: Vec<Value> = log
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    for entry in requests["requests"].as_array().unwrap() {
+        let own: Vec<&Value> = lines
+            .iter()
+            .filter(|line| line["id"] == entry["id"])
+            .collect();
+        let [line] = own[..] else {
+            panic!("{entry}: {own:?}");
+        };
+        assert_eq!(line["reason"], entry["reason"], "{line}");
+    }
+    let about = |key: &str, value: &str| {
+        let lines = lines.iter().filter(|line| line[key] == value);
+        lines.collect::<Vec<_>>()
+    };
+    let [refused] = about("packet", "SUBSCRIBE")[..] else {
+        panic!("{log}");
+    };
+    assert_eq!(refused["topic"], "closed/a");
+    assert!(
+        lines.iter().all(|line| line["target"] != "mqttstack::mqtt"),
+        "{log}"
+    );
+    let [published] = about("vendor", "tencent-tdmq")[..] else {
+        panic!("{log}");
+    };
+    assert_eq!(published["topic"], "a/b");
+    assert!(published["message"].is_string());
 }

@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 
 use crate::mqtt::{Device, Options};
 use crate::raw::{ask, get};
+use crate::wire::Wire;
 
 fn address(url: Option<&str>) -> SocketAddr {
     let (_, rest) = url.unwrap().split_once("://").unwrap();
@@ -156,4 +157,31 @@ async fn a_reset_of_one_part_leaves_the_others() {
         .await;
     assert!(emulator.requests().is_empty());
     assert_eq!(app.broker.retained().len(), 0);
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_before_a_stop_is_delivered_and_nothing_is_acknowledged_after() {
+    let emulator = Emulator::builder().start().await.unwrap();
+    let mqtt = emulator.mqtt_addr().unwrap();
+    let mut subscriber = Device::v4(mqtt, "subscriber").await;
+    subscriber.subscribe("load/#", 1).await;
+    let publish = "POST /topics/load/http?qos=1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
+                   Authorization: Basic dXNlcjA6c2VjcmV0MA==\r\nContent-Length: 1\r\n\r\nx";
+    let mut publisher = Wire::open(mqtt, 4, "publisher").await;
+    for number in 0..200 {
+        assert_eq!(ask(emulator.http_url().unwrap(), publish).await.0, 200);
+        publisher
+            .publish("load/mqtt", &number.to_string(), 2, &[])
+            .await;
+    }
+    // Many wait for the subscriber still, which takes sixteen at a time.
+    let stopping = tokio::spawn(emulator.stop());
+    for _ in 0..400 {
+        subscriber.receive().await;
+    }
+    stopping.await.unwrap();
+    // What the publisher sends now is not acknowledged.
+    let late = publisher.publish_bytes("load/mqtt", "late", 2, &[]);
+    publisher.send(&late).await;
+    publisher.ended().await;
 }

@@ -150,6 +150,135 @@ async fn an_absolute_target_works_in_any_case_of_its_scheme() {
     }
 }
 
+/// What came on one connection, whole answers first, and whether it was closed behind them.
+async fn edge(bench: &Bench, bytes: &[u8], answers: usize) -> (Vec<String>, bool) {
+    let mut stream = TcpStream::connect(bench.http).await.unwrap();
+    stream.write_all(bytes).await.unwrap();
+    let mut lines = Vec::new();
+    while lines.len() < answers {
+        let Some(seen) = read_answer(&mut stream, false).await else {
+            return (lines, true);
+        };
+        lines.push(seen.status_line);
+    }
+    // What it still waits for, or does not.
+    let more = "\r\n\r\n".to_owned() + &request("GET", "/api/v4/brokers", "");
+    let written = stream.write_all(more.as_bytes()).await;
+    let closed = written.is_err() || read_answer(&mut stream, false).await.is_none();
+    (lines, closed)
+}
+
+const OK: &str = "HTTP/1.1 200 OK";
+const BAD: &str = "HTTP/1.1 400 Bad Request";
+const VERSION: &str = "HTTP/1.1 505 HTTP Version Not Supported";
+
+/// Measured on 0.25.5, November 2026, and after `http_msg.c` and `http_server.c` of its tag.
+#[tokio::test(flavor = "multi_thread")]
+async fn heads_at_the_edge_are_answered_as_the_real_programs_server_does() {
+    let bench = bench().await;
+    let body = "{\"topic\":\"a/b\",\"payload\":\"x\"}";
+    let good = request("POST", "/api/v4/mqtt/publish", body);
+    let with = |from: &str, to: &str| {
+        assert!(good.contains(from));
+        good.replacen(from, to, 1)
+    };
+    let length = "Content-Length: 29";
+    let cases: Vec<(&str, String, &[&str], bool)> = vec![
+        ("as it should be", good.clone(), &[OK], false),
+        (
+            "an empty line first",
+            format!("\r\n{good}"),
+            &[BAD, OK],
+            false,
+        ),
+        (
+            "two empty lines",
+            format!("\n\r\n{good}"),
+            &[BAD, BAD, OK],
+            false,
+        ),
+        ("HTTP/1.2", with("HTTP/1.1", "HTTP/1.2"), &[OK], true),
+        ("HTTP/1.x", with("HTTP/1.1", "HTTP/1.x"), &[OK], true),
+        ("HTTP/2.0", with("HTTP/1.1", "HTTP/2.0"), &[VERSION], true),
+        (
+            "another protocol",
+            with("HTTP/1.1", "FTP/1.1"),
+            &[VERSION],
+            true,
+        ),
+        (
+            "a space in the target",
+            with("publish HTTP", "pub lish HTTP"),
+            &[VERSION],
+            true,
+        ),
+        ("a second space", with("POST ", "POST  "), &[VERSION], true),
+        ("a tab in a value", with("Basic YW", "Basic\tYW"), &[], true),
+        ("a tab in the line", with("POST ", "POST\t"), &[], true),
+        (
+            "a byte that is not ASCII",
+            with("localhost", "l\u{f6}calhost"),
+            &[],
+            true,
+        ),
+        (
+            "a field without a colon",
+            with(length, &format!("No colon\r\n{length}")),
+            &[],
+            true,
+        ),
+        (
+            "a lone carriage return",
+            with("localhost:8081", "local\rhost"),
+            &[],
+            true,
+        ),
+        (
+            "any field name",
+            with(length, &format!("No Name: x\r\n{length}")),
+            &[OK],
+            false,
+        ),
+        (
+            "close somewhere",
+            with(length, &format!("Connection: xclosed\r\n{length}")),
+            &[OK],
+            true,
+        ),
+        (
+            "a signed length",
+            with(length, "Content-Length:  +29"),
+            &[OK],
+            false,
+        ),
+    ];
+    for (what, bytes, answers, closed) in cases {
+        let seen = edge(&bench, bytes.as_bytes(), answers.len().max(1)).await;
+        let answers: Vec<String> = answers.iter().map(ToString::to_string).collect();
+        assert_eq!(seen, (answers, closed), "{what}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_length_that_is_none_is_a_400_and_leaves_the_connection_open() {
+    let bench = bench().await;
+    let good = request("POST", "/api/v4/mqtt/publish", "");
+    for length in [
+        "Content-Length: abc",
+        "Content-Length: -1",
+        "Content-Length: 0x10",
+        "Content-Length: 1 2",
+        "Content-Length: 0, 0",
+        "Content-Length: 0\r\nContent-Length: 0",
+        "Content-Length: 99999999999999999999",
+        "Content-Length: 99999999",
+    ] {
+        let bytes = good.replacen("Content-Length: 0", length, 1);
+        let (answers, closed) = edge(&bench, bytes.as_bytes(), 1).await;
+        assert_eq!((&*answers[0], closed), (BAD, false), "{length}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_escaped_path_below_v4_is_the_apis_and_unknown_to_it() {
     let bench = bench().await;
