@@ -42,6 +42,7 @@ mod raw;
 mod refusals;
 mod request_ids;
 mod robustness;
+mod sessions;
 mod searches;
 mod secrets;
 mod shutdown;
