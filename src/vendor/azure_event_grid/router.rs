@@ -106,7 +106,7 @@ impl Outlet for RoutingOutlet {
         Some(Box::pin(async move { deliveries.room().await }))
     }
 
-    fn take(&self, message: &Arc<Message>, peer: Option<&Peer>) {
+    fn take(&self, message: &Arc<Message>, peer: Option<&Peer>, _tenant: Option<&str>) {
         if !matches!(message.origin.kind, OriginKind::Mqtt | OriginKind::Will) {
             return;
         }

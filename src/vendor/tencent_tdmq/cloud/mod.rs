@@ -1,6 +1,7 @@
 //! The cloud API `mqtt`, version 2024-05-16: `POST /` with `X-TC-Action`. One file per noun;
 //! every action is one function of the action's name. Users, policies and topics are the data
-//! plane's own, clients are the broker's, messages are the journal's.
+//! plane's own, clients are the broker's, messages are the instance's
+//! own.
 //!
 //! Field names and required fields: tencentcloud-sdk-python-mqtt 3.1.195, models.py. The front
 //! door (signature, headers, envelope) is `vendor/tencent_tc3.rs`.
@@ -194,11 +195,15 @@ async fn act(
         Action::DescribeTopicList => topics::describe_topic_list(&instance, parameters),
         Action::DescribeInstance => Ok(instances::describe_instance(vendor, &instance)),
         Action::DescribeInstanceList => Ok(Fields::new()),
-        Action::DescribeMessageList => messages::describe_message_list(parameters, walk),
-        Action::DescribeMessageByTopic => {
-            messages::describe_message_by_topic(parameters, walk).await
+        Action::DescribeMessageList => {
+            messages::describe_message_list(vendor, &instance, parameters, walk)
         }
-        Action::DescribeMessageDetails => messages::describe_message_details(parameters, walk),
+        Action::DescribeMessageByTopic => {
+            messages::describe_message_by_topic(vendor, &instance, parameters, walk).await
+        }
+        Action::DescribeMessageDetails => {
+            messages::describe_message_details(vendor, &instance, parameters)
+        }
         Action::CreateJWTAuthenticator
         | Action::ModifyJWTAuthenticator
         | Action::CreateJWKSAuthenticator
