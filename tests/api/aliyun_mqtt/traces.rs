@@ -179,6 +179,11 @@ async fn traces_are_the_same_whatever_the_journal_still_has() {
     push_offline(start(config).await).await;
 }
 
+/// What a row of a trace calls what has happened.
+fn words(row: &Value) -> [String; 3] {
+    ["Action", "ActionCode", "ActionInfo"].map(|key| row[key].as_str().unwrap().to_owned())
+}
+
 /// Messages to a client that is there, away, and there again, and how each is traced; an empty
 /// journal makes no difference.
 async fn push_offline(bench: Bench) {
@@ -218,9 +223,6 @@ async fn push_offline(bench: Bench) {
         ("CurrentPage", "1"),
         ("PageSize", "100"),
     ];
-    let words = |row: &Value| {
-        ["Action", "ActionCode", "ActionInfo"].map(|key| row[key].as_str().unwrap().to_owned())
-    };
     let online = ["sub", "mqtt.trace.action.msg.sub", "Push To Mqtt Client"];
     let offline = [
         "push_offline",

@@ -166,9 +166,6 @@ async fn act(
     }
     let instance = instance(vendor, parameters)?;
     match action {
-        Action::PublishMessage => {
-            messages::publish_message(vendor, &instance, parameters, walk).await
-        }
         Action::CreateUser => users::create_user(&instance, parameters, now, &walk.app.ids),
         Action::ModifyUser => users::modify_user(&instance, parameters, now),
         Action::DeleteUser => users::delete_user(&instance, parameters),
@@ -195,14 +192,11 @@ async fn act(
         Action::DescribeTopicList => topics::describe_topic_list(&instance, parameters),
         Action::DescribeInstance => Ok(instances::describe_instance(vendor, &instance)),
         Action::DescribeInstanceList => Ok(Fields::new()),
-        Action::DescribeMessageList => {
-            messages::describe_message_list(vendor, &instance, parameters, walk)
-        }
-        Action::DescribeMessageByTopic => {
-            messages::describe_message_by_topic(vendor, &instance, parameters, walk).await
-        }
-        Action::DescribeMessageDetails => {
-            messages::describe_message_details(vendor, &instance, parameters)
+        Action::PublishMessage
+        | Action::DescribeMessageList
+        | Action::DescribeMessageByTopic
+        | Action::DescribeMessageDetails => {
+            act_on_messages(vendor, action, &instance, parameters, walk).await
         }
         Action::CreateJWTAuthenticator
         | Action::ModifyJWTAuthenticator
@@ -218,6 +212,27 @@ async fn act(
         | Action::DescribeWillMessage => {
             act_on_client(vendor, action, &instance, parameters, walk).await
         }
+    }
+}
+
+async fn act_on_messages(
+    vendor: &TencentTdmq,
+    action: Action,
+    instance: &Instance,
+    parameters: &Parameters,
+    walk: &mut Walk<'_>,
+) -> Result<Fields, Error> {
+    match action {
+        Action::DescribeMessageList => {
+            messages::describe_message_list(vendor, instance, parameters, walk)
+        }
+        Action::DescribeMessageByTopic => {
+            messages::describe_message_by_topic(vendor, instance, parameters, walk).await
+        }
+        Action::DescribeMessageDetails => {
+            messages::describe_message_details(vendor, instance, parameters)
+        }
+        _ => messages::publish_message(vendor, instance, parameters, walk).await,
     }
 }
 
