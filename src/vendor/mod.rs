@@ -5,6 +5,7 @@
 pub mod aliyun;
 pub mod azure_event_grid;
 pub mod nanomq;
+mod owner;
 pub mod tencent_iot;
 pub mod tencent_tc3;
 pub mod tencent_tdmq;

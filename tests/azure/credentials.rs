@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use crate::bench::{Bench, bench, tokens};
-use crate::mqtt::{listening, peer, published, question};
+use crate::mqtt::{admitted, listening, published, question};
 use crate::wire::{Connect, Wire, text};
 
 /// A namespace that takes tokens of an issuer with two named certificates.
@@ -69,7 +69,7 @@ async fn registered_claims_are_no_attributes() {
         let bench = bench(json!({"namespaces": [namespace]})).await;
         let dialect = bench.azure.dialect(&bench.app);
         let grant = dialect.connect(&question("CUSTOM-JWT", token)).await;
-        let peer = peer(grant.unwrap());
+        let peer = admitted(&*dialect, grant.unwrap());
         assert_eq!(published(&*dialect, &peer, "t"), code, "{query}");
     }
 }

@@ -127,12 +127,19 @@ pub fn question(method: &str, data: &str) -> Connect {
     }
 }
 
-pub fn peer(grant: Grant) -> Peer {
-    Peer {
-        client_id: "session".to_owned(),
+/// The client that a grant admits: its connection stands.
+pub fn admitted(dialect: &dyn Dialect, grant: Grant) -> Peer {
+    admitted_as(dialect, "session", grant)
+}
+
+fn admitted_as(dialect: &dyn Dialect, client_id: &str, grant: Grant) -> Peer {
+    let peer = Peer {
+        client_id: client_id.to_owned(),
         grant: Arc::new(grant),
         protocol_version: 5,
-    }
+    };
+    dialect.connected(&peer);
+    peer
 }
 
 /// The reason code of a PUBACK, 0 for success.
@@ -177,10 +184,7 @@ async fn every_token_of_the_independent_signer_is_taken_or_refused() {
             // Whether it has a role shows only when it publishes.
             (Ok(grant), Some(_)) => {
                 assert_eq!(name, "no-role");
-                let peer = Peer {
-                    client_id: connect.client_id.clone(),
-                    ..peer(grant)
-                };
+                let peer = admitted_as(&*dialect, &connect.client_id, grant);
                 assert_eq!(published(&*dialect, &peer, "t"), 0x87);
             }
             (Err(refusal), Some(reason)) => {
@@ -215,7 +219,7 @@ async fn custom_tokens_become_clients_with_attributes() {
         let connect = question("CUSTOM-JWT", case["token"].as_str().unwrap());
         match (dialect.connect(&connect).await, case["refused"].as_str()) {
             (Ok(grant), None) => {
-                let peer = peer(grant);
+                let peer = admitted(&*dialect, grant);
                 assert_eq!(published(&*dialect, &peer, "dev/Sensor-1/t"), 0, "{name}");
                 assert_eq!(published(&*dialect, &peer, "dev/other/t"), 0x87);
                 assert_eq!(
@@ -245,7 +249,7 @@ async fn limits_and_missing_features_have_their_reason_codes() {
         .await
         .unwrap();
     assert_eq!(grant.max_keep_alive, Some(1160));
-    let peer = peer(grant);
+    let peer = admitted(&*dialect, grant);
     let deep = format!("a{}", "/a".repeat(15));
     assert_eq!(
         subscribed(&*dialect, &peer, "$share/g/a", Qos::AtLeastOnce),

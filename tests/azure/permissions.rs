@@ -8,7 +8,7 @@ use mqttstack::broker::dialect::Connect as Question;
 use serde_json::{Value, json};
 
 use crate::bench::{Ask, Bench, bench, tokens};
-use crate::mqtt::{listening, peer, published, question};
+use crate::mqtt::{admitted, listening, published, question};
 use crate::wire::{Connack, Connect, Wire, text};
 
 const NAMESPACE: &str =
@@ -367,7 +367,7 @@ async fn a_certificate_may_have_several_names_of_a_kind() {
     for (username, identity) in [(Some("TWO.example"), "two.example"), (None, "two.example")] {
         let grant = dialect.connect(&shown(username, &leaf)).await.unwrap();
         assert_eq!(grant.identity, identity);
-        let peer = peer(grant);
+        let peer = admitted(&*dialect, grant);
         assert_eq!(published(&*dialect, &peer, "t"), 0);
     }
     let mut other = shown(Some("2001:0db8:0:0::7"), &leaf);

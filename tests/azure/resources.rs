@@ -413,32 +413,32 @@ async fn a_misspelt_property_is_refused_with_the_nearest() {
     let bench = bench(json!({"auth": "off"})).await;
     for (path, body, words) in [
         (
-            "/topicSpaces/ts",
+            "/topicSpaces/own",
             json!({"properties": {"topicTemplate": ["a"]}}),
             "topicTemplates",
         ),
         (
-            "/topicSpaces/ts",
+            "/topicSpaces/own",
             json!({"propertis": {}, "properties": {}}),
             "properties",
         ),
         (
-            "/clients/c",
+            "/clients/client",
             json!({"properties": {"authenticatonName": "c"}}),
             "authenticationName",
         ),
         (
-            "/clients/c",
+            "/clients/client",
             json!({"properties": {"clientCertificateAuthentication": {"validationSchema": "x"}}}),
             "validationScheme",
         ),
         (
-            "/clientGroups/g",
+            "/clientGroups/group",
             json!({"properties": {"qery": "x"}}),
             "query",
         ),
         (
-            "/topics/t",
+            "/topics/topic",
             json!({"properties": {"inputScheme": "x"}}),
             "inputSchema",
         ),

@@ -7,7 +7,7 @@ use mqttstack::broker::dialect::{ConnectCode, Dialect};
 use serde_json::{Value, json};
 
 use crate::bench::{Ask, Bench};
-use crate::mqtt::{listening, question};
+use crate::mqtt::{admitted, listening, question};
 use crate::wire::{Connack, Connect, Wire};
 
 const NAMESPACE: &str =
@@ -159,7 +159,8 @@ async fn each_refusal_has_its_code() {
     let mut first = question("", "");
     first.authentication_method = None;
     first.username = Some("a".to_owned());
-    dialect.connect(&first).await.unwrap();
+    let grant = dialect.connect(&first).await.unwrap();
+    admitted(&*dialect, grant);
     let (code, reason) = refusal(&bench, &*dialect, "b", "session").await;
     assert_eq!(code, ConnectCode::NotAuthorized);
     assert!(

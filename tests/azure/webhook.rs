@@ -11,7 +11,7 @@ use wiremock::matchers::{header, method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use crate::bench::{Bench, bench, claims};
-use crate::mqtt::{listening, peer, question};
+use crate::mqtt::{admitted, listening, question};
 use crate::wire::{Connect as Packet, Wire};
 
 fn settings(url: &str) -> Value {
@@ -74,12 +74,10 @@ async fn the_webhook_gets_the_documented_body_and_a_token_and_its_client_has_the
     connect.tls.certificates = [b"leaf".as_slice().into(), b"issuer".as_slice().into()].into();
     let grant = dialect.connect(&connect).await.unwrap();
     assert_eq!(grant.identity, "Dev-1");
+    let peer = admitted(&*dialect, grant);
+    assert_eq!(crate::mqtt::published(&*dialect, &peer, "dev/Dev-1/t"), 0);
     assert_eq!(
-        crate::mqtt::published(&*dialect, &peer(grant.clone()), "dev/Dev-1/t"),
-        0
-    );
-    assert_eq!(
-        crate::mqtt::published(&*dialect, &peer(grant), "dev/other/t"),
+        crate::mqtt::published(&*dialect, &peer, "dev/other/t"),
         0x87
     );
     let request = server.received_requests().await.unwrap().remove(0);

@@ -121,8 +121,11 @@ impl Bench {
     }
 
     /// An action of the cloud API, called without a signature: its answer, or its error's code.
+    /// The instance is the main one unless the fields name another.
     pub async fn try_cloud(&self, action: &str, mut fields: Value) -> Result<Value, String> {
-        fields["InstanceId"] = json!("mqtt-test0001");
+        if fields["InstanceId"].is_null() {
+            fields["InstanceId"] = json!("mqtt-test0001");
+        }
         let headers = [
             ("Content-Type", "application/json"),
             ("X-TC-Action", action),

@@ -17,6 +17,7 @@ mod exchanges;
 #[path = "../sdk/install.rs"]
 mod install;
 mod keep_alive;
+mod messages;
 #[allow(dead_code, reason = "shared with tests/api")]
 #[path = "../api/mqtt.rs"]
 mod mqtt;

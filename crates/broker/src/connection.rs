@@ -783,6 +783,7 @@ where
                 client_id: Some(self.peer.client_id.clone()),
                 request: None,
             },
+            tenant: None,
         };
         let question = draft.question();
         let verdict = match &self.dialect {
@@ -950,7 +951,9 @@ where
     fn answer(&self, replies: Vec<Publication>) {
         for reply in replies {
             let targets = Core::only(self.session.clone(), reply.qos);
-            self.core.route(&self.tenant, reply.into(), targets, None);
+            let mut draft = Draft::from(reply);
+            draft.tenant.clone_from(&self.peer.grant.tenant);
+            self.core.route(&self.tenant, draft, targets, None);
         }
     }
 

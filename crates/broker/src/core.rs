@@ -289,6 +289,7 @@ impl Core {
                 client_id: Some(peer.client_id.clone()),
                 request: None,
             },
+            tenant: None,
         };
         limit_life(&peer, draft.retain, &mut draft.properties);
         let question = Publish {

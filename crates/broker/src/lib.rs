@@ -267,6 +267,11 @@ impl Broker {
         self.core.settings.max_topic_levels
     }
 
+    /// Who hears whom.
+    pub fn isolation(&self) -> Isolation {
+        self.core.settings.isolation
+    }
+
     /// What happens from now on.
     pub fn events(&self) -> broadcast::Receiver<Event> {
         self.core.events.subscribe()
@@ -357,7 +362,8 @@ impl Broker {
         message::check_depth(publication.topic.as_str(), self.max_topic_levels())
             .map_err(|error| Refusal::Topic(error.to_string()))?;
         let scope = Tenant::of_vendor(&core.settings, publication.origin.vendor, tenant);
-        let draft = Draft::from(publication);
+        let mut draft = Draft::from(publication);
+        draft.tenant = tenant.map(ToOwned::to_owned);
         let targets = match client_id {
             None => core.targets(&scope, &draft.question(), None),
             Some(client_id) => self.one(&scope, tenant, client_id, draft.qos),

@@ -36,6 +36,8 @@ pub(crate) struct Draft {
     pub(crate) retain: bool,
     pub(crate) properties: Properties,
     pub(crate) origin: Origin,
+    /// The tenant that its vendor publishes it in; a client's own is in its grant.
+    pub(crate) tenant: Option<String>,
 }
 
 impl Draft {
@@ -75,6 +77,7 @@ impl From<Publication> for Draft {
             retain: publication.retain,
             properties: publication.properties,
             origin: publication.origin,
+            tenant: None,
         }
     }
 }
@@ -213,10 +216,11 @@ impl Core {
     pub(crate) fn route(
         &self,
         tenant: &Tenant,
-        draft: Draft,
+        mut draft: Draft,
         targets: Vec<Target>,
         publisher: Option<&Peer>,
     ) -> Arc<Message> {
+        let named = draft.tenant.take();
         let now = self.clock.now();
         let rows = targets.iter().map(|target| Row {
             client_id: target.session.key.client_id.to_string(),
@@ -233,8 +237,9 @@ impl Core {
             self.dropped(1);
         }
         (self.sink)(message.clone());
+        let own = publisher.and_then(|peer| peer.grant.tenant.as_deref());
         for outlet in self.outlets.read().iter() {
-            outlet.take(&message, publisher);
+            outlet.take(&message, publisher, own.or(named.as_deref()));
         }
         self.tell(|| Event::Published {
             message: message.clone(),

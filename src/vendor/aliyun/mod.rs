@@ -38,6 +38,7 @@ use self::error::Rendering;
 use self::mqtt::{ApsaraMqtt, Guard, Watch};
 use self::parameters::Parameters;
 use self::store::Store;
+use self::store::trace::Tracer;
 use self::wire::Field;
 
 pub use self::error::Error;
@@ -99,8 +100,11 @@ impl Aliyun {
             store: self.store.clone(),
             clock: app.clock.clone(),
             ids: app.ids.clone(),
-            journal: app.journal.clone(),
             orders,
+        }));
+        app.broker.add_outlet(Arc::new(Tracer {
+            store: self.store.clone(),
+            isolation: app.broker.isolation(),
         }));
         let watch = Watch::new(self.store.clone(), app);
         *self.watching.lock() = Some(mqtt::start(watch, ordered));

@@ -113,7 +113,7 @@ impl Outlet for RoutingOutlet {
         Some(Box::pin(async move { deliveries.room(&url).await }))
     }
 
-    fn take(&self, message: &Arc<Message>, peer: Option<&Peer>) {
+    fn take(&self, message: &Arc<Message>, peer: Option<&Peer>, _tenant: Option<&str>) {
         if !matches!(message.origin.kind, OriginKind::Mqtt | OriginKind::Will) {
             return;
         }

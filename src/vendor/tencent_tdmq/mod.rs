@@ -8,6 +8,7 @@
 //! | `auth.rs`, `certificate.rs`, `jwt.rs`, `jwks.rs` | who calls |
 //! | `mqtt.rs`, `shape.rs` | the MQTT side: who is its client, who gets in, quotas |
 //! | `events.rs`, `history.rs` | what is told of MQTT clients |
+//! | `messages.rs` | the messages that the cloud API tells of |
 //! | `sql.rs`, `sql/` | the SQL filter of a subscription |
 //! | `policy.rs`, `pattern.rs`, `claims.rs` | who may connect, publish, subscribe |
 //! | `settings.rs` | what can be configured |
@@ -24,6 +25,7 @@ mod events;
 mod history;
 mod jwks;
 mod jwt;
+mod messages;
 mod mqtt;
 mod pattern;
 mod policy;

@@ -68,6 +68,7 @@ impl TencentTdmq {
     ///
     /// [`Broker::add_dialect`]: crate::broker::Broker::add_dialect
     pub fn dialect(&self, app: &App) -> Arc<dyn Dialect> {
+        app.broker.add_outlet(self.keeper(app.broker.isolation()));
         Arc::new(MqttSide {
             vendor: self.clone(),
             clock: app.clock.clone(),

@@ -4,13 +4,15 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
 
 use super::jwt::Authenticator;
+use super::messages::{MOST_BYTES_TOGETHER, Messages};
 use super::policy::Policy;
-use crate::broker::message::Client;
+use crate::broker::message::{Client, Message};
 use crate::exchange::Surface;
 use crate::secret::Secret;
 
@@ -101,6 +103,8 @@ pub struct Instance {
     pub id: String,
     /// What it has.
     pub resources: RwLock<Resources>,
+    /// What was published in it.
+    pub(super) messages: Messages,
 }
 
 impl Instance {
@@ -137,7 +141,7 @@ pub(super) struct Seed {
 }
 
 impl Seed {
-    fn instance(&self, id: &str) -> Arc<Instance> {
+    fn instance(&self, id: &str, messages: Messages) -> Arc<Instance> {
         let mut resources = Resources {
             users: self.users.clone(),
             authenticators: self.authenticators.clone(),
@@ -152,6 +156,7 @@ impl Seed {
         Arc::new(Instance {
             id: id.to_owned(),
             resources: RwLock::new(resources),
+            messages,
         })
     }
 }
@@ -163,16 +168,26 @@ pub(super) struct Store {
     seed: Seed,
     auto_create: bool,
     instances: RwLock<BTreeMap<String, Arc<Instance>>>,
+    /// What open clients published: every instance has it.
+    everybodys: Messages,
+    /// The bytes of all messages.
+    bytes: Arc<AtomicUsize>,
+    /// How many messages there ever were.
+    places: AtomicU64,
 }
 
 impl Store {
     /// One instance `main`; with `auto_create` any other one comes into being when it is named.
     pub(super) fn new(main: &str, seed: Seed, auto_create: bool) -> Self {
+        let bytes = Arc::<AtomicUsize>::default();
         let store = Self {
             main: main.to_owned(),
             seed,
             auto_create,
             instances: RwLock::default(),
+            everybodys: Messages::new(bytes.clone()),
+            bytes,
+            places: AtomicU64::default(),
         };
         store.reset();
         store
@@ -180,8 +195,44 @@ impl Store {
 
     /// Back to the seed.
     pub(super) fn reset(&self) {
-        let first = self.seed.instance(&self.main);
+        let first = self.seed(&self.main);
         *self.instances.write() = BTreeMap::from([(self.main.clone(), first)]);
+        self.everybodys.clear();
+    }
+
+    fn seed(&self, id: &str) -> Arc<Instance> {
+        self.seed.instance(id, Messages::new(self.bytes.clone()))
+    }
+
+    /// Keeps a message of an instance, or of an open client.
+    pub(super) fn keep(&self, instance: Option<&str>, message: &Arc<Message>) {
+        let place = self.places.fetch_add(1, Ordering::Relaxed);
+        match instance {
+            None => self.everybodys.keep(place, message.clone()),
+            Some(id) => {
+                if let Some(instance) = self.find(id) {
+                    instance.messages.keep(place, message.clone());
+                }
+            }
+        }
+        if self.bytes.load(Ordering::Relaxed) > MOST_BYTES_TOGETHER {
+            self.make_room();
+        }
+    }
+
+    /// Takes from whoever has the most messages.
+    fn make_room(&self) {
+        let instances = self.instances.read();
+        let all = instances.values().map(|instance| &instance.messages);
+        let most = all.chain([&self.everybodys]).max_by_key(|it| it.bytes());
+        if let Some(most) = most {
+            most.halve();
+        }
+    }
+
+    /// The messages of an instance and of open clients, the newest first.
+    pub(super) fn newest_first(&self, instance: &Instance) -> Vec<Arc<Message>> {
+        instance.messages.newest_first(&self.everybodys)
     }
 
     /// The instance that serves whoever names none.
@@ -227,7 +278,7 @@ impl Store {
         self.instances
             .write()
             .entry(id.to_owned())
-            .or_insert_with(|| self.seed.instance(id))
+            .or_insert_with(|| self.seed(id))
             .clone()
     }
 }

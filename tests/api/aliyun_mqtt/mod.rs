@@ -61,6 +61,10 @@ struct Bench {
 async fn bench(settings: Settings) -> Bench {
     let mut config = Config::free_ports();
     config.aliyun = settings;
+    start(config).await
+}
+
+async fn start(config: Config) -> Bench {
     let emulator = Emulator::builder()
         .config(config)
         .clock("2026-11-21T22:51:00Z".parse().unwrap())

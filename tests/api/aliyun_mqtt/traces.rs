@@ -1,5 +1,7 @@
 //! What the OpenAPI tells of connected clients, and does to them.
 
+use mqttstack::broker::message::{Origin, OriginKind, Properties, Publication, Qos, TopicName};
+
 use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -167,7 +169,24 @@ async fn a_devices_trace_names_why_a_connect_was_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_published_while_a_client_was_away_is_traced_as_pushed_offline() {
-    let bench = bench(Settings::default()).await;
+    push_offline(bench(Settings::default()).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn traces_are_the_same_whatever_the_journal_still_has() {
+    let mut config = Config::free_ports();
+    config.journal.max_entries = 1;
+    push_offline(start(config).await).await;
+}
+
+/// What a row of a trace calls what has happened.
+fn words(row: &Value) -> [String; 3] {
+    ["Action", "ActionCode", "ActionInfo"].map(|key| row[key].as_str().unwrap().to_owned())
+}
+
+/// Messages to a client that is there, away, and there again, and how each is traced; an empty
+/// journal makes no difference.
+async fn push_offline(bench: Bench) {
     let options = || {
         let mut options = Options::login(CLIENT, USERNAME, PASSWORD);
         options.clean = false;
@@ -196,6 +215,7 @@ async fn what_was_published_while_a_client_was_away_is_traced_as_pushed_offline(
     ids.push(send("home again").await);
     assert_eq!(device.receive().await.payload, "home again");
     device.leave().await;
+    bench.emulator.app().journal.forget_messages().await;
     let page = [
         ("MqttRegionId", "cn-hangzhou"),
         ("BeginTime", "0"),
@@ -203,9 +223,6 @@ async fn what_was_published_while_a_client_was_away_is_traced_as_pushed_offline(
         ("CurrentPage", "1"),
         ("PageSize", "100"),
     ];
-    let words = |row: &Value| {
-        ["Action", "ActionCode", "ActionInfo"].map(|key| row[key].as_str().unwrap().to_owned())
-    };
     let online = ["sub", "mqtt.trace.action.msg.sub", "Push To Mqtt Client"];
     let offline = [
         "push_offline",
@@ -219,11 +236,49 @@ async fn what_was_published_while_a_client_was_away_is_traced_as_pushed_offline(
             .ok("QueryMqttTraceMessageSubscribe", &parameters)
             .await;
         assert_eq!(words(&answer["MessageTraceLists"][0]), expected, "{id}");
+        let parameters = [&page[..3], &[("MsgId", id)]].concat();
+        let answer = bench.ok("QueryMqttTraceMessagePublish", &parameters).await;
+        assert_eq!(answer["MessageTraceLists"][0]["Action"], "pub_mq", "{id}");
     }
     let parameters = [&page[..], &[("ClientId", CLIENT)]].concat();
     let answer = bench.ok("QueryMqttTraceMessageOfClient", &parameters).await;
     let rows = answer["MessageOfClientList"].as_array().unwrap();
     assert_eq!(rows.iter().map(words).collect::<Vec<_>>(), expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_is_traced_in_its_own_instance_alone() {
+    let bench = bench(Settings::default()).await;
+    let broker = &bench.emulator.app().broker;
+    let publish = async |instance: &str| {
+        let publication = Publication {
+            topic: TopicName::parse("TopicA").unwrap(),
+            payload: "x".into(),
+            qos: Qos::AtLeastOnce,
+            retain: false,
+            properties: Properties::default(),
+            origin: Origin {
+                kind: OriginKind::Http,
+                vendor: Some(Surface::Aliyun),
+                client_id: None,
+                request: None,
+            },
+        };
+        let published = broker.publish_in(instance, publication).await.unwrap();
+        published.message.id.clone()
+    };
+    for (instance, rows) in [(INSTANCE, 1), ("post-cn-other", 0)] {
+        let id = publish(instance).await;
+        let parameters = [
+            ("MqttRegionId", "cn-hangzhou"),
+            ("BeginTime", "0"),
+            ("EndTime", "9999999999999"),
+            ("MsgId", &id),
+        ];
+        let answer = bench.ok("QueryMqttTraceMessagePublish", &parameters).await;
+        let found = answer["MessageTraceLists"].as_array().unwrap();
+        assert_eq!(found.len(), rows, "{instance}");
+    }
 }
 
 #[test]

@@ -186,7 +186,8 @@ def certificates():
         register(name, f"{kind}MatchesAuthenticationName")
         for version in (4, 5):
             accepted(address, name, username=name, certificate=pair, version=version)
-    accepted(READY["wss"], "by-subject", username="by-subject", certificate=pair)
+    # A secure WebSocket does not ask for one: a page has no way to choose it.
+    refused("showed no certificate", READY["wss"], "by-subject", username="by-subject", certificate=pair)
     # Without a user name, the first configured source that the certificate has names the client.
     accepted(address, "by@email.example", certificate=pair)
     dns_only, _ = authority.leaf("dns", "x", x509.DNSName("by.dns.example"))

@@ -1,7 +1,5 @@
 //! Traces: where a message went, what a client sent and received, how its connections went.
-//! Messages are read from the journal, connections from `store/session.rs`.
-
-use std::sync::Arc;
+//! Messages are those of `store/trace.rs`, connections those of `store/session.rs`.
 
 use jiff::Timestamp;
 
@@ -196,10 +194,6 @@ impl Deliveries {
 /// A row of an answer, with the time by which it is ordered.
 type Row = (Timestamp, Value<'static>);
 
-fn messages(walk: &Walk<'_>) -> Vec<(Cursor, Arc<Message>)> {
-    walk.app.journal.messages().since(0)
-}
-
 /// The rows within a span of time, in its order.
 fn in_time(mut rows: Vec<Row>, window: &Window) -> Vec<Value<'static>> {
     rows.retain(|(time, _)| window.holds(*time));
@@ -224,10 +218,11 @@ impl QueryMqttTraceMessagePublish {
 
     pub(super) fn perform(self, aliyun: &Aliyun, walk: &mut Walk<'_>) -> Result<Fields, Error> {
         let window = self.span.read(aliyun, walk)?;
-        let found = messages(walk)
-            .into_iter()
-            .filter(|(_, message)| message.id == self.message_id && window.holds(message.time));
-        let rows = found.map(|(_, message)| published(&message));
+        let traced = aliyun.store.traces.of(&self.span.instance_id);
+        let messages = traced.iter().map(|(_, traced)| &traced.message);
+        let found =
+            messages.filter(|message| message.id == self.message_id && window.holds(message.time));
+        let rows = found.map(|message| published(message));
         Ok(vec![Field::list("MessageTraceLists", rows)])
     }
 }
@@ -255,9 +250,10 @@ impl QueryMqttTraceMessageSubscribe {
         let window = self.span.read(aliyun, walk)?;
         let deliveries = Deliveries::new(aliyun, &self.span);
         let mut rows = Vec::new();
-        for (cursor, message) in messages(walk) {
+        for (cursor, traced) in aliyun.store.traces.of(&self.span.instance_id) {
+            let message = &traced.message;
             if message.id == self.message_id {
-                rows.extend(deliveries.rows(&message, cursor, &self.client_id));
+                rows.extend(deliveries.rows(message, cursor, &self.client_id));
             }
         }
         let rows = in_time(rows, &window);
@@ -286,11 +282,12 @@ impl QueryMqttTraceMessageOfClient {
         let window = self.span.read(aliyun, walk)?;
         let deliveries = Deliveries::new(aliyun, &self.span);
         let mut rows = Vec::new();
-        for (cursor, message) in messages(walk) {
+        for (cursor, traced) in aliyun.store.traces.of(&self.span.instance_id) {
+            let message = &traced.message;
             if message.origin.client_id.as_ref() == Some(&self.client_id) {
-                rows.push((message.time, published(&message)));
+                rows.push((message.time, published(message)));
             }
-            rows.extend(deliveries.rows(&message, cursor, &self.client_id));
+            rows.extend(deliveries.rows(message, cursor, &self.client_id));
         }
         let rows = in_time(rows, &window);
         self.page.answer("MessageOfClientList", rows, walk)

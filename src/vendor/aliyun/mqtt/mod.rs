@@ -34,7 +34,6 @@ use crate::broker::message::Qos;
 use crate::clock::Clock;
 use crate::exchange::Surface;
 use crate::ids::Ids;
-use crate::journal::Journal;
 
 pub(super) use self::watch::{Guard, Watch, start};
 
@@ -59,7 +58,6 @@ pub(super) struct ApsaraMqtt {
     pub(super) store: Arc<Store>,
     pub(super) clock: Clock,
     pub(super) ids: Ids,
-    pub(super) journal: Journal,
     pub(super) orders: mpsc::UnboundedSender<Order>,
 }
 
@@ -148,7 +146,7 @@ impl ApsaraMqtt {
             action,
             info,
             channel: session.channel.clone(),
-            cursor: self.journal.messages().last(),
+            cursor: self.store.traces.last(),
         });
     }
 

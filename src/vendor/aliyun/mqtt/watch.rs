@@ -217,7 +217,16 @@ impl Watch {
                 request: None,
             },
         };
-        if let Err(refusal) = self.broker.send_to_client(client_id, notice).await {
+        // Who has gone meanwhile needs no notice.
+        let Some(session) = self.store.sessions.get(client_id) else {
+            return;
+        };
+        let instance = &session.instance;
+        let sent = self
+            .broker
+            .send_to_client_in(instance, client_id, notice)
+            .await;
+        if let Err(refusal) = sent {
             tracing::warn!(client_id, %refusal, "could not tell a client of its token");
         }
     }

@@ -1,12 +1,13 @@
 //! The resources of the product: instances with their groups and parent topics. Seeded from the
 //! settings; with `auto_create` what is missing comes into being on first use. What belongs to
 //! them has files of its own: `token.rs`, `credential.rs`, `custom.rs`; `session.rs` knows who is
-//! connected and what connections went through.
+//! connected and what connections went through, `trace.rs` which messages there were.
 
 pub mod credential;
 pub mod custom;
 pub mod session;
 pub mod token;
+pub(super) mod trace;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -17,6 +18,7 @@ use self::credential::Credentials;
 use self::custom::CustomAuth;
 use self::session::Sessions;
 use self::token::Tokens;
+use self::trace::Traces;
 use super::settings::{Instance as InstanceSettings, Settings, SettingsError, default_region};
 
 /// How many instances are remembered, and how many groups, deleted ones and parent topics in all
@@ -147,6 +149,7 @@ pub struct Store {
     pub(super) credentials: Credentials,
     pub(super) custom: CustomAuth,
     pub(super) sessions: Sessions,
+    pub(super) traces: Traces,
 }
 
 impl Store {
@@ -179,6 +182,7 @@ impl Store {
             credentials: Credentials::new(settings),
             custom: CustomAuth::default(),
             sessions: Sessions::default(),
+            traces: Traces::default(),
         })
     }
 
@@ -189,6 +193,7 @@ impl Store {
         self.credentials.reset();
         self.custom.clear();
         self.sessions.forget_events();
+        self.traces.clear();
     }
 
     /// The instance of this id as it is now.

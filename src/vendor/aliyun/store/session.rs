@@ -96,7 +96,7 @@ pub(in crate::vendor::aliyun) struct Event {
     /// The vendor's words for it.
     pub info: &'static str,
     pub channel: String,
-    /// The journal's newest message at that moment.
+    /// The place of the newest message at that moment.
     pub cursor: Cursor,
 }
 
@@ -212,8 +212,8 @@ impl Sessions {
             .collect()
     }
 
-    /// The spans of the journal in which each client of an instance was offline: messages behind
-    /// the first cursor, up to the second, were published between two of its connections.
+    /// When each client of an instance was offline: messages behind the first place, up to the
+    /// second, were published between two of its connections.
     pub(in crate::vendor::aliyun) fn absences(&self, instance: &str) -> Absences {
         let mut clients: HashMap<String, Whereabouts> = HashMap::new();
         for event in self.events.lock().iter() {

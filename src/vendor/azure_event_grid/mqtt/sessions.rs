@@ -206,6 +206,7 @@ impl Sessions {
         if let Some(session) = session {
             let ended = session.ending.unwrap_or_else(|| life_cycle::reason(ending));
             self.tell(peer, &session, Some(ended));
+            self.news.notify_one();
         }
     }
 

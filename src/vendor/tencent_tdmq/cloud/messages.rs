@@ -1,7 +1,5 @@
-//! Messages: `PublishMessage`, and what the journal has kept of all of them:
+//! Messages: `PublishMessage`, and what the instance has kept of its own and of open clients':
 //! `DescribeMessageList`, `DescribeMessageByTopic`, `DescribeMessageDetails`.
-
-use std::sync::Arc;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -111,18 +109,14 @@ fn payload(parameters: &Parameters) -> Result<Bytes, Error> {
     }
 }
 
-/// What the journal has, the newest first (assumed).
-fn newest_first(walk: &Walk<'_>) -> Vec<Arc<Message>> {
-    let messages = walk.app.journal.messages().since(0);
-    messages.into_iter().rev().map(|(_, it)| it).collect()
-}
-
 fn civil_time(time: Timestamp) -> String {
     let time = time.to_zoned(TimeZone::fixed(CHINA));
     time.strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
 
 pub(super) fn describe_message_list(
+    vendor: &TencentTdmq,
+    instance: &Instance,
     parameters: &Parameters,
     walk: &mut Walk<'_>,
 ) -> Result<Fields, Error> {
@@ -135,7 +129,7 @@ pub(super) fn describe_message_list(
         .text("TaskRequestId")?
         .filter(|it| !it.is_empty());
     let page = parameters.page(50)?;
-    let mut found = newest_first(walk);
+    let mut found = vendor.store.newest_first(instance);
     found.retain(|message| {
         (from..=to).contains(&message.time.as_millisecond())
             && message.topic.split('/').next() == Some(topic)
@@ -179,9 +173,12 @@ fn condition(parameters: &Parameters) -> Result<Option<Condition>, Error> {
     Condition::parse(&text).map(Some).map_err(Error::Condition)
 }
 
-/// `DescribeMessageByTopic`: `Topic` is a topic name or filter. A condition may be costly, so it is evaluated beside the
+/// `DescribeMessageByTopic`: `Topic` is a topic name or filter. A condition may be costly, so it is
+/// evaluated beside the
 /// serving threads, and within the bounds of a search of the journal.
-pub(super) async fn by_topic(
+pub(super) async fn describe_message_by_topic(
+    vendor: &TencentTdmq,
+    instance: &Instance,
     parameters: &Parameters,
     walk: &mut Walk<'_>,
 ) -> Result<Fields, Error> {
@@ -191,7 +188,7 @@ pub(super) async fn by_topic(
     let number = parameters.bounded("MaxNumber", 100, 1..=1024)?;
     let number = usize::try_from(number).unwrap_or_default();
     let condition = condition(parameters)?;
-    let messages = newest_first(walk);
+    let messages = vendor.store.newest_first(instance);
     let found = walk.app.journal.reading().look(move |looking| {
         let mut found = Vec::new();
         for message in messages {
@@ -228,11 +225,14 @@ pub(super) async fn by_topic(
 }
 
 pub(super) fn describe_message_details(
+    vendor: &TencentTdmq,
+    instance: &Instance,
     parameters: &Parameters,
-    walk: &mut Walk<'_>,
 ) -> Result<Fields, Error> {
     let id = parameters.needed_text("MessageId")?;
-    let message = newest_first(walk)
+    let message = vendor
+        .store
+        .newest_first(instance)
         .into_iter()
         .find(|message| message.id == id)
         .ok_or_else(|| Error::NotFound {

@@ -1,6 +1,7 @@
 //! The cloud API `mqtt`, version 2024-05-16: `POST /` with `X-TC-Action`. One file per noun;
 //! every action is one function of the action's name. Users, policies and topics are the data
-//! plane's own, clients are the broker's, messages are the journal's.
+//! plane's own, clients are the broker's, messages are the instance's
+//! own.
 //!
 //! Field names and required fields: tencentcloud-sdk-python-mqtt 3.1.195, models.py. The front
 //! door (signature, headers, envelope) is `vendor/tencent_tc3.rs`.
@@ -162,9 +163,6 @@ async fn act(
     }
     let instance = instance(vendor, parameters, walk)?;
     match action {
-        Action::PublishMessage => {
-            messages::publish_message(vendor, &instance, parameters, walk).await
-        }
         Action::CreateUser => users::create_user(&instance, parameters, now, &walk.app.ids),
         Action::ModifyUser => users::modify_user(&instance, parameters, now),
         Action::DeleteUser => users::delete_user(&instance, parameters),
@@ -191,9 +189,12 @@ async fn act(
         Action::DescribeTopicList => topics::describe_topic_list(&instance, parameters),
         Action::DescribeInstance => Ok(instances::describe_instance(vendor, &instance)),
         Action::DescribeInstanceList => Ok(Fields::new()),
-        Action::DescribeMessageList => messages::describe_message_list(parameters, walk),
-        Action::DescribeMessageByTopic => messages::by_topic(parameters, walk).await,
-        Action::DescribeMessageDetails => messages::describe_message_details(parameters, walk),
+        Action::PublishMessage
+        | Action::DescribeMessageList
+        | Action::DescribeMessageByTopic
+        | Action::DescribeMessageDetails => {
+            act_on_messages(vendor, action, &instance, parameters, walk).await
+        }
         Action::CreateJWTAuthenticator
         | Action::ModifyJWTAuthenticator
         | Action::CreateJWKSAuthenticator
@@ -208,6 +209,27 @@ async fn act(
         | Action::DescribeWillMessage => {
             act_on_client(vendor, action, &instance, parameters, walk).await
         }
+    }
+}
+
+async fn act_on_messages(
+    vendor: &TencentTdmq,
+    action: Action,
+    instance: &Instance,
+    parameters: &Parameters,
+    walk: &mut Walk<'_>,
+) -> Result<Fields, Error> {
+    match action {
+        Action::DescribeMessageList => {
+            messages::describe_message_list(vendor, instance, parameters, walk)
+        }
+        Action::DescribeMessageByTopic => {
+            messages::describe_message_by_topic(vendor, instance, parameters, walk).await
+        }
+        Action::DescribeMessageDetails => {
+            messages::describe_message_details(vendor, instance, parameters)
+        }
+        _ => messages::publish_message(vendor, instance, parameters, walk).await,
     }
 }
 
