@@ -709,16 +709,13 @@ where
             self.aliases_in.insert(alias, publish.topic.clone());
             return Ok(());
         }
-        match self.aliases_in.get(&alias) {
-            Some(topic) => {
-                publish.topic.clone_from(topic);
-                Ok(())
-            }
-            None => {
-                let reason = format!("the topic alias {alias} stands for no topic name");
-                let violation = Violation::new(code::PROTOCOL_ERROR, reason);
-                Err(self.refuse(packet::PUBLISH, violation))
-            }
+        if let Some(topic) = self.aliases_in.get(&alias) {
+            publish.topic.clone_from(topic);
+            Ok(())
+        } else {
+            let reason = format!("the topic alias {alias} stands for no topic name");
+            let violation = Violation::new(code::PROTOCOL_ERROR, reason);
+            Err(self.refuse(packet::PUBLISH, violation))
         }
     }
 

@@ -344,12 +344,9 @@ impl Core {
     /// A session has more than its vendor allows: it ends, with its connection.
     pub(crate) fn end_overflowing(&self, session: &Arc<Session>) {
         let owner = session.lock().owner.clone();
-        match owner {
-            Some(owner) => owner.end(Ending::QueueOverflow),
-            None => {
-                let end = session.lock().overflow();
-                self.end_session(session, end);
-            }
+        if let Some(owner) = owner { owner.end(Ending::QueueOverflow) } else {
+            let end = session.lock().overflow();
+            self.end_session(session, end);
         }
     }
 

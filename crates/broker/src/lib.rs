@@ -684,7 +684,7 @@ impl Broker {
 }
 
 /// How long connections may take to end when the broker stops.
-const STOP: Duration = Duration::from_millis(1_000);
+const STOP: Duration = Duration::from_secs(1);
 
 /// A client as the listings show it.
 fn client(session: &Session) -> Client {

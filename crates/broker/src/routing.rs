@@ -130,11 +130,11 @@ impl Core {
 
     /// The targets that a publish of this quality of service asks for room. `publisher` is the
     /// publishing MQTT client, if it is one: it never waits for itself.
-    fn asked<'a>(
-        targets: &'a [Target],
+    fn asked(
+        targets: &[Target],
         qos: Qos,
         publisher: Option<u64>,
-    ) -> impl Iterator<Item = &'a Target> {
+    ) -> impl Iterator<Item = &Target> {
         targets.iter().filter(move |target| {
             qos.min(target.qos) != Qos::AtMostOnce && Some(target.session.id) != publisher
         })

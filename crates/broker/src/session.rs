@@ -403,27 +403,24 @@ impl Session {
         let expires = delivery.expires();
         state.queued_bytes += delivery.weight();
         state.queue.push_back(delivery);
-        match state.owner.clone() {
-            Some(owner) => {
-                // A connected client that takes its messages at once needs no clock.
-                if let Some(at) = expires.filter(|_| state.queue.len() > 1) {
-                    entered.sweep_at = state.sooner(at);
-                }
-                drop(state);
-                owner.wake();
+        if let Some(owner) = state.owner.clone() {
+            // A connected client that takes its messages at once needs no clock.
+            if let Some(at) = expires.filter(|_| state.queue.len() > 1) {
+                entered.sweep_at = state.sooner(at);
             }
-            None => {
-                entered.dropped = state.trim(now);
-                entered.overflow = state.overflows();
-                let kept = state.limits().offline_expiry_s.map(|life| {
-                    let life = SignedDuration::from_secs(i64::try_from(life).unwrap_or(i64::MAX));
-                    now.checked_add(life).unwrap_or(Timestamp::MAX)
-                });
-                let soonest = expires.into_iter().chain(kept).min();
-                entered.sweep_at = soonest.and_then(|at| state.sooner(at));
-                drop(state);
-                self.count_dropped(entered.dropped);
-            }
+            drop(state);
+            owner.wake();
+        } else {
+            entered.dropped = state.trim(now);
+            entered.overflow = state.overflows();
+            let kept = state.limits().offline_expiry_s.map(|life| {
+                let life = SignedDuration::from_secs(i64::try_from(life).unwrap_or(i64::MAX));
+                now.checked_add(life).unwrap_or(Timestamp::MAX)
+            });
+            let soonest = expires.into_iter().chain(kept).min();
+            entered.sweep_at = soonest.and_then(|at| state.sooner(at));
+            drop(state);
+            self.count_dropped(entered.dropped);
         }
         entered
     }

@@ -159,8 +159,8 @@ impl Sessions {
     /// The connection that has a session now.
     fn owner_of(&self, key: &Key) -> Option<u64> {
         let session = self.get(&key.tenant, &key.client_id)?;
-        let owner = session.lock().owner.as_ref().map(|owner| owner.id);
-        owner
+        
+        session.lock().owner.as_ref().map(|owner| owner.id)
     }
 }
 

@@ -83,15 +83,12 @@ impl<T: Load> Tree<T> {
             children: HashMap::new(),
             load: T::default(),
         };
-        let index = match self.free.pop() {
-            Some(index) => {
-                self.nodes[index as usize] = node;
-                index
-            }
-            None => {
-                self.nodes.push(node);
-                u32::try_from(self.nodes.len() - 1).unwrap_or(u32::MAX)
-            }
+        let index = if let Some(index) = self.free.pop() {
+            self.nodes[index as usize] = node;
+            index
+        } else {
+            self.nodes.push(node);
+            u32::try_from(self.nodes.len() - 1).unwrap_or(u32::MAX)
         };
         let children = &mut self.nodes[parent as usize].children;
         children.insert(level.into(), index);
