@@ -11,7 +11,7 @@ use futures_util::FutureExt;
 
 use crate::app::App;
 use crate::exchange::{Answer, BodyPolicy, Head, Malformed, Receipt, Refusal, Request, Surface};
-use crate::journal::{Draft, Opened};
+use crate::journal::{Draft, Opened, masking};
 
 /// The header field of an answer that names its entry in the journal.
 pub const REQUEST_ID: &str = "x-mqttstack-request-id";
@@ -173,7 +173,8 @@ impl Walked<'_> {
     /// One line per request. The target may carry keys, so only its path is logged.
     fn log(&self, status: Option<u16>) {
         let draft = &self.opened.draft;
-        let reason = (!draft.reasons.is_empty()).then(|| draft.reasons.join("; "));
+        let reasons = draft.reasons.join("; ");
+        let reason = (!reasons.is_empty()).then(|| masking::words(&reasons));
         tracing::info!(
             target: "mqttstack::request",
             vendor = self.surface.as_str(),
@@ -186,7 +187,7 @@ impl Walked<'_> {
             status,
             aborted = status.is_none().then_some(true),
             error_code = draft.error_code.as_deref(),
-            reason,
+            reason = reason.as_deref(),
         );
     }
 }

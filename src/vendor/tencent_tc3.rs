@@ -23,7 +23,7 @@ pub use self::hints::respellings;
 pub use self::parameters::{are_text, parameters};
 use self::signed::{Authorization, Signed};
 pub use self::size::{longest_body, too_large};
-pub use self::v1::MAX_BYTES as V1_MAX_BYTES;
+use self::v1::MAX_BYTES as V1_MAX_BYTES;
 use crate::exchange::{Answer, Receipt, Request};
 use crate::secret::Secret;
 
@@ -289,13 +289,6 @@ pub fn failure(receipt: &Receipt, code: &str, message: &str) -> Answer {
         "Error": { "Code": code, "Message": message },
         "RequestId": request_id(receipt),
     }))
-}
-
-/// The answer to a call of the older signature that is longer than [`V1_MAX_BYTES`], for whoever
-/// refuses it before it is read.
-pub fn v1_too_large(receipt: &Receipt) -> Answer {
-    let error = Tc3Error::RequestTooLarge;
-    failure(receipt, error.row().code, &error.message())
 }
 
 /// The content type is exactly this: with a charset behind it the Python SDK takes every error

@@ -21,6 +21,7 @@ enum Words {
     TencentLegacy,
     TdmqData,
     AzureData,
+    AzureEvents,
     AzureEntra,
     AzureMetadata,
     Nanomq,
@@ -81,7 +82,7 @@ fn places() -> Vec<Place> {
         of(TencentTdmq, Words::TdmqData, "/client-id/a/status", HERE),
         of(TencentTdmq, Words::TdmqData, "/x", "tencent-tdmq.localhost"),
         of(Azure, Words::AzureData, "/mqtt/messages", HERE),
-        of(Azure, Words::AzureData, "/topics/t:publish", HERE),
+        of(Azure, Words::AzureEvents, "/topics/t:publish", HERE),
         of(
             Azure,
             Words::AzureData,
@@ -186,6 +187,7 @@ impl Fault {
             Self::LongLine => 414,
             Self::LargeHead | Self::ManyFields => 431,
             Self::StrangeVersion => 505,
+            Self::LargeBody if words == Words::AzureEvents => 403,
             Self::LargeBody => 413,
             Self::Coding if words == Words::AliyunXml => 400,
             Self::Coding => 501,
@@ -279,7 +281,7 @@ fn check(answer: &str, words: Words, fault: Fault, what: &str) {
             );
         }
         Words::TdmqData => kind("text/plain"),
-        Words::AzureData => {
+        Words::AzureData | Words::AzureEvents => {
             kind("application/json");
             assert!(json()["error"]["code"].is_string(), "{what}: {body}");
             assert!(head.contains("x-ms-error-code: "), "{what}: {head}");

@@ -125,12 +125,6 @@ pub enum Tc3Error {
         /// The limit in bytes.
         limit: usize,
     },
-    /// A form is longer than the older signature allows.
-    #[error("the form is longer than {limit} bytes; TC3-HMAC-SHA256 takes longer bodies")]
-    FormTooLarge {
-        /// The limit in bytes.
-        limit: usize,
-    },
 }
 
 impl Tc3Error {
@@ -169,7 +163,6 @@ impl Tc3Error {
             Self::ContentType("text/plain".to_owned()),
             Self::Body("it is not a JSON object".to_owned()),
             Self::TooLarge { limit: 1 },
-            Self::FormTooLarge { limit: 1 },
         ]
     }
 
@@ -200,7 +193,6 @@ impl Tc3Error {
             Self::ContentType(_) => row("InvalidParameter", "The content type must be application/json.", Assumed, "not documented"),
             Self::Body(_) => row("InvalidParameter", "The request body is not a valid JSON object.", Assumed, "not documented"),
             Self::TooLarge { .. } => row("RequestSizeLimitExceeded", "The request packet size exceeds the limit.", Documented, PAGE),
-            Self::FormTooLarge { .. } => row("AuthFailure.SignatureFailure", "The provided credentials could not be validated because of exceeding request size limit, please use new signature method `TC3-HMAC-SHA256`.", Captured, "tencentcloud-sdk-python issue 42 (2019-07-23), sdk-dotnet issue 75 (2022-03-08), sdk-php issue 20 (2019-04-07)"),
         }
     }
 

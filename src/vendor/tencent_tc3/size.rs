@@ -1,22 +1,20 @@
 //! How long a call of the cloud API may be, and how it is refused unread if it is longer.
 
-use super::Tc3Error;
+use super::{Tc3Error, V1_MAX_BYTES};
 use crate::exchange::Head;
 
 /// The longest POST that is signed by TC3-HMAC-SHA256 (signature v3 page).
 const V3: usize = 10 << 20;
-/// The longest form, which only the older signature has (signature v1 page).
-const V1: usize = 1 << 20;
 
 /// The longest body of a call with this head.
 pub fn longest_body(head: &Head) -> usize {
-    if is_form(head) { V1 } else { V3 }
+    if is_form(head) { V1_MAX_BYTES } else { V3 }
 }
 
 /// How a longer one is refused.
 pub fn too_large(head: &Head) -> Tc3Error {
     if is_form(head) {
-        Tc3Error::FormTooLarge { limit: V1 }
+        Tc3Error::RequestTooLarge
     } else {
         Tc3Error::TooLarge { limit: V3 }
     }

@@ -16,7 +16,7 @@ use crate::exchange::Request;
 
 /// The longest form of a POST that is signed so, in bytes: the signature v1 page has 1 MB; what is
 /// longer must be signed by TC3.
-pub const MAX_BYTES: usize = 1 << 20;
+pub(super) const MAX_BYTES: usize = 1 << 20;
 
 /// Parameters of every call; the rest are the action's own.
 const COMMON: [&str; 11] = [
