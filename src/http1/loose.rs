@@ -1,4 +1,4 @@
-//! Reading a request head as the HTTP server inside NanoMQ 0.25.5 does (NanoNNG, `http_msg.c` and
+//! Reading a request head as the HTTP server inside NanoMQ 0.25.5 does (`NanoNNG`, `http_msg.c` and
 //! `http_server.c`): line by line, each of three words or with a colon, the methods and the names
 //! of the fields being whatever stands there. Pure functions over bytes.
 
@@ -124,8 +124,7 @@ pub(super) fn length(text: &[u8]) -> Option<u64> {
     let rest = text.trim_ascii_start();
     let (negative, digits) = match rest {
         [b'-', digits @ ..] => (true, digits),
-        [b'+', digits @ ..] => (false, digits),
-        digits => (false, digits),
+        [b'+', digits @ ..] | digits => (false, digits),
     };
     if text.is_empty() {
         return Some(0);

@@ -31,7 +31,7 @@ impl<S: Sync> Presence<S> for Unseen {
     }
 
     async fn broken(&self, _stream: &S) {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

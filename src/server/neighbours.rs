@@ -1,6 +1,6 @@
 //! Which clients on this machine still have their socket. A client that has closed it and one that
 //! has only shut down its sending side look the same on the wire until something is written; the
-//! kernel tells them apart (sock_diag(7)). Of clients elsewhere nothing can be told.
+//! kernel tells them apart (`sock_diag(7)`). Of clients elsewhere nothing can be told.
 
 use std::net::SocketAddr;
 
@@ -81,11 +81,11 @@ mod kernel {
     /// `struct nlmsghdr`, then `struct inet_diag_req_v2`.
     fn question(own: SocketAddr, peer: SocketAddr) -> Vec<u8> {
         let (family, own_ip) = match own.ip() {
-            IpAddr::V4(ip) => (AddressFamily::INET, padded(&ip.octets())),
+            IpAddr::V4(ip) => (AddressFamily::INET, padded(ip.octets())),
             IpAddr::V6(ip) => (AddressFamily::INET6, ip.octets()),
         };
         let peer_ip = match peer.ip() {
-            IpAddr::V4(ip) => padded(&ip.octets()),
+            IpAddr::V4(ip) => padded(ip.octets()),
             IpAddr::V6(ip) => ip.octets(),
         };
         let family = u8::try_from(family.as_raw()).unwrap_or_default();
@@ -107,9 +107,9 @@ mod kernel {
         message
     }
 
-    fn padded(octets: &[u8; 4]) -> [u8; 16] {
+    fn padded(octets: [u8; 4]) -> [u8; 16] {
         let mut all = [0; 16];
-        all[..4].copy_from_slice(octets);
+        all[..4].copy_from_slice(&octets);
         all
     }
 

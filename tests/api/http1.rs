@@ -757,10 +757,10 @@ async fn a_long_body_waits_for_the_room_that_others_take() {
     let head = "POST /x HTTP/1.1\r\nContent-Length: 100000\r\n\r\n";
     let (mut first, mut second, mut short) = (open(), open(), open());
     first.write_all(head.as_bytes()).await.unwrap();
-    first.write_all(&[b'x'; 99_999]).await.unwrap();
+    first.write_all(&vec![b'x'; 99_999]).await.unwrap();
     tokio::time::sleep(Duration::from_millis(100)).await;
     second.write_all(head.as_bytes()).await.unwrap();
-    second.write_all(&[b'x'; 100_000]).await.unwrap();
+    second.write_all(&vec![b'x'; 100_000]).await.unwrap();
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert!(handler.seen.lock().is_empty());
     let request = format!(
@@ -777,10 +777,10 @@ async fn a_long_body_waits_for_the_room_that_others_take() {
     // One that stands still loses its room to one that waits.
     let (mut still, mut other) = (open(), open());
     still.write_all(head.as_bytes()).await.unwrap();
-    still.write_all(&[b'x'; 99_999]).await.unwrap();
+    still.write_all(&vec![b'x'; 99_999]).await.unwrap();
     tokio::time::sleep(Duration::from_millis(100)).await;
     other.write_all(head.as_bytes()).await.unwrap();
-    other.write_all(&[b'x'; 100_000]).await.unwrap();
+    other.write_all(&vec![b'x'; 100_000]).await.unwrap();
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert_eq!(handler.problems(), [Malformed::BodyTimeout]);
     assert_eq!(handler.targets().len(), 5);

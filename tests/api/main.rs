@@ -3,6 +3,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::too_many_lines,
     unreachable_pub,
     reason = "a test that cannot go on fails, and nothing here is a library"
 )]

@@ -114,7 +114,7 @@ impl Bounds {
                 self.user_property("DISCONNECT", *user_property)
             }
             Packet::Auth { user_property, .. } => self.user_property("AUTH", *user_property),
-            _ => Ok(()),
+            Packet::Pingreq => Ok(()),
         }
     }
 

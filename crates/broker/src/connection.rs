@@ -119,6 +119,10 @@ enum Wake {
 }
 
 /// A connection whose client has been accepted.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of the CONNECT or of the connection, and they are independent"
+)]
 struct Connection<S> {
     core: Arc<Core>,
     wire: super::wire::Wire<S>,
@@ -234,6 +238,10 @@ where
 pub(crate) struct Broken(pub(crate) Violation);
 
 /// Puts a CONNECT to its vendor, and gives the connection its session.
+#[expect(
+    clippy::too_many_lines,
+    reason = "one straight walk: ask the vendor, claim the session, tell, answer"
+)]
 async fn accept<S>(
     core: Arc<Core>,
     mut wire: super::wire::Wire<S>,

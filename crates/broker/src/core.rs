@@ -272,6 +272,10 @@ impl Core {
     }
 
     /// Publishes a will, if its client may; whether it did.
+    #[expect(
+        clippy::too_many_lines,
+        reason = "one straight walk: ask the vendor, find the receivers, route"
+    )]
     pub(crate) fn publish_will(&self, session: &Session, will: &Will) -> bool {
         let (peer, dialect) = {
             let state = session.lock();
@@ -344,7 +348,9 @@ impl Core {
     /// A session has more than its vendor allows: it ends, with its connection.
     pub(crate) fn end_overflowing(&self, session: &Arc<Session>) {
         let owner = session.lock().owner.clone();
-        if let Some(owner) = owner { owner.end(Ending::QueueOverflow) } else {
+        if let Some(owner) = owner {
+            owner.end(Ending::QueueOverflow);
+        } else {
             let end = session.lock().overflow();
             self.end_session(session, end);
         }

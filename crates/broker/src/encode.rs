@@ -432,7 +432,9 @@ fn five(message: &Message, qos: Qos, identifiers: &[u32], alias: Option<(u16, bo
     });
     let bytes = written(packet, |packet| packet.to_continuous_buffer());
     let mut at = packet_id_at(&bytes, topic);
-    let packet_id_at = if qos == Qos::AtMostOnce { 0 } else {
+    let packet_id_at = if qos == Qos::AtMostOnce {
+        0
+    } else {
         at += 2;
         at - 2
     };

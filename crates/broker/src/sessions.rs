@@ -159,7 +159,7 @@ impl Sessions {
     /// The connection that has a session now.
     fn owner_of(&self, key: &Key) -> Option<u64> {
         let session = self.get(&key.tenant, &key.client_id)?;
-        
+
         session.lock().owner.as_ref().map(|owner| owner.id)
     }
 }

@@ -15,7 +15,7 @@ use crate::vendor::azure_event_grid::AzureEventGrid;
 use crate::vendor::azure_event_grid::access;
 use crate::vendor::azure_event_grid::auth::Accept;
 use crate::vendor::azure_event_grid::error::Error;
-use crate::vendor::azure_event_grid::queue::{Received, Settlement};
+use crate::vendor::azure_event_grid::queue::{Received, Settlement, TokenError};
 use crate::vendor::azure_event_grid::store::{Missing, NamespaceState};
 
 /// The api-versions of the namespace topics' data plane.
@@ -177,21 +177,7 @@ impl AzureEventGrid {
                 let results = namespace
                     .settle(&topic, &subscription, &tokens, settlement, walk.receipt.now)
                     .map_err(|which| missing(&subscription, which))?;
-                let mut good = Vec::new();
-                let mut failed = Vec::new();
-                for (token, result) in tokens.iter().zip(results) {
-                    match result {
-                        Ok(()) => good.push(token),
-                        Err(error) => {
-                            let (code, message) = error.code();
-                            failed.push(json!({
-                                "lockToken": token,
-                                "error": {"code": code, "message": message},
-                            }));
-                        }
-                    }
-                }
-                json!({"succeededLockTokens": good, "failedLockTokens": failed})
+                settled(&tokens, results)
             }
         };
         let answer = super::answer(200, walk)
@@ -236,6 +222,25 @@ async fn receive(
             () = tokio::time::sleep_until(deadline) => {}
         }
     }
+}
+
+/// The body that says of each lock token whether it was good.
+fn settled(tokens: &[String], results: Vec<Result<(), TokenError>>) -> Value {
+    let mut good = Vec::new();
+    let mut failed = Vec::new();
+    for (token, result) in tokens.iter().zip(results) {
+        match result {
+            Ok(()) => good.push(token),
+            Err(error) => {
+                let (code, message) = error.code();
+                failed.push(json!({
+                    "lockToken": token,
+                    "error": {"code": code, "message": message},
+                }));
+            }
+        }
+    }
+    json!({"succeededLockTokens": good, "failedLockTokens": failed})
 }
 
 fn detail(received: &Received) -> Value {
