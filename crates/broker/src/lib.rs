@@ -454,7 +454,15 @@ impl Broker {
         let (granted, own) = match verdict {
             SubscribeVerdict::Allow(granted) => (granted, None),
             SubscribeVerdict::AllowWhere(granted, own) => (granted, Some(own)),
-            _ => return false,
+            SubscribeVerdict::Refuse { code, reason } => {
+                core.refused_packet(&peer, "SUBSCRIBE", Some(filter.as_str()), code, &reason);
+                return false;
+            }
+            SubscribeVerdict::Withhold { reason, .. } | SubscribeVerdict::Close { reason } => {
+                let code = packet::code::NOT_AUTHORIZED;
+                core.refused_packet(&peer, "SUBSCRIBE", Some(filter.as_str()), code, &reason);
+                return false;
+            }
         };
         if session.has_its_filters(filter.as_str()) {
             return false;

@@ -416,6 +416,6 @@ mod tests {
             "variables": {"a": "[variables('a')]"},
             "resources": [{"type": "t", "name": "[variables('a')]"}],
         });
-        assert!(resources(&template, &json!({})).is_ok());
+        assert!(resources(&template, &json!({})).is_err());
     }
 }
