@@ -208,8 +208,8 @@ impl Authority {
         Arc::clone(&self.web_socket)
     }
 
-    /// For MQTT over TLS: any application protocol; a client certificate is asked for, and nobody
-    /// needs one.
+    /// For MQTT over TLS, and for secure WebSocket where a vendor takes certificates over it: any
+    /// application protocol; a client certificate is asked for, and nobody needs one.
     pub fn mqtt(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.mqtt)
     }

@@ -21,7 +21,7 @@ use crate::journal::Draft;
 use crate::pipeline::{REQUEST_ID, logged};
 use crate::vendor::Vendors;
 
-pub use table::{ADMIN, Destination, takes_certificates};
+pub use table::{ADMIN, Destination, takes_certificates, takes_certificates_over_websocket};
 use table::{destination, of_form, surface_of_host};
 
 /// What answers the requests of one listener.

@@ -168,6 +168,15 @@ pub fn takes_certificates(server_name: Option<&str>) -> bool {
     }
 }
 
+/// Whether MQTT clients over WebSocket that name this server may come with a certificate: those of
+/// Azure's broker. Browsers fail on the question, and no page of theirs names it here.
+pub fn takes_certificates_over_websocket(server_name: Option<&str>) -> bool {
+    server_name.is_some_and(|name| {
+        by_host(name) == Some(Surface::Azure)
+            && host_name(name).ends_with(".ts.eventgrid.azure.net")
+    })
+}
+
 /// Which of Tencent's two products parameters with a `SecretId` are for, by their `Version`.
 fn signed_in_parameters(parameters: &[u8]) -> Option<Surface> {
     let mut pairs = parameters.split(|byte| *byte == b'&');
@@ -412,6 +421,21 @@ mod tests {
             (Some("nanomq.localhost"), false),
         ] {
             assert_eq!(takes_certificates(name), takes, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn over_websocket_certificates_are_for_azures_broker_alone() {
+        for (name, takes) in [
+            (None, false),
+            (Some("localhost"), false),
+            (Some("azure.localhost"), false),
+            (Some("ns.westus3-1.eventgrid.azure.net"), false),
+            (Some("ns.westus3-1.ts.eventgrid.azure.net"), true),
+            (Some("NS.WestUS3-1.TS.eventgrid.azure.net"), true),
+            (Some("mqtt-x-public.mqtt.tencenttdmq.com"), false),
+        ] {
+            assert_eq!(takes_certificates_over_websocket(name), takes, "{name:?}");
         }
     }
 

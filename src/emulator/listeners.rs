@@ -7,8 +7,9 @@ use super::StartError;
 use crate::broker::Broker;
 use crate::broker::message::Transport;
 use crate::config::{Config, Port};
-use crate::edge::{Edge, takes_certificates};
+use crate::edge::{Edge, takes_certificates, takes_certificates_over_websocket};
 use crate::exchange::Surface;
+use crate::handshake::Terms;
 use crate::server::{BindError, Listener, Server};
 use crate::tls::Authority;
 
@@ -84,7 +85,11 @@ pub(super) fn open_mqtt(
         match transport {
             Transport::Tcp | Transport::Ws => broker.listen(transport, address),
             Transport::Tls => broker.listen_tls(transport, address, authority.mqtt()),
-            Transport::Wss => broker.listen_tls(transport, address, authority.web_socket()),
+            Transport::Wss => {
+                let terms = Terms::from(authority.web_socket())
+                    .asking(authority.mqtt(), takes_certificates_over_websocket);
+                broker.listen_tls(transport, address, terms)
+            }
         }
         .map(Some)
         .map_err(|source| {

@@ -85,6 +85,10 @@ async fn only_mqtt_over_tls_asks_for_a_certificate_by_default() {
         let mqtts = emulator.mqtts_addr().unwrap();
         assert!(is_asked(&emulator, mqtts, name).await, "{name}");
     }
+    // Azure's broker takes certificates over WebSocket as well.
+    let azure = "ns.westus3-1.ts.eventgrid.azure.net";
+    assert!(!is_asked(&emulator, https(&emulator), azure).await);
+    assert!(is_asked(&emulator, emulator.wss_addr().unwrap(), azure).await);
 }
 
 #[tokio::test]

@@ -44,8 +44,8 @@ use mqttstack_base::exchange::page::Home;
 use mqttstack_base::exchange::{Refusal, Surface};
 use mqttstack_base::ids::Ids;
 pub use mqttstack_base::message;
+use mqttstack_tls::handshake::Terms;
 use parking_lot::Mutex;
-use rustls::ServerConfig;
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
@@ -295,19 +295,19 @@ impl Broker {
         &self,
         transport: Transport,
         address: SocketAddr,
-        config: Arc<ServerConfig>,
+        terms: impl Into<Terms>,
     ) -> io::Result<SocketAddr> {
-        self.open(transport, address, Some(config))
+        self.open(transport, address, Some(terms.into()))
     }
 
     fn open(
         &self,
         transport: Transport,
         address: SocketAddr,
-        config: Option<Arc<ServerConfig>>,
+        terms: Option<Terms>,
     ) -> io::Result<SocketAddr> {
         let connections = self.connections.clone();
-        let (bound, port) = listener::open(&self.core, transport, address, config, connections)?;
+        let (bound, port) = listener::open(&self.core, transport, address, terms, connections)?;
         self.ports.lock().push(port);
         Ok(bound)
     }

@@ -8,7 +8,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use mqttstack_base::message::Transport;
 use mqttstack_tls::handshake::{self, Outcome, Terms};
-use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -43,7 +42,7 @@ pub(crate) fn open(
     core: &Arc<Core>,
     transport: Transport,
     address: SocketAddr,
-    config: Option<Arc<ServerConfig>>,
+    tls: Option<Terms>,
     connections: TaskTracker,
 ) -> io::Result<(SocketAddr, JoinHandle<()>)> {
     let listener = std::net::TcpListener::bind(address)?;
@@ -53,7 +52,7 @@ pub(crate) fn open(
     let port = Port {
         core: Arc::downgrade(core),
         transport,
-        tls: config.map(Terms::from),
+        tls,
         connections,
     };
     let task = tokio::spawn(accept(listener, Arc::new(port)));

@@ -12,6 +12,7 @@ import json
 import os
 import pathlib
 import queue
+import ssl
 import sys
 import time
 import urllib.request
@@ -50,10 +51,18 @@ def last_reason():
         return json.load(answer)["requests"][0]["reason"]
 
 
+class Named(ssl.SSLContext):
+    """Names Azure's host to the server, as if that name led to the emulator."""
+
+    def wrap_socket(self, sock, *args, **options):
+        options["server_hostname"] = HOST
+        return super().wrap_socket(sock, *args, **options)
+
+
 class Client:
     """A paho client, and what it was told."""
 
-    def __init__(self, url, session, *, username=None, password=None, method=None, data=None, certificate=None, version=5):
+    def __init__(self, url, session, *, username=None, password=None, method=None, data=None, certificate=None, version=5, named=False):
         self.codes, self.grants, self.messages, self.acks = (queue.Queue() for _ in range(4))
         url = urlsplit(url)
         web, five = url.scheme in ("ws", "wss"), version == 5
@@ -66,7 +75,12 @@ class Client:
         )
         if web:
             client.ws_set_options(path=url.path)
-        if url.scheme in ("mqtts", "wss"):
+        if named:
+            context = Named(ssl.PROTOCOL_TLS_CLIENT)
+            context.load_verify_locations(CA)
+            context.load_cert_chain(*certificate)
+            client.tls_set_context(context)
+        elif url.scheme in ("mqtts", "wss"):
             client.tls_set(str(CA), *(certificate or (None, None)))
         if username is not None:
             client.username_pw_set(username, password)
@@ -186,7 +200,8 @@ def certificates():
         register(name, f"{kind}MatchesAuthenticationName")
         for version in (4, 5):
             accepted(address, name, username=name, certificate=pair, version=version)
-    # A secure WebSocket does not ask for one: a page has no way to choose it.
+    # A secure WebSocket asks for one under Azure's own name alone: a page has no way to choose it.
+    accepted(READY["wss"], "by-subject", username="by-subject", certificate=pair, named=True)
     refused("showed no certificate", READY["wss"], "by-subject", username="by-subject", certificate=pair)
     # Without a user name, the first configured source that the certificate has names the client.
     accepted(address, "by@email.example", certificate=pair)
