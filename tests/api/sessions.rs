@@ -525,7 +525,7 @@ async fn a_stopped_broker_leaves_nothing_behind() {
         let tcp = mqttstack::broker::message::Transport::Tcp;
         let address = broker.listen(tcp, anywhere).unwrap();
         let mut client = Wire::connect(address, &lasting(5, "c")).await.0;
-        client.subscribe("$SYS/#", 1).await;
+        client.subscribe("$SYS/#", 0).await;
         client.subscribe("t", 0).await;
         client.publish("t", "x", 3, &[]).await;
         broker.stop().await;
