@@ -509,33 +509,6 @@ async fn a_takeover_hands_on_what_was_not_acknowledged_in_order() {
 }
 
 #[tokio::test]
-async fn a_stopped_broker_leaves_nothing_behind() {
-    // Each broker holds its sink, and each sink a sender: the channel ends with the last of them.
-    let (alive, mut held) = tokio::sync::mpsc::unbounded_channel::<()>();
-    for _ in 0..300 {
-        let sender = alive.clone();
-        let broker = mqttstack::broker::Broker::start(
-            Settings::default(),
-            Clock::real(),
-            mqttstack::ids::Ids::new(Some(1)),
-            std::sync::Arc::new(move |_| _ = sender.is_closed()),
-        )
-        .await;
-        let anywhere = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
-        let tcp = mqttstack::broker::message::Transport::Tcp;
-        let address = broker.listen(tcp, anywhere).unwrap();
-        let mut client = Wire::connect(address, &lasting(5, "c")).await.0;
-        client.subscribe("$SYS/#", 0).await;
-        client.subscribe("t", 0).await;
-        client.publish("t", "x", 3, &[]).await;
-        broker.stop().await;
-        assert_eq!(client.disconnected().await, 0x8b);
-    }
-    drop(alive);
-    assert_eq!(held.recv().await, None);
-}
-
-#[tokio::test]
 async fn a_property_list_that_ends_early_is_malformed() {
     let bench = bench(Settings::default()).await;
     let mut client = Wire::open(bench.address, 5, "c").await;
