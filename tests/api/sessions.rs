@@ -2,9 +2,12 @@
 //! shared subscriptions whose member dies, wills with a delay, lives on the emulator's clock. Each
 //! was wrong once, seen with somebody else's client.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+
 use jiff::SignedDuration;
-use mqttstack::broker::message::DeliveryOutcome;
-use mqttstack::broker::{Ending, Event, FellDue, Isolation, Settings};
+use mqttstack::broker::message::{DeliveryOutcome, Transport};
+use mqttstack::broker::{Broker, Ending, Event, FellDue, Isolation, Settings};
 use mqttstack::clock::Clock;
 
 use crate::bench::{Bench, bench};
@@ -506,6 +509,55 @@ async fn a_takeover_hands_on_what_was_not_acknowledged_in_order() {
         }
         bench.broker.kick("c").await;
     }
+}
+
+/// A broker with one port, and a sink that keeps a sender for as long as anything keeps the broker.
+async fn kept_by(sender: &tokio::sync::mpsc::UnboundedSender<()>) -> (Broker, SocketAddr) {
+    let sender = sender.clone();
+    let sink = Arc::new(move |_| _ = sender.is_closed());
+    let ids = mqttstack::ids::Ids::new(Some(1));
+    let broker = Broker::start(Settings::default(), Clock::real(), ids, sink).await;
+    let address = broker
+        .listen(Transport::Tcp, SocketAddr::from(([127, 0, 0, 1], 0)))
+        .unwrap();
+    (broker, address)
+}
+
+/// Waits until nothing keeps any broker any more.
+async fn all_gone(mut brokers: tokio::sync::mpsc::UnboundedReceiver<()>) {
+    let gone = tokio::time::timeout(std::time::Duration::from_secs(30), brokers.recv()).await;
+    assert_eq!(gone.expect("something still keeps a broker"), None);
+}
+
+#[tokio::test]
+async fn stopped_brokers_leave_nothing_behind() {
+    let (sender, brokers) = tokio::sync::mpsc::unbounded_channel();
+    for _ in 0..300 {
+        let (broker, address) = kept_by(&sender).await;
+        let mut client = Wire::connect(address, &lasting(5, "c")).await.0;
+        client.subscribe("$SYS/#", 0).await;
+        client.subscribe("t", 1).await;
+        client.publish("t", "x", 3, &[]).await;
+        let leaves = async move { client.disconnected().await };
+        assert_eq!(tokio::join!(broker.stop(), leaves).1, 0x8b);
+    }
+    drop(sender);
+    all_gone(brokers).await;
+}
+
+#[tokio::test]
+async fn a_stop_cuts_off_who_does_not_close() {
+    let (sender, brokers) = tokio::sync::mpsc::unbounded_channel();
+    let (broker, address) = kept_by(&sender).await;
+    let mut deaf = Wire::connect(address, &lasting(5, "deaf")).await.0;
+    let mut silent = tokio::net::TcpStream::connect(address).await.unwrap();
+    deaf.subscribe("t", 1).await;
+    broker.stop().await;
+    drop((broker, sender));
+    all_gone(brokers).await;
+    assert_eq!(deaf.disconnected().await, 0x8b);
+    let read = tokio::io::AsyncReadExt::read(&mut silent, &mut [0]).await;
+    assert!(read.is_ok_and(|count| count == 0));
 }
 
 #[tokio::test]

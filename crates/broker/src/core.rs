@@ -9,6 +9,7 @@ use mqttstack_base::ids::Ids;
 use mqttstack_base::message::{Origin, OriginKind, Properties, Qos, TopicFilter, Will};
 use parking_lot::{MutexGuard, RwLock};
 use tokio::sync::broadcast;
+use tokio_util::sync::CancellationToken;
 
 use super::dialect::{Dialect, Grant, Noted, Peer, Publish, PublishVerdict, Refused, SessionEnd};
 use super::ending::Ending;
@@ -46,6 +47,8 @@ pub(crate) struct Core {
     /// Whether a task publishes the figures of `$SYS`.
     pub(crate) watched: AtomicBool,
     pub(crate) stopped: AtomicBool,
+    /// Cancelled when the broker stops: its tasks end.
+    pub(crate) closing: CancellationToken,
     /// Whether no client's PUBLISH is taken any more.
     pub(crate) draining: AtomicBool,
 }
@@ -98,6 +101,7 @@ impl Core {
             started: Instant::now(),
             watched: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
+            closing: CancellationToken::new(),
             draining: AtomicBool::new(false),
         }
     }

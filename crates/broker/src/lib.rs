@@ -49,7 +49,6 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
-use tokio_util::task::TaskTracker;
 
 use self::core::Core;
 use self::dialect::{Dialect, Noted, Refused, SessionEnd, SubscribeVerdict};
@@ -178,8 +177,7 @@ pub enum KeepAliveChange {
 #[derive(Debug, Clone)]
 pub struct WeakBroker {
     core: Weak<Core>,
-    ports: Weak<Mutex<Vec<JoinHandle<()>>>>,
-    connections: TaskTracker,
+    tasks: Weak<Mutex<Vec<JoinHandle<()>>>>,
 }
 
 impl WeakBroker {
@@ -187,8 +185,7 @@ impl WeakBroker {
     pub fn upgrade(&self) -> Option<Broker> {
         Some(Broker {
             core: self.core.upgrade()?,
-            ports: self.ports.upgrade()?,
-            connections: self.connections.clone(),
+            tasks: self.tasks.upgrade()?,
         })
     }
 }
@@ -197,8 +194,7 @@ impl WeakBroker {
 #[derive(Clone)]
 pub struct Broker {
     core: Arc<Core>,
-    ports: Arc<Mutex<Vec<JoinHandle<()>>>>,
-    connections: TaskTracker,
+    tasks: Arc<Mutex<Vec<JoinHandle<()>>>>,
 }
 
 impl std::fmt::Debug for Core {
@@ -218,8 +214,7 @@ impl Broker {
     pub fn downgrade(&self) -> WeakBroker {
         WeakBroker {
             core: Arc::downgrade(&self.core),
-            ports: Arc::downgrade(&self.ports),
-            connections: self.connections.clone(),
+            tasks: Arc::downgrade(&self.tasks),
         }
     }
 
@@ -232,11 +227,13 @@ impl Broker {
             core.timers.clone(),
             core.clock.clone(),
         );
-        let watch = tokio::spawn(timers);
+        let closing = core.closing.clone();
+        let watch = tokio::spawn(async move {
+            closing.run_until_cancelled(timers).await;
+        });
         Self {
             core,
-            ports: Arc::new(Mutex::new(vec![watch])),
-            connections: TaskTracker::new(),
+            tasks: Arc::new(Mutex::new(vec![watch])),
         }
     }
 
@@ -306,9 +303,8 @@ impl Broker {
         address: SocketAddr,
         terms: Option<Terms>,
     ) -> io::Result<SocketAddr> {
-        let connections = self.connections.clone();
-        let (bound, port) = listener::open(&self.core, transport, address, terms, connections)?;
-        self.ports.lock().push(port);
+        let (bound, port) = listener::open(&self.core, transport, address, terms)?;
+        self.tasks.lock().push(port);
         Ok(bound)
     }
 
@@ -666,12 +662,7 @@ impl Broker {
     /// client is still written, as far as it takes it at once. When this returns, the ports are
     /// free and nothing of the broker goes on.
     pub async fn stop(&self) {
-        let ports = std::mem::take(&mut *self.ports.lock());
-        for port in ports {
-            port.abort();
-            // The error says that it was aborted. The socket is closed once the task is gone.
-            let _ = port.await;
-        }
+        self.core.closing.cancel();
         self.core.stopped.store(true, Ordering::Release);
         for session in self.core.sessions.all() {
             let owner = session.lock().owner.clone();
@@ -679,11 +670,11 @@ impl Broker {
                 owner.end(Ending::Stopped);
             }
         }
-        self.connections.close();
-        // Those that have not sent their CONNECT yet are not waited for.
-        let over = tokio::time::timeout(STOP, self.connections.wait()).await;
-        if over.is_err() {
-            tracing::debug!("some MQTT connections were left open at the stop");
+        let tasks = std::mem::take(&mut *self.tasks.lock());
+        for ended in futures_util::future::join_all(tasks).await {
+            if let Err(error) = ended {
+                tracing::error!(%error, "a task of the MQTT broker did not end well");
+            }
         }
         for session in self.core.sessions.all() {
             self.core.end_session(&session, SessionEnd::Stopped);
@@ -691,9 +682,6 @@ impl Broker {
         self.core.clear();
     }
 }
-
-/// How long connections may take to end when the broker stops.
-const STOP: Duration = Duration::from_secs(1);
 
 /// A client as the listings show it.
 fn client(session: &Session) -> Client {

@@ -10,9 +10,9 @@ use mqttstack_base::message::Transport;
 use mqttstack_tls::handshake::{self, Outcome, Terms};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::server::TlsStream;
-use tokio_util::task::TaskTracker;
+use tokio_util::sync::CancellationToken;
 
 use super::connection::{self, Arrival};
 use super::core::Core;
@@ -25,6 +25,8 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 const NOT_TLS: &str = "what the client sent is not TLS: this port speaks nothing else";
 /// How long accepting pauses after an error such as "too many open files".
 const BACK_OFF: Duration = Duration::from_millis(100);
+/// How long connections may take to end when the broker closes.
+const CLOSING: Duration = Duration::from_secs(1);
 
 /// What every connection through one port needs.
 struct Port {
@@ -33,17 +35,15 @@ struct Port {
     transport: Transport,
     /// `None` for a plain port.
     tls: Option<Terms>,
-    connections: TaskTracker,
 }
 
-/// Opens a port. Returns its address and the task that accepts its connections, each of which
-/// becomes a task among `connections`.
+/// Opens a port. Returns its address and the task that accepts its connections and ends with the
+/// last of them, once the broker closes.
 pub(crate) fn open(
     core: &Arc<Core>,
     transport: Transport,
     address: SocketAddr,
     tls: Option<Terms>,
-    connections: TaskTracker,
 ) -> io::Result<(SocketAddr, JoinHandle<()>)> {
     let listener = std::net::TcpListener::bind(address)?;
     listener.set_nonblocking(true)?;
@@ -53,15 +53,20 @@ pub(crate) fn open(
         core: Arc::downgrade(core),
         transport,
         tls,
-        connections,
     };
-    let task = tokio::spawn(accept(listener, Arc::new(port)));
+    let task = tokio::spawn(accept(listener, Arc::new(port), core.closing.clone()));
     Ok((bound, task))
 }
 
-async fn accept(listener: TcpListener, port: Arc<Port>) {
+async fn accept(listener: TcpListener, port: Arc<Port>, closing: CancellationToken) {
+    let mut connections = JoinSet::new();
     loop {
-        match listener.accept().await {
+        let accepted = tokio::select! {
+            () = closing.cancelled() => break,
+            Some(_) = connections.join_next() => continue,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
             Ok((stream, remote)) => {
                 let Some(core) = port.core.upgrade() else {
                     return;
@@ -71,12 +76,12 @@ async fn accept(listener: TcpListener, port: Arc<Port>) {
                     if stream.set_nodelay(true).is_ok() {
                         let arrival = port.arrival(remote, Visitor::default());
                         let connection = connection::serve(core, stream, arrival);
-                        port.connections.spawn(connection);
+                        connections.spawn(connection);
                     }
                     continue;
                 }
                 let own = port.clone();
-                port.connections.spawn(async move {
+                connections.spawn(async move {
                     if let Err(error) = own.carry(core, stream, remote).await {
                         tracing::debug!(%remote, %error, "an MQTT connection ended");
                     }
@@ -87,6 +92,13 @@ async fn accept(listener: TcpListener, port: Arc<Port>) {
                 tokio::time::sleep(BACK_OFF).await;
             }
         }
+    }
+    drop(listener);
+    let all = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(CLOSING, all).await.is_err() {
+        let left = connections.len();
+        tracing::debug!(left, "MQTT connections were cut off at the stop");
+        connections.shutdown().await;
     }
 }
 

@@ -105,10 +105,14 @@ pub(crate) fn watch(core: &Arc<Core>) {
     if interval.is_zero() || core.watched.swap(true, Ordering::AcqRel) {
         return;
     }
+    let closing = core.closing.clone();
     let core = Arc::downgrade(core);
     tokio::spawn(async move {
         loop {
-            tokio::time::sleep(interval).await;
+            let pause = tokio::time::sleep(interval);
+            if closing.run_until_cancelled(pause).await.is_none() {
+                return;
+            }
             let Some(core) = core.upgrade() else {
                 return;
             };

@@ -131,7 +131,6 @@ async fn properties_of_the_wrong_type_are_passed_over() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "the broker does not send a Message Expiry Interval of 0 yet"]
 async fn an_expiry_of_0_is_delivered_as_a_property() {
     let bench = Bench::new(Settings::default()).await;
     let mut reader = reader(&bench).await;
