@@ -5,6 +5,7 @@
 //! ```text
 //! crates/base     time, ids, secrets, HTTP values, topics and messages
 //! crates/tls      handshakes                            over base
+//! crates/http1    the HTTP/1 connection loop            over base
 //! crates/broker   the MQTT broker core                  over base and tls
 //! this crate      journal, pipeline, the five vendors, server, edge, admin, cli
 //! ```
@@ -32,7 +33,6 @@ pub mod cli;
 pub mod config;
 pub mod edge;
 pub mod emulator;
-pub mod http1;
 pub mod journal;
 pub mod pipeline;
 pub mod quota;

@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::exchange::{Answer, BodyPolicy, Connection, Head, Request, Scheme};
 use crate::handshake::{self, Asks, Outcome, Terms};
-use crate::http1::{self, End, Handler, House, Limits, Origin, Presence};
+use mqttstack_http1::{self as http1, End, Handler, House, Limits, Origin, Presence};
 
 /// How long requests in flight may go on after a stop has begun, before they are refused.
 const PATIENCE: Duration = Duration::from_millis(700);

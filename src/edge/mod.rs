@@ -16,10 +16,10 @@ use crate::app::App;
 use crate::exchange::{
     Answer, BodyPolicy, HandshakeFailure, Head, Headers, Malformed, Request, Surface, Version,
 };
-use crate::http1::Handler;
 use crate::journal::Draft;
 use crate::pipeline::{REQUEST_ID, logged};
 use crate::vendor::Vendors;
+use mqttstack_http1::Handler;
 
 pub use table::{ADMIN, Destination, takes_certificates, takes_certificates_over_websocket};
 use table::{destination, of_form, surface_of_host};

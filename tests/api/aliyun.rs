@@ -11,17 +11,19 @@ use bytestring::ByteString;
 use jiff::SignedDuration;
 use mqttstack::Emulator;
 use mqttstack::app::App;
-use mqttstack::broker::Broker;
-use mqttstack::broker::message::Transport;
-use mqttstack::clock::Clock;
 use mqttstack::config::Config;
-use mqttstack::exchange::{Answer, Head, Headers, Malformed, Request, Scheme, Surface, Version};
-use mqttstack::ids::Ids;
 use mqttstack::journal::{Entry, Journal};
 use mqttstack::pipeline;
 use mqttstack::quota::Quotas;
 use mqttstack::vendor::aliyun::settings::AuthMode;
 use mqttstack::vendor::aliyun::{Aliyun, Settings};
+use mqttstack_base::clock::Clock;
+use mqttstack_base::exchange::{
+    Answer, Head, Headers, Malformed, Request, Scheme, Surface, Version,
+};
+use mqttstack_base::ids::Ids;
+use mqttstack_base::message::Transport;
+use mqttstack_broker::Broker;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
@@ -40,7 +42,7 @@ async fn bench(settings: Settings) -> Bench {
     let journal = Journal::new(&mqttstack::journal::Settings::default());
     let sink = journal.clone();
     let broker = Broker::start(
-        mqttstack::broker::Settings::default(),
+        mqttstack_broker::Settings::default(),
         clock.clone(),
         ids.clone(),
         Arc::new(move |message| sink.record(message)),

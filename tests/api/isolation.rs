@@ -1,9 +1,9 @@
 //! `isolation = "tenant"`: two tenants use the same topics and nothing crosses.
 
-use mqttstack::broker::message::{Origin, OriginKind, Properties, Publication, Qos, TopicName};
-use mqttstack::broker::{Isolation, Settings};
-use mqttstack::clock::Clock;
-use mqttstack::exchange::Surface;
+use mqttstack_base::clock::Clock;
+use mqttstack_base::exchange::Surface;
+use mqttstack_base::message::{Origin, OriginKind, Properties, Publication, Qos, TopicName};
+use mqttstack_broker::{Isolation, Settings};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 

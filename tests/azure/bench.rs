@@ -5,14 +5,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use bytestring::ByteString;
 use mqttstack::app::App;
-use mqttstack::broker::Broker;
-use mqttstack::clock::Clock;
-use mqttstack::exchange::{Answer, Head, Headers, Request, Scheme, Version};
-use mqttstack::ids::Ids;
 use mqttstack::journal::{Entry, Journal};
 use mqttstack::pipeline;
 use mqttstack::quota::Quotas;
 use mqttstack::vendor::azure_event_grid::{AzureEventGrid, Settings};
+use mqttstack_base::clock::Clock;
+use mqttstack_base::exchange::{Answer, Head, Headers, Request, Scheme, Version};
+use mqttstack_base::ids::Ids;
+use mqttstack_broker::Broker;
 use serde_json::{Value, json};
 
 /// When every test takes place.
@@ -127,7 +127,7 @@ pub async fn without_key(settings: Value) -> Bench {
     let journal = Journal::new(&mqttstack::journal::Settings::default());
     let recorder = journal.clone();
     let broker = Broker::start(
-        mqttstack::broker::Settings::default(),
+        mqttstack_broker::Settings::default(),
         clock.clone(),
         ids.clone(),
         Arc::new(move |message| recorder.record(message)),

@@ -1,7 +1,7 @@
 //! Every refusal against the table in `fixtures/azure/errors.json`.
 
-use mqttstack::exchange::{Malformed, Refusal};
 use mqttstack::vendor::azure_event_grid::Error;
+use mqttstack_base::exchange::{Malformed, Refusal};
 use serde_json::Value;
 
 /// One of every kind.

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use mqttstack::broker::dialect::{
+use mqttstack_base::message::{Properties, Qos, Transport};
+use mqttstack_broker::dialect::{
     Connect, ConnectCode, Dialect, Grant, Peer, Publish, PublishVerdict, SubscribeVerdict, Visitor,
 };
-use mqttstack::broker::message::{Properties, Qos, Transport};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;

@@ -1,14 +1,14 @@
 //! An exchange walked as a value: `pipeline::run` with a `Request`, no socket.
 
 use mqttstack::app::App;
-use mqttstack::broker::Broker;
-use mqttstack::clock::Clock;
-use mqttstack::exchange::{Answer, Receipt, Refusal, Request, Surface};
-use mqttstack::ids::Ids;
 use mqttstack::journal::Journal;
 use mqttstack::pipeline::{self, REQUEST_ID, Vendor, Walk};
 use mqttstack::quota::Quotas;
 use mqttstack::vendor::aliyun::{Aliyun, Error, Settings};
+use mqttstack_base::clock::Clock;
+use mqttstack_base::exchange::{Answer, Receipt, Refusal, Request, Surface};
+use mqttstack_base::ids::Ids;
+use mqttstack_broker::Broker;
 
 use crate::fixture::{Answered, Fixture, Published, Seen};
 
@@ -45,7 +45,7 @@ pub(crate) async fn app(now: jiff::Timestamp, seed: u64) -> App {
     let journal = Journal::new(&mqttstack::journal::Settings::default());
     let recorder = journal.clone();
     let broker = Broker::start(
-        mqttstack::broker::Settings::default(),
+        mqttstack_broker::Settings::default(),
         clock.clone(),
         ids.clone(),
         std::sync::Arc::new(move |message| recorder.record(message)),

@@ -2,9 +2,9 @@
 //! vendor's own port.
 
 use mqttstack::config::Config;
-use mqttstack::exchange::Surface;
 use mqttstack::pipeline::REQUEST_ID;
 use mqttstack::{Emulator, journal};
+use mqttstack_base::exchange::Surface;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 

@@ -10,14 +10,14 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use libtest_mimic::{Arguments, Failed, Trial};
 use mqttstack::app::App;
-use mqttstack::broker::Broker;
-use mqttstack::clock::Clock;
-use mqttstack::exchange::{Head, Headers, Request, Scheme, Version};
-use mqttstack::ids::Ids;
 use mqttstack::journal::{Draft, Journal};
 use mqttstack::pipeline::{self, REQUEST_ID};
 use mqttstack::quota::Quotas;
 use mqttstack::vendor::tencent_iot::TencentIot;
+use mqttstack_base::clock::Clock;
+use mqttstack_base::exchange::{Head, Headers, Request, Scheme, Version};
+use mqttstack_base::ids::Ids;
+use mqttstack_broker::Broker;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -331,7 +331,7 @@ async fn app(given: &Given) -> App {
     let journal = Journal::new(&mqttstack::journal::Settings::default());
     let recorder = journal.clone();
     let broker = Broker::start(
-        mqttstack::broker::Settings::default(),
+        mqttstack_broker::Settings::default(),
         clock.clone(),
         ids.clone(),
         Arc::new(move |message| recorder.record(message)),

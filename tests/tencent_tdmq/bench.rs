@@ -6,13 +6,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use bytestring::ByteString;
 use mqttstack::app::App;
-use mqttstack::broker::Broker;
-use mqttstack::broker::dialect::Refused;
-use mqttstack::broker::message::{Message, Transport};
-use mqttstack::clock::Clock;
-use mqttstack::exchange::{Answer, BodyPolicy, Head, Headers, Request, Scheme, Version};
-use mqttstack::http1::Handler;
-use mqttstack::ids::Ids;
 use mqttstack::journal::{Entry, Journal};
 use mqttstack::pipeline::{self, Vendor};
 use mqttstack::quota::Quotas;
@@ -20,6 +13,13 @@ use mqttstack::server::{Listener, Server};
 use mqttstack::tls::Authority;
 use mqttstack::vendor::tencent_tc3;
 use mqttstack::vendor::tencent_tdmq::{Settings, TencentTdmq};
+use mqttstack_base::clock::Clock;
+use mqttstack_base::exchange::{Answer, BodyPolicy, Head, Headers, Request, Scheme, Version};
+use mqttstack_base::ids::Ids;
+use mqttstack_base::message::{Message, Transport};
+use mqttstack_broker::Broker;
+use mqttstack_broker::dialect::Refused;
+use mqttstack_http1::Handler;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
@@ -81,7 +81,7 @@ impl Bench {
         let journal = Journal::new(&mqttstack::journal::Settings::default());
         let sink = journal.clone();
         let broker = Broker::start(
-            mqttstack::broker::Settings::default(),
+            mqttstack_broker::Settings::default(),
             clock.clone(),
             ids.clone(),
             Arc::new(move |message| sink.record(message)),

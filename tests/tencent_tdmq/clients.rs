@@ -3,8 +3,8 @@
 
 use std::process::Output;
 
-use mqttstack::broker::message::Transport;
-use mqttstack::clock::Clock;
+use mqttstack_base::clock::Clock;
+use mqttstack_base::message::Transport;
 use tokio::process::Command;
 
 use crate::bench::{Bench, Site, anywhere, site};

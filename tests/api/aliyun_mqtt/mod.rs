@@ -15,13 +15,13 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use jiff::SignedDuration;
 use mqttstack::Emulator;
-use mqttstack::broker::message::{Client, DeliveryOutcome};
 use mqttstack::config::Config;
-use mqttstack::exchange::Surface;
 use mqttstack::journal::masking;
-use mqttstack::secret::Secret;
 use mqttstack::vendor::aliyun::Settings;
 use mqttstack::vendor::aliyun::settings::{AccessKey, DeviceCredential, Instance, Token};
+use mqttstack_base::exchange::Surface;
+use mqttstack_base::message::{Client, DeliveryOutcome};
+use mqttstack_base::secret::Secret;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 

@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::presence::{Presence, attend};
 use super::wire::Wire;
-use crate::exchange::{Answer, Body, BodyStream, Connection, Version};
+use mqttstack_base::exchange::{Answer, Body, BodyStream, Connection, Version};
 
 /// Up to this size a body is copied behind its head, so that both leave in one write.
 const JOINED: usize = 64 << 10;

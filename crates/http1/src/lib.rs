@@ -25,11 +25,11 @@ use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::exchange::{
-    Answer, BodyPolicy, Connection, HandshakeFailure, Head, Malformed, Request, Scheme, Version,
-};
 use body::{Framing, Room};
 use head::{Progress, Scan};
+use mqttstack_base::exchange::{
+    Answer, BodyPolicy, Connection, HandshakeFailure, Head, Malformed, Request, Scheme, Version,
+};
 pub use presence::{Presence, Unseen};
 use presence::{attend, has_left};
 use wire::{Gap, Wait, Wire};

@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use bytestring::ByteString;
 
-use crate::exchange::{Head, Headers, Malformed, Version};
+use mqttstack_base::exchange::{Head, Headers, Malformed, Version};
 
 /// Its read buffer: a head that does not fit is dropped.
 const MAX_HEAD: usize = 8 << 10;

@@ -11,7 +11,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use bytestring::ByteString;
 
 use super::Limits;
-use crate::exchange::{Head, Headers, Malformed, Version};
+use mqttstack_base::exchange::{Head, Headers, Malformed, Version};
 
 /// The most header fields of one head.
 const MAX_FIELDS: usize = 256;

@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::loose;
 use super::wire::{Gap, Wait, Wire};
-use crate::exchange::{BodyPolicy, Head, Malformed, Version};
+use mqttstack_base::exchange::{BodyPolicy, Head, Malformed, Version};
 
 /// The longest line with a chunk's size, extensions included.
 const MAX_CHUNK_LINE: usize = 4 << 10;
@@ -394,7 +394,7 @@ mod tests {
     use bytestring::ByteString;
 
     use super::*;
-    use crate::exchange::Headers;
+    use mqttstack_base::exchange::Headers;
 
     fn framing(
         version: Version,
