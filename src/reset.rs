@@ -4,9 +4,9 @@
 use std::sync::Arc;
 
 use crate::admin::{Reset, ResetPart as Part, ResetScope};
-use crate::app::App;
 use crate::config::ClockStart;
 use crate::vendor::Vendors;
+use mqttstack_pipeline::App;
 
 /// The state at the start.
 #[derive(Debug, Clone)]

@@ -20,7 +20,7 @@ use super::input::Answered;
 use super::problem::Problem;
 use super::render::Kind;
 use crate::broker::message::Message;
-use crate::journal::{Cursor, Entry, Follower, Halt, Looking, Reading};
+use mqttstack_pipeline::journal::{Cursor, Entry, Follower, Halt, Looking, Reading};
 
 /// How long nothing may be sent before a comment shows that the stream is alive.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);

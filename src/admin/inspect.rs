@@ -18,8 +18,8 @@ use super::render::{self, Kind};
 use crate::broker::message::{Message, TopicFilter};
 use crate::exchange::Surface;
 use crate::ids;
-use crate::journal::pattern::Pattern;
-use crate::journal::{Cursor, Entry, Halt, Looking, Ring};
+use mqttstack_pipeline::journal::pattern::Pattern;
+use mqttstack_pipeline::journal::{Cursor, Entry, Halt, Looking, Ring};
 
 /// How many entries a list gives unless asked otherwise.
 const DEFAULT_LIMIT: usize = 1_000;

@@ -11,7 +11,7 @@ use futures_util::stream;
 use serde_json::{Map, Value};
 
 use super::problem::Problem;
-use crate::journal::{Halt, Looking, Reading};
+use mqttstack_pipeline::journal::{Halt, Looking, Reading};
 
 /// How long a page is, in bytes, give or take one item.
 const PAGE: usize = 256 << 10;

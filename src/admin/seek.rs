@@ -18,9 +18,9 @@ use super::inspect::{self, Selection};
 use super::listing::Listing;
 use super::problem::{MEDIA_TYPE, Problem};
 use super::render::Kind;
-use crate::journal::Cursor;
-use crate::journal::pattern::Pattern;
-use crate::journal::waiting::{Count, End, Found, MAX_KEPT, Wait, wait};
+use mqttstack_pipeline::journal::Cursor;
+use mqttstack_pipeline::journal::pattern::Pattern;
+use mqttstack_pipeline::journal::waiting::{Count, End, Found, MAX_KEPT, Wait, wait};
 
 /// The longest wait, in milliseconds.
 const MAX_TIMEOUT_MS: u64 = 60_000;

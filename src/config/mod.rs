@@ -14,7 +14,8 @@ use serde::{Deserialize, Serialize};
 use crate::broker::message::TopicFilter;
 use crate::exchange::Surface;
 use crate::vendor::{aliyun, azure_event_grid, nanomq, tencent_iot, tencent_tc3, tencent_tdmq};
-use crate::{admin, broker, journal, server, tls};
+use crate::{admin, broker, server, tls};
+use mqttstack_pipeline::journal;
 
 pub use value::{ClockStart, LogFormat, LogLevel, NotAClockStart, NotAPort, NotASeed, Port, Seed};
 

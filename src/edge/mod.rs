@@ -12,14 +12,14 @@ use bytestring::ByteString;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::Guard;
-use crate::app::App;
 use crate::exchange::{
     Answer, BodyPolicy, HandshakeFailure, Head, Headers, Malformed, Request, Surface, Version,
 };
-use crate::journal::Draft;
-use crate::pipeline::{REQUEST_ID, logged};
 use crate::vendor::Vendors;
 use mqttstack_http1::Handler;
+use mqttstack_pipeline::App;
+use mqttstack_pipeline::journal::Draft;
+use mqttstack_pipeline::{REQUEST_ID, logged};
 
 pub use table::{ADMIN, Destination, takes_certificates, takes_certificates_over_websocket};
 use table::{destination, of_form, surface_of_host};

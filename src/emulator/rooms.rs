@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use bytestring::ByteString;
 
-use crate::app::App;
 use crate::broker::dialect::{Noted, Refused};
 use crate::broker::{self, Broker};
 use crate::clock::Clock;
@@ -13,9 +12,10 @@ use crate::config::Config;
 use crate::exchange::page::Home;
 use crate::exchange::{Head, Headers, Receipt, Surface, Version};
 use crate::ids::Ids;
-use crate::journal::{Draft, Journal, masking};
-use crate::pipeline::logged;
-use crate::quota::Quotas;
+use mqttstack_pipeline::App;
+use mqttstack_pipeline::Quotas;
+use mqttstack_pipeline::journal::{Draft, Journal, masking};
+use mqttstack_pipeline::logged;
 
 /// The hosts at home: those of the settings, the names of the certificate among them.
 pub(super) fn home(config: &Config) -> Home {

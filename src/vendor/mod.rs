@@ -12,9 +12,9 @@ pub mod tencent_tdmq;
 
 use std::sync::Arc;
 
-use crate::app::App;
 use crate::exchange::{Answer, BodyPolicy, Head, Request, Surface};
-use crate::pipeline::{Vendor, run_until};
+use mqttstack_pipeline::App;
+use mqttstack_pipeline::{Vendor, run_until};
 
 use self::aliyun::Aliyun;
 use self::azure_event_grid::AzureEventGrid;

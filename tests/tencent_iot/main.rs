@@ -9,15 +9,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use bytestring::ByteString;
 use libtest_mimic::{Arguments, Failed, Trial};
-use mqttstack::app::App;
-use mqttstack::journal::{Draft, Journal};
-use mqttstack::pipeline::{self, REQUEST_ID};
-use mqttstack::quota::Quotas;
 use mqttstack::vendor::tencent_iot::TencentIot;
 use mqttstack_base::clock::Clock;
 use mqttstack_base::exchange::{Head, Headers, Request, Scheme, Version};
 use mqttstack_base::ids::Ids;
 use mqttstack_broker::Broker;
+use mqttstack_pipeline::App;
+use mqttstack_pipeline::Quotas;
+use mqttstack_pipeline::journal::{Draft, Journal};
+use mqttstack_pipeline::{self, REQUEST_ID};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -328,7 +328,7 @@ fn mutilations(body: &[u8]) -> Vec<Vec<u8>> {
 async fn app(given: &Given) -> App {
     let clock = Clock::frozen(given.clock);
     let ids = Ids::new(Some(given.seed));
-    let journal = Journal::new(&mqttstack::journal::Settings::default());
+    let journal = Journal::new(&mqttstack_pipeline::journal::Settings::default());
     let recorder = journal.clone();
     let broker = Broker::start(
         mqttstack_broker::Settings::default(),

@@ -5,10 +5,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use bytestring::ByteString;
-use mqttstack::app::App;
-use mqttstack::journal::{Entry, Journal};
-use mqttstack::pipeline::{self, Vendor};
-use mqttstack::quota::Quotas;
 use mqttstack::server::{Listener, Server};
 use mqttstack::tls::Authority;
 use mqttstack::vendor::tencent_tc3;
@@ -20,6 +16,10 @@ use mqttstack_base::message::{Message, Transport};
 use mqttstack_broker::Broker;
 use mqttstack_broker::dialect::Refused;
 use mqttstack_http1::Handler;
+use mqttstack_pipeline::App;
+use mqttstack_pipeline::Quotas;
+use mqttstack_pipeline::journal::{Entry, Journal};
+use mqttstack_pipeline::{self, Vendor};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
@@ -78,7 +78,7 @@ impl Bench {
 
     async fn build(settings: Settings, clock: Clock, cloud: tencent_tc3::Settings) -> Self {
         let ids = Ids::new(Some(1));
-        let journal = Journal::new(&mqttstack::journal::Settings::default());
+        let journal = Journal::new(&mqttstack_pipeline::journal::Settings::default());
         let sink = journal.clone();
         let broker = Broker::start(
             mqttstack_broker::Settings::default(),

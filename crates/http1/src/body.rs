@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
+use mqttstack_base::exchange::{BodyPolicy, Head, Malformed, Version};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
 use super::loose;
 use super::wire::{Gap, Wait, Wire};
-use mqttstack_base::exchange::{BodyPolicy, Head, Malformed, Version};
 
 /// The longest line with a chunk's size, extensions included.
 const MAX_CHUNK_LINE: usize = 4 << 10;

@@ -9,9 +9,9 @@ use std::mem::MaybeUninit;
 
 use bytes::{Buf, Bytes, BytesMut};
 use bytestring::ByteString;
+use mqttstack_base::exchange::{Head, Headers, Malformed, Version};
 
 use super::Limits;
-use mqttstack_base::exchange::{Head, Headers, Malformed, Version};
 
 /// The most header fields of one head.
 const MAX_FIELDS: usize = 256;

@@ -19,6 +19,9 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use futures_util::FutureExt;
+use mqttstack_base::exchange::{
+    Answer, BodyPolicy, Connection, HandshakeFailure, Head, Malformed, Request, Scheme, Version,
+};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Notify, OwnedSemaphorePermit};
@@ -27,9 +30,6 @@ use tokio_util::sync::CancellationToken;
 
 use body::{Framing, Room};
 use head::{Progress, Scan};
-use mqttstack_base::exchange::{
-    Answer, BodyPolicy, Connection, HandshakeFailure, Head, Malformed, Request, Scheme, Version,
-};
 pub use presence::{Presence, Unseen};
 use presence::{attend, has_left};
 use wire::{Gap, Wait, Wire};

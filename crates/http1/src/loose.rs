@@ -4,7 +4,6 @@
 
 use bytes::Bytes;
 use bytestring::ByteString;
-
 use mqttstack_base::exchange::{Head, Headers, Malformed, Version};
 
 /// Its read buffer: a head that does not fit is dropped.

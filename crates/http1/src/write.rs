@@ -5,11 +5,11 @@ use std::io::{self, Write};
 
 use bytes::Bytes;
 use futures_util::StreamExt;
+use mqttstack_base::exchange::{Answer, Body, BodyStream, Connection, Version};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::presence::{Presence, attend};
 use super::wire::Wire;
-use mqttstack_base::exchange::{Answer, Body, BodyStream, Connection, Version};
 
 /// Up to this size a body is copied behind its head, so that both leave in one write.
 const JOINED: usize = 64 << 10;

@@ -25,10 +25,10 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
-use crate::app::App;
 use crate::broker::message::Qos;
 use crate::exchange::{Answer, BodyPolicy, Head, Receipt, Refusal, Request, Scheme, Surface};
-use crate::pipeline::{Charge, Vendor, Walk};
+use mqttstack_pipeline::App;
+use mqttstack_pipeline::{Charge, Vendor, Walk};
 
 use self::actions::Action;
 use self::api::Call;

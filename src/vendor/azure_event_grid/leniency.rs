@@ -4,7 +4,7 @@ use super::AzureEventGrid;
 use super::api::parameters::Parameters;
 use super::api::{Route, publish, topics};
 use super::settings::Auth;
-use crate::pipeline::Walk;
+use mqttstack_pipeline::Walk;
 
 /// Of a CONNECT.
 pub(super) fn of_connect(auth: Auth) -> Vec<String> {

@@ -55,10 +55,10 @@ use self::rates::Rates;
 use self::router::{Router, RoutingOutlet};
 pub use self::settings::{Settings, SettingsError};
 use self::store::{NamespaceState, Store};
-use crate::app::App;
 use crate::broker::dialect::Dialect;
 use crate::exchange::{Answer, BodyPolicy, Head, Receipt, Refusal, Request, Surface};
-use crate::pipeline::{Charge, Vendor, Walk};
+use mqttstack_pipeline::App;
+use mqttstack_pipeline::{Charge, Vendor, Walk};
 
 /// The Azure surface.
 #[derive(Debug)]

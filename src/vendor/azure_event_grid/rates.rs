@@ -3,7 +3,7 @@
 //! caller that are configured by hand are `azure.quotas`.
 
 use crate::exchange::Refusal;
-use crate::quota::Quotas;
+use mqttstack_pipeline::Quotas;
 
 /// Calls of one kind per second.
 #[derive(Debug, Clone, Copy)]

@@ -20,7 +20,7 @@ use crate::broker::message::Counters;
 use crate::exchange::{
     Answer, BodyPolicy, Connection, Head, Malformed, Receipt, Request, Surface, Version,
 };
-use crate::pipeline::{Vendor, Walk};
+use mqttstack_pipeline::{Vendor, Walk};
 
 pub use auth::AuthType;
 pub use error::{Error, Problem, Standing};

@@ -18,8 +18,8 @@ use super::topic::{self, Wish};
 use super::{LEGACY_REGISTER, MAX_PAYLOAD, TencentIot};
 use crate::broker::message::{Origin, OriginKind, Properties, Publication, Qos, TopicName};
 use crate::exchange::{Answer, Surface};
-use crate::pipeline::Walk;
 use crate::vendor::tencent_tc3::{self, Auth};
+use mqttstack_pipeline::Walk;
 
 /// The operations, by the path they are at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -24,11 +24,11 @@ pub use self::error::Error;
 pub use self::settings::{Device, Encryption, Product, RegisterType, Settings, TopicClass};
 pub use self::store::BadSeed;
 use self::store::Store;
-use crate::app::App;
 use crate::broker::dialect::Dialect;
 use crate::exchange::{Answer, BodyPolicy, Head, Malformed, Receipt, Refusal, Request, Surface};
-use crate::pipeline::{Charge, Vendor, Walk};
 use crate::vendor::tencent_tc3;
+use mqttstack_pipeline::App;
+use mqttstack_pipeline::{Charge, Vendor, Walk};
 
 /// The longest payload of a message in bytes after decoding (limits page; that HTTP shares the
 /// figure of MQTT is assumed).

@@ -27,8 +27,8 @@ use crate::broker::dialect::{
 use crate::broker::message::Qos;
 use crate::clock::Clock;
 use crate::exchange::Surface;
-use crate::quota::Quotas;
 use crate::vendor::tencent_tc3::Auth;
+use mqttstack_pipeline::Quotas;
 
 /// The longest keep-alive in seconds; a longer one is refused (limits page).
 const MAX_KEEP_ALIVE: u16 = 900;

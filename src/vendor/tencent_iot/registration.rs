@@ -12,8 +12,8 @@ use super::keys::{self, Identity, PublicKey};
 use super::settings::{Encryption, RegisterType, auth_off};
 use super::store::{Device, Product};
 use crate::exchange::Answer;
-use crate::pipeline::Walk;
 use crate::vendor::tencent_tc3::{self, Auth};
+use mqttstack_pipeline::Walk;
 
 fn product_of(vendor: &TencentIot, product: &str, device: &str) -> Result<Product, Error> {
     let missing = || Error::ProductOrDeviceNotExist {

@@ -21,7 +21,7 @@ use super::{Auth, TencentTdmq};
 use crate::broker::KeepAliveChange;
 use crate::broker::message::{Origin, OriginKind, Publication, TopicName};
 use crate::exchange::{Answer, Request, Surface};
-use crate::pipeline::Walk;
+use mqttstack_pipeline::Walk;
 
 /// The operation's name in journal, quotas and faults.
 pub(super) const PUBLISH: &str = "Publish";

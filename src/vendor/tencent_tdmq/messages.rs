@@ -11,8 +11,8 @@ use crate::broker::dialect::Peer;
 use crate::broker::message::Message;
 use crate::broker::outlet::Outlet;
 use crate::exchange::Surface;
-use crate::journal::Ring;
 use crate::vendor::owner::Owner;
+use mqttstack_pipeline::journal::Ring;
 
 /// How many messages of one instance are kept, and of open clients besides (assumed).
 pub(super) const MOST: usize = 10_000;

@@ -50,8 +50,8 @@ pub use self::store::User;
 use self::store::{Seed, Store};
 use self::subjects::Subjects;
 use crate::exchange::{Answer, BodyPolicy, Head, Malformed, Receipt, Refusal, Request, Surface};
-use crate::pipeline::{Charge, Vendor, Walk};
 use crate::vendor::tencent_tc3;
+use mqttstack_pipeline::{Charge, Vendor, Walk};
 
 /// The service's name in cloud API signatures.
 pub const SERVICE: &str = "mqtt";

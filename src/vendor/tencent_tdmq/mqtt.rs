@@ -21,7 +21,6 @@ use super::sql::Where;
 use super::store::Instance;
 use super::subjects::Attachment;
 use super::{Auth, TencentTdmq, certificate};
-use crate::app::App;
 use crate::broker::Ending;
 use crate::broker::dialect::{
     Admitted, Connect, ConnectCode, ConnectRefusal, Dialect, Grant, Limits, Packet, PacketRefusal,
@@ -30,7 +29,8 @@ use crate::broker::dialect::{
 use crate::broker::message::Qos;
 use crate::clock::Clock;
 use crate::exchange::Surface;
-use crate::quota::Quotas;
+use mqttstack_pipeline::App;
+use mqttstack_pipeline::Quotas;
 
 /// PUBACK and SUBACK: Not authorized.
 const NOT_AUTHORIZED: u8 = 0x87;

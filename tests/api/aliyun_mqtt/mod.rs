@@ -16,12 +16,12 @@ use base64::prelude::BASE64_STANDARD;
 use jiff::SignedDuration;
 use mqttstack::Emulator;
 use mqttstack::config::Config;
-use mqttstack::journal::masking;
 use mqttstack::vendor::aliyun::Settings;
 use mqttstack::vendor::aliyun::settings::{AccessKey, DeviceCredential, Instance, Token};
 use mqttstack_base::exchange::Surface;
 use mqttstack_base::message::{Client, DeliveryOutcome};
 use mqttstack_base::secret::Secret;
+use mqttstack_pipeline::journal::masking;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 

@@ -3,10 +3,6 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use mqttstack::app::App;
-use mqttstack::journal::{Journal, Settings as JournalSettings};
-use mqttstack::pipeline::{self, Vendor};
-use mqttstack::quota::Quotas;
 use mqttstack::server::{self, Listener, Server};
 use mqttstack::vendor::nanomq::{Nanomq, Settings};
 use mqttstack_base::clock::Clock;
@@ -15,6 +11,10 @@ use mqttstack_base::ids::Ids;
 use mqttstack_base::message::{Counters, Transport};
 use mqttstack_broker::{self, Broker};
 use mqttstack_http1::Handler;
+use mqttstack_pipeline::App;
+use mqttstack_pipeline::Quotas;
+use mqttstack_pipeline::journal::{Journal, Settings as JournalSettings};
+use mqttstack_pipeline::{self, Vendor};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;

@@ -2,11 +2,11 @@
 
 use super::Fields;
 use super::session::is_of;
-use crate::pipeline::Walk;
 use crate::vendor::aliyun::Aliyun;
 use crate::vendor::aliyun::error::Error;
 use crate::vendor::aliyun::mqtt::CLOSED_BY_CALL;
 use crate::vendor::aliyun::parameters::Parameters;
+use mqttstack_pipeline::Walk;
 
 /// `CloseConnection`. The session stays; a client that is not connected is no error (assumed).
 #[derive(Debug)]

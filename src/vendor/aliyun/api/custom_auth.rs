@@ -2,13 +2,13 @@
 //! Identities are in `custom_identity.rs`, permissions in `custom_permission.rs`.
 
 use super::Fields;
-use crate::pipeline::Walk;
 use crate::vendor::aliyun::Aliyun;
 use crate::vendor::aliyun::client_id::MAX_CHARS;
 use crate::vendor::aliyun::error::Error;
 use crate::vendor::aliyun::parameters::Parameters;
 use crate::vendor::aliyun::store::custom::{IdentityType, ListProblem};
 use crate::vendor::aliyun::wire::{Field, Value};
+use mqttstack_pipeline::Walk;
 
 /// The words for whom something is.
 pub(super) const IDENTITY_TYPES: &[(&str, IdentityType)] = &[

@@ -4,13 +4,13 @@ use super::Fields;
 use super::custom_auth::{
     IDENTITY_TYPES, Page, changed, check_client_id, deleted, type_name, use_instance,
 };
-use crate::pipeline::Walk;
 use crate::vendor::aliyun::Aliyun;
 use crate::vendor::aliyun::error::Error;
 use crate::vendor::aliyun::parameters::Parameters;
 use crate::vendor::aliyun::store::custom::{Permission, PermissionKey};
 use crate::vendor::aliyun::topic;
 use crate::vendor::aliyun::wire::{Field, Value};
+use mqttstack_pipeline::Walk;
 
 /// Publish, subscribe (documented).
 const PERMIT_ACTIONS: &[(&str, (bool, bool))] = &[

@@ -5,7 +5,6 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
 use super::Fields;
 use crate::ids::Ids;
-use crate::pipeline::Walk;
 use crate::secret::Secret;
 use crate::vendor::aliyun::Aliyun;
 use crate::vendor::aliyun::client_id::ClientId;
@@ -13,6 +12,7 @@ use crate::vendor::aliyun::error::Error;
 use crate::vendor::aliyun::parameters::Parameters;
 use crate::vendor::aliyun::store::credential::{Credential, CredentialProblem};
 use crate::vendor::aliyun::wire::Field;
+use mqttstack_pipeline::Walk;
 
 /// Client id and instance, which four of the five actions take.
 #[derive(Debug)]

@@ -1,13 +1,13 @@
 //! Groups: the first part of client ids.
 
 use super::Fields;
-use crate::pipeline::Walk;
 use crate::vendor::aliyun::Aliyun;
 use crate::vendor::aliyun::client_id;
 use crate::vendor::aliyun::error::Error;
 use crate::vendor::aliyun::parameters::Parameters;
 use crate::vendor::aliyun::store::{Group, GroupProblem, instance_problem};
 use crate::vendor::aliyun::wire::{Field, Value};
+use mqttstack_pipeline::Walk;
 
 /// The tags of a request: pairs of `Tags.N.Key` and `Tags.N.Value`, or `Tag.N.…` (the SDK and
 /// the metadata differ); or one JSON text `Tags`, as the SDK sends it.

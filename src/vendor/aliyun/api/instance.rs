@@ -1,12 +1,12 @@
 //! `ListInstances`.
 
 use super::Fields;
-use crate::pipeline::Walk;
 use crate::vendor::aliyun::Aliyun;
 use crate::vendor::aliyun::error::Error;
 use crate::vendor::aliyun::parameters::Parameters;
 use crate::vendor::aliyun::store::Instance;
 use crate::vendor::aliyun::wire::{Field, Value};
+use mqttstack_pipeline::Walk;
 
 /// `InstanceStatus` of one that runs (assumed: the figure of the vendor's sibling product).
 const RUNNING: i64 = 5;

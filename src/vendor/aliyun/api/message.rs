@@ -5,12 +5,12 @@ use bytes::Bytes;
 use super::Fields;
 use crate::broker::message::{Origin, OriginKind, Properties, Publication, check_depth};
 use crate::exchange::Surface;
-use crate::pipeline::Walk;
 use crate::vendor::aliyun::Aliyun;
 use crate::vendor::aliyun::error::Error;
 use crate::vendor::aliyun::parameters::Parameters;
 use crate::vendor::aliyun::topic::Topic;
 use crate::vendor::aliyun::wire::Field;
+use mqttstack_pipeline::Walk;
 
 /// The parameters of `SendMessage`.
 #[derive(Debug)]

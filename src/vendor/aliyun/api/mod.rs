@@ -20,8 +20,8 @@ use super::error::Error;
 use super::parameters::Parameters;
 use super::store::{Unknown, instance_problem};
 use super::wire::Field;
-use crate::journal::Draft;
-use crate::pipeline::Walk;
+use mqttstack_pipeline::Walk;
+use mqttstack_pipeline::journal::Draft;
 
 /// What an action answers beside its `RequestId`.
 pub(super) type Fields = Vec<Field<'static>>;

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use super::Fields;
 use crate::broker::message::Client;
 use crate::exchange::Surface;
-use crate::pipeline::Walk;
 use crate::vendor::aliyun::Aliyun;
 use crate::vendor::aliyun::client_id::ClientId;
 use crate::vendor::aliyun::error::Error;
 use crate::vendor::aliyun::parameters::Parameters;
 use crate::vendor::aliyun::wire::Field;
+use mqttstack_pipeline::Walk;
 
 /// How many clients may be asked for at once (documented).
 const MAX_CLIENTS: usize = 10;

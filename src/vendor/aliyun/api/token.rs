@@ -6,13 +6,13 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::Fields;
 use crate::broker::message::TopicFilter;
-use crate::pipeline::Walk;
 use crate::vendor::aliyun::Aliyun;
 use crate::vendor::aliyun::error::Error;
 use crate::vendor::aliyun::parameters::Parameters;
 use crate::vendor::aliyun::store::token::{Rights, TOKEN_BYTES, Token};
 use crate::vendor::aliyun::topic;
 use crate::vendor::aliyun::wire::Field;
+use mqttstack_pipeline::Walk;
 
 /// The shortest life that may be asked for (documented).
 const MIN_LIFE: SignedDuration = SignedDuration::from_secs(60);

@@ -5,13 +5,13 @@ use jiff::Timestamp;
 
 use super::Fields;
 use crate::broker::message::{Delivery, DeliveryOutcome, Message, OriginKind};
-use crate::journal::Cursor;
-use crate::pipeline::Walk;
 use crate::vendor::aliyun::Aliyun;
 use crate::vendor::aliyun::error::Error;
 use crate::vendor::aliyun::parameters::Parameters;
 use crate::vendor::aliyun::store::session::Absences;
 use crate::vendor::aliyun::wire::{Field, Value};
+use mqttstack_pipeline::Walk;
+use mqttstack_pipeline::journal::Cursor;
 
 /// What happened, in the vendor's three words: `Action`, `ActionCode`, `ActionInfo`.
 type Words = (&'static str, &'static str, &'static str);

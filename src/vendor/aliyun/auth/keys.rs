@@ -13,10 +13,10 @@ use rsa::pkcs8::DecodePublicKey;
 use rsa::sha2::Sha256;
 
 use super::same;
-use crate::journal::Draft;
 use crate::secret::Secret;
 use crate::vendor::aliyun::error::Error;
 use crate::vendor::aliyun::settings::{AccessKey, BearerToken, SettingsError, Status};
+use mqttstack_pipeline::journal::Draft;
 
 /// One access key, ready to verify with.
 #[derive(Debug)]

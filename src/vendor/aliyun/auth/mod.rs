@@ -20,9 +20,9 @@ use super::error::Error;
 use super::parameters::Parameters;
 use super::settings::{AUTH_OFF, AuthMode, Settings, SettingsError};
 use crate::exchange::Request;
-use crate::journal::Draft;
-use crate::pipeline::Walk;
 use crate::secret::Secret;
+use mqttstack_pipeline::Walk;
+use mqttstack_pipeline::journal::Draft;
 
 /// Who calls, proven.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,10 +8,10 @@ use serde_json::Value;
 use super::keys::Key;
 use super::{Authenticator, Claim, Proof, v1, v3};
 use crate::exchange::{Head, Headers, Request, Scheme as Transport, Version};
-use crate::journal::Draft;
 use crate::vendor::aliyun::envelope::{Envelope, Scheme};
 use crate::vendor::aliyun::parameters::Parameters;
 use crate::vendor::aliyun::settings::Settings;
+use mqttstack_pipeline::journal::Draft;
 
 struct Recording {
     name: String,

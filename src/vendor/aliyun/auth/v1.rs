@@ -11,9 +11,9 @@ use sha1::Sha1;
 
 use super::keys::Key;
 use super::{Claim, Proof as AnyProof};
-use crate::journal::Draft;
 use crate::vendor::aliyun::error::Error;
 use crate::vendor::aliyun::parameters::{Parameters, canonical_query, encode_into};
+use mqttstack_pipeline::journal::Draft;
 
 /// How a V1 request is signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,9 +10,9 @@ use super::keys::Key;
 use super::v1::{mac, rsa_holds};
 use super::{Claim, Proof as AnyProof, same};
 use crate::exchange::Request;
-use crate::journal::Draft;
 use crate::vendor::aliyun::error::Error;
 use crate::vendor::aliyun::parameters::{Parameters, canonical_query};
+use mqttstack_pipeline::journal::Draft;
 
 /// How a V3 request is signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

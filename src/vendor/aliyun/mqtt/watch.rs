@@ -11,13 +11,13 @@ use serde_json::{Value, json};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::app::App;
 use crate::broker::Broker;
 use crate::broker::message::{Origin, OriginKind, Properties, Publication, Qos, TopicName};
 use crate::clock::Clock;
 use crate::exchange::Surface;
 use crate::vendor::aliyun::store::Store;
 use crate::vendor::aliyun::store::session::Mode;
+use mqttstack_pipeline::App;
 
 /// How long before its end a client is told of it (documented: about five minutes).
 const NOTICE: SignedDuration = SignedDuration::from_mins(5);

@@ -8,8 +8,8 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::token::Rights;
-use crate::journal::Cursor;
 use crate::secret::Secret;
+use mqttstack_pipeline::journal::Cursor;
 
 /// How many events of connections are remembered.
 const MAX_EVENTS: usize = 10_000;

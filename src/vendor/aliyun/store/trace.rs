@@ -8,10 +8,10 @@ use crate::broker::dialect::Peer;
 use crate::broker::message::Message;
 use crate::broker::outlet::Outlet;
 use crate::exchange::Surface;
-use crate::journal::{Cursor, Ring};
 use crate::vendor::aliyun::client_id::ClientId;
 use crate::vendor::aliyun::store::Store;
 use crate::vendor::owner::Owner;
+use mqttstack_pipeline::journal::{Cursor, Ring};
 
 /// How many messages of all instances together are kept (assumed).
 const MAX_MESSAGES: usize = 10_000;

@@ -8,10 +8,10 @@ use serde_json::{Map, Value, json};
 
 use super::parameters::{decode, invalid};
 use crate::exchange::Request;
-use crate::pipeline::Walk;
 use crate::vendor::azure_event_grid::AzureEventGrid;
 use crate::vendor::azure_event_grid::error::Error;
 use crate::vendor::azure_event_grid::limits;
+use mqttstack_pipeline::Walk;
 
 /// What the headers of binary mode begin with.
 const PREFIX: &str = "ce-";

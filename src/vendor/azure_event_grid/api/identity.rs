@@ -6,12 +6,12 @@ use serde_json::{Value, json};
 
 use super::parameters::Parameters;
 use crate::exchange::{Answer, Request, Scheme};
-use crate::pipeline::Walk;
 use crate::vendor::azure_event_grid::AzureEventGrid;
 use crate::vendor::azure_event_grid::auth;
 use crate::vendor::azure_event_grid::entra::{self, Grant};
 use crate::vendor::azure_event_grid::error::Error;
 use crate::vendor::azure_event_grid::settings::Principal;
+use mqttstack_pipeline::Walk;
 
 /// An understood and allowed request for something of the identity platform.
 #[derive(Debug)]

@@ -15,7 +15,7 @@ pub(super) mod topics;
 use self::resources::ResourceId;
 use super::error::Error;
 use crate::exchange::{Answer, Head};
-use crate::pipeline::Walk;
+use mqttstack_pipeline::Walk;
 
 /// Every operation, as the journal and the configured rates name it.
 pub(super) const OPERATIONS: [&str; 15] = [

@@ -11,7 +11,6 @@ use serde_json::{Value, json};
 use super::resources::whole;
 use crate::exchange::Answer;
 use crate::ids::Ids;
-use crate::pipeline::Walk;
 use crate::secret::Secret;
 use crate::vendor::azure_event_grid::AzureEventGrid;
 use crate::vendor::azure_event_grid::children::{
@@ -22,6 +21,7 @@ use crate::vendor::azure_event_grid::error::Error;
 use crate::vendor::azure_event_grid::limits;
 use crate::vendor::azure_event_grid::resources::Namespace;
 use crate::vendor::azure_event_grid::store::NamespaceState;
+use mqttstack_pipeline::Walk;
 
 /// What is done with access keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

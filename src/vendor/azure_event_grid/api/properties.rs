@@ -7,10 +7,10 @@ use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, Vi
 use super::parameters::{self, invalid};
 use crate::broker::message::{Properties, TopicName};
 use crate::exchange::Request;
-use crate::pipeline::Walk;
 use crate::vendor::azure_event_grid::AzureEventGrid;
 use crate::vendor::azure_event_grid::error::Error;
 use crate::vendor::azure_event_grid::limits;
+use mqttstack_pipeline::Walk;
 
 /// The longest string or binary data of MQTT, in bytes (MQTT 5 sections 1.5.4 and 1.5.6).
 const MQTT_FIELD: usize = 65_535;

@@ -7,7 +7,6 @@ use super::parameters::{Parameters, invalid};
 use super::properties::flag;
 use crate::broker::message::{Origin, OriginKind, Properties, Publication, Qos, TopicName};
 use crate::exchange::{Answer, Request, Surface};
-use crate::pipeline::Walk;
 use crate::vendor::azure_event_grid::AzureEventGrid;
 use crate::vendor::azure_event_grid::access;
 use crate::vendor::azure_event_grid::auth::{Accept, Caller};
@@ -15,6 +14,7 @@ use crate::vendor::azure_event_grid::error::Error;
 use crate::vendor::azure_event_grid::limits;
 use crate::vendor::azure_event_grid::resources::Permission;
 use crate::vendor::azure_event_grid::store::NamespaceState;
+use mqttstack_pipeline::Walk;
 
 /// The headers that carry parts of a PUBLISH.
 const HEADERS: [&str; 7] = [

@@ -12,7 +12,6 @@ use serde_json::{Value, json};
 use super::namespaces::KeyAction;
 use super::parameters::decode;
 use crate::exchange::{Answer, Request};
-use crate::pipeline::Walk;
 use crate::vendor::azure_event_grid::AzureEventGrid;
 use crate::vendor::azure_event_grid::access::EVERYBODY;
 use crate::vendor::azure_event_grid::children::{self, Kind};
@@ -22,6 +21,7 @@ use crate::vendor::azure_event_grid::edit::{
 };
 use crate::vendor::azure_event_grid::error::Error;
 use crate::vendor::azure_event_grid::store::NamespaceState;
+use mqttstack_pipeline::Walk;
 
 /// The vendor's name in resource ids.
 const PROVIDER: &str = "Microsoft.EventGrid";

@@ -11,12 +11,12 @@ use super::parameters::{Parameters, invalid};
 use super::publish::VERSIONS;
 use crate::broker::message::{Message, Retained, TopicFilter, TopicName};
 use crate::exchange::{Answer, Surface};
-use crate::pipeline::Walk;
 use crate::vendor::azure_event_grid::AzureEventGrid;
 use crate::vendor::azure_event_grid::access;
 use crate::vendor::azure_event_grid::auth::Accept;
 use crate::vendor::azure_event_grid::error::Error;
 use crate::vendor::azure_event_grid::resources::Permission;
+use mqttstack_pipeline::Walk;
 
 /// What a query's value cannot hold as it is.
 const QUERY_VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.');

@@ -10,13 +10,13 @@ use serde_json::{Value, json};
 use super::Action;
 use super::parameters::{Parameters, invalid};
 use crate::exchange::Answer;
-use crate::pipeline::Walk;
 use crate::vendor::azure_event_grid::AzureEventGrid;
 use crate::vendor::azure_event_grid::access;
 use crate::vendor::azure_event_grid::auth::Accept;
 use crate::vendor::azure_event_grid::error::Error;
 use crate::vendor::azure_event_grid::queue::{Received, Settlement, TokenError};
 use crate::vendor::azure_event_grid::store::{Missing, NamespaceState};
+use mqttstack_pipeline::Walk;
 
 /// The api-versions of the namespace topics' data plane.
 pub(in crate::vendor::azure_event_grid) const VERSIONS: [&str; 3] =

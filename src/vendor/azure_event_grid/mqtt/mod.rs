@@ -25,7 +25,6 @@ use super::resources::{Namespace, Permission};
 use super::settings::{Auth, RoleAssignment};
 use super::store::Store;
 use super::template::Identity;
-use crate::app::App;
 use crate::broker::Ending;
 use crate::broker::dialect::{
     Admitted, Connect, ConnectCode, ConnectRefusal, Dialect, Grant, Packet, PacketRefusal, Peer,
@@ -33,6 +32,7 @@ use crate::broker::dialect::{
 };
 use crate::broker::message::Qos;
 use crate::exchange::Surface;
+use mqttstack_pipeline::App;
 
 /// The reason code of a missing permission, and of credentials that are not good any more.
 const NOT_AUTHORIZED: u8 = 0x87;

@@ -14,12 +14,12 @@ use super::super::limits;
 use super::super::resources::Namespace;
 use super::super::store::NamespaceState;
 use super::{QUOTA_EXCEEDED, Who};
-use crate::app::App;
 use crate::broker::Ending;
 use crate::broker::dialect::{ConnectCode, ConnectRefusal, Peer, SessionEnd};
 use crate::clock::Clock;
 use crate::ids::Ids;
-use crate::journal::Journal;
+use mqttstack_pipeline::App;
+use mqttstack_pipeline::journal::Journal;
 
 /// `disconnectionReason` of a client whose permission is missing.
 pub(super) const UNAUTHORIZED: &str = "ClientAuthorizationError";

@@ -12,10 +12,10 @@ use super::super::resources::Permission;
 use super::super::store::Store;
 use super::sessions::{Session, Sessions, UNAUTHORIZED};
 use super::{NOT_AUTHORIZED, Who};
-use crate::app::App;
 use crate::broker::Broker;
 use crate::exchange::{Head, Headers, Receipt, Surface, Version};
-use crate::journal::Draft;
+use mqttstack_pipeline::App;
+use mqttstack_pipeline::journal::Draft;
 
 /// What looks after the sessions.
 pub(in crate::vendor::azure_event_grid) struct Watch {

@@ -2,7 +2,7 @@
 //! process of its own, so it does what of it can be seen: a restart reads the configuration
 //! file and begins to count anew, a stop is only noted. Clients stay connected.
 
-use crate::pipeline::Walk;
+use mqttstack_pipeline::Walk;
 
 use super::super::Nanomq;
 

@@ -12,7 +12,7 @@ use crate::broker::message::{
     MAX_TOPIC_BYTES, Origin, OriginKind, Properties, Publication, Qos, TopicName,
 };
 use crate::exchange::Surface;
-use crate::pipeline::Walk;
+use mqttstack_pipeline::Walk;
 
 use super::super::auth::decode_base64;
 use super::super::cjson::{Json, general, to_u64};

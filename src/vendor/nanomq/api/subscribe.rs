@@ -3,7 +3,7 @@
 //! shape that the manual gives them (documented; the codes for what fails are assumed).
 
 use crate::broker::message::{Qos, TopicFilter, check_depth};
-use crate::pipeline::Walk;
+use mqttstack_pipeline::Walk;
 
 use super::super::cjson::{Json, to_u64};
 use super::super::error::{Error, Problem};

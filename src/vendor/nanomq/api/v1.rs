@@ -3,7 +3,7 @@
 //! Source: the recordings of 0.8.0, its `rest_api.c`.
 
 use crate::exchange::Answer;
-use crate::pipeline::Walk;
+use mqttstack_pipeline::Walk;
 
 use super::super::auth::Reading;
 use super::super::cjson::{Json, read, to_int, to_u64};

@@ -2,7 +2,7 @@
 //! Source: the recordings of 0.25.5, `rest_api.c`.
 
 use crate::exchange::Answer;
-use crate::pipeline::Walk;
+use mqttstack_pipeline::Walk;
 
 use super::super::auth::Reading;
 use super::super::cjson::{Json, read};

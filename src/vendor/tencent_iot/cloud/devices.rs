@@ -8,7 +8,6 @@ use serde_json::{Map, Value, json};
 use super::products::product;
 use super::{Answered, Call, Version, fields};
 use crate::broker::message::Client;
-use crate::pipeline::Walk;
 use crate::secret::Secret;
 use crate::vendor::tencent_iot::TencentIot;
 use crate::vendor::tencent_iot::error::Error;
@@ -17,6 +16,7 @@ use crate::vendor::tencent_iot::keys::{PublicKey, new_psk};
 use crate::vendor::tencent_iot::registration::new_identity;
 use crate::vendor::tencent_iot::settings::Encryption;
 use crate::vendor::tencent_iot::store::{Device, Product};
+use mqttstack_pipeline::Walk;
 
 /// `CreateDevice`: with a PSK, the caller's or a new one, or with a certificate.
 pub(super) async fn create(vendor: &TencentIot, call: &Call, walk: &mut Walk<'_>) -> Answered {

@@ -10,11 +10,11 @@ use serde_json::{Map, json};
 use super::{Answered, Call, fields};
 use crate::broker::message::{Origin, OriginKind, Properties, Publication, Qos, TopicName};
 use crate::exchange::Surface;
-use crate::pipeline::Walk;
 use crate::vendor::tencent_iot::error::Error;
 use crate::vendor::tencent_iot::gateway::check_enabled;
 use crate::vendor::tencent_iot::store::{Device, Product, Store};
 use crate::vendor::tencent_iot::{MAX_PAYLOAD, TencentIot};
+use mqttstack_pipeline::Walk;
 
 /// The longest broadcast payload in bytes (limits page).
 const MAX_BROADCAST: usize = 8 << 10;

@@ -14,8 +14,8 @@ use super::TencentIot;
 use super::error::Error;
 use super::fields::{Asked, Fields, Kind};
 use crate::exchange::Answer;
-use crate::pipeline::Walk;
 use crate::vendor::tencent_tc3::{self, Tc3Error};
+use mqttstack_pipeline::Walk;
 
 /// A version of the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,7 +3,6 @@
 use serde_json::{Map, Value, json};
 
 use super::{Answered, Call, Version, fields};
-use crate::pipeline::Walk;
 use crate::secret::Secret;
 use crate::vendor::tencent_iot::TencentIot;
 use crate::vendor::tencent_iot::error::Error;
@@ -12,6 +11,7 @@ use crate::vendor::tencent_iot::keys::pick;
 use crate::vendor::tencent_iot::settings::{Encryption, RegisterType, TopicClass};
 use crate::vendor::tencent_iot::store::Product;
 use crate::vendor::tencent_iot::topic::{DEFAULT_CLASSES, class_fault};
+use mqttstack_pipeline::Walk;
 
 /// The most custom topic classes of a product (limits page).
 const MAX_CLASSES: usize = 100;

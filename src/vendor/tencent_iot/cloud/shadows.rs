@@ -7,11 +7,11 @@ use super::devices::named;
 use super::messages::send;
 use super::{Answered, Call, fields};
 use crate::broker::message::Qos;
-use crate::pipeline::Walk;
 use crate::vendor::tencent_iot::TencentIot;
 use crate::vendor::tencent_iot::error::Error;
 use crate::vendor::tencent_iot::fields::wrong_value;
 use crate::vendor::tencent_iot::shadow::{Desire, MAX_STATE, state_fault};
+use mqttstack_pipeline::Walk;
 
 /// `DescribeDeviceShadow`.
 pub(super) fn describe(vendor: &TencentIot, call: &Call, walk: &Walk<'_>) -> Answered {

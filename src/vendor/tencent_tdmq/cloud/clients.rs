@@ -13,11 +13,11 @@ use super::parameters::{Parameters, value};
 use super::subscriptions::whole_filter;
 use super::{Fields, fields, nothing};
 use crate::broker::message::{Client, Subscription};
-use crate::pipeline::Walk;
 use crate::vendor::tencent_tdmq::TencentTdmq;
 use crate::vendor::tencent_tdmq::error::{Error, Resource};
 use crate::vendor::tencent_tdmq::events::KICKED_OUT;
 use crate::vendor::tencent_tdmq::store::Instance;
+use mqttstack_pipeline::Walk;
 
 /// The latest first, so that `MaxTimestamp` leads on to the next page (assumed). It is compared
 /// with the time of connecting where the client is online, else with that of disconnecting

@@ -9,7 +9,7 @@ mod value;
 use serde_json::Value;
 
 use self::value::{Evaluation, Function};
-use crate::journal::{Halt, Looking};
+use mqttstack_pipeline::journal::{Halt, Looking};
 
 /// How deep brackets may be nested, and how long a condition may be: it is read and evaluated on
 /// the stack.

@@ -15,10 +15,10 @@ use crate::broker::message::{
     Message, Origin, OriginKind, Properties, Publication, Qos, TopicFilter, TopicName,
 };
 use crate::exchange::Surface;
-use crate::pipeline::Walk;
 use crate::vendor::tencent_tdmq::error::{Error, Resource};
 use crate::vendor::tencent_tdmq::store::Instance;
 use crate::vendor::tencent_tdmq::{TencentTdmq, api};
+use mqttstack_pipeline::Walk;
 
 /// The first level of the topic on which `TargetClientId` gets its message. The page on
 /// point-to-point topics has `{first level}/p2p/{client id}` and does not say which first level

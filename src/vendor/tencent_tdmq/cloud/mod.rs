@@ -28,8 +28,8 @@ use super::error::{Error, Resource};
 use super::store::Instance;
 use super::{SERVICE, TencentTdmq, VERSION};
 use crate::exchange::Answer;
-use crate::pipeline::Walk;
 use crate::vendor::tencent_tc3::{self, Invocation, Tc3Error};
+use mqttstack_pipeline::Walk;
 
 /// The fields of an answer.
 type Fields = Map<String, Value>;

@@ -9,9 +9,9 @@ use super::clients::{client_id, find};
 use super::parameters::{Parameters, value};
 use super::{Fields, nothing};
 use crate::broker::message::{Qos, Subscription, TopicFilter};
-use crate::pipeline::Walk;
 use crate::vendor::tencent_tdmq::error::Error;
 use crate::vendor::tencent_tdmq::store::Instance;
+use mqttstack_pipeline::Walk;
 
 fn topic_filter(parameters: &Parameters) -> Result<TopicFilter, Error> {
     let text = parameters.needed_text("TopicFilter")?;

@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use serde_json::Value;
 
 use super::Term;
-use crate::journal::{Expression, Halt, Looking};
+use mqttstack_pipeline::journal::{Expression, Halt, Looking};
 
 /// A function that yields at most one value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,10 +9,9 @@ use governor::middleware::NoOpMiddleware;
 use governor::nanos::Nanos;
 use governor::state::keyed::DefaultKeyedStateStore;
 use governor::{Quota, RateLimiter};
+use mqttstack_base::clock::{Clock, Mode};
+use mqttstack_base::exchange::Refusal;
 use parking_lot::RwLock;
-
-use crate::clock::{Clock, Mode};
-use crate::exchange::Refusal;
 
 /// The emulator's clock as the limiter reads it.
 #[derive(Debug, Clone)]

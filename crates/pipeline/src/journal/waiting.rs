@@ -245,5 +245,4 @@ pub async fn wait<T: Record + Shown>(
 }
 
 #[cfg(test)]
-#[path = "waiting_tests.rs"]
 mod tests;

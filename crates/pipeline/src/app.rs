@@ -1,12 +1,13 @@
 //! The handles that every walk needs, cheap to clone. One `App` is one emulator; nothing is
 //! global, so any number of them run in one process.
 
-use crate::broker::Broker;
-use crate::clock::Clock;
-use crate::exchange::Receipt;
-use crate::ids::Ids;
+use mqttstack_base::clock::Clock;
+use mqttstack_base::exchange::Receipt;
+use mqttstack_base::ids::Ids;
+use mqttstack_broker::Broker;
+
+use crate::Quotas;
 use crate::journal::Journal;
-use crate::quota::Quotas;
 
 /// The shared rooms of one emulator.
 #[derive(Debug, Clone)]

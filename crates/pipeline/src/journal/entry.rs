@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
+use mqttstack_base::exchange::{Answer, Head, Receipt, Surface};
+use mqttstack_base::message::Message;
 
 use super::ring::Cursor;
-use crate::broker::message::Message;
-use crate::exchange::{Answer, Head, Receipt, Surface};
 
 /// What the walk finds out while it goes.
 #[derive(Debug, Clone, Default)]

@@ -3,14 +3,14 @@
 
 use std::borrow::Cow;
 
+use mqttstack_base::ids;
+use mqttstack_base::message::TopicFilter;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::expression::{Expression, MAX_COMPILED};
 use super::field::{Getter, Shown};
 use super::looking::{Halt, Looking};
-use crate::broker::message::TopicFilter;
-use crate::ids;
 
 /// A conjunction of clauses; without any, it matches everything.
 pub struct Pattern<T> {
@@ -408,5 +408,4 @@ fn abridge(value: Value) -> Value {
 }
 
 #[cfg(test)]
-#[path = "pattern_tests.rs"]
 mod tests;

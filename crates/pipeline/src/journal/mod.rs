@@ -5,27 +5,26 @@
 //! `pattern.rs` and `expression.rs` compare that with what somebody looks for, `waiting.rs` waits
 //! until it is there, `looking.rs` is where all that happens beside the serving threads.
 
-pub mod entry;
+mod entry;
 mod expression;
 pub mod field;
-pub mod follower;
-pub mod looking;
+mod follower;
+mod looking;
 pub mod masking;
 pub mod pattern;
-pub mod ring;
+mod ring;
 pub mod waiting;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
+use mqttstack_base::exchange::{Answer, Head, Receipt, Request, Surface};
+use mqttstack_base::message::Message;
 use serde::{Deserialize, Serialize};
 
-use crate::broker::message::Message;
-use crate::exchange::{Answer, Head, Receipt, Request, Surface};
-
 pub use entry::{Draft, Entry, Outcome};
-pub(crate) use expression::Expression;
+pub use expression::Expression;
 pub use follower::{Follower, Record};
 pub use looking::{Halt, Looking, Reading};
 pub use ring::{Cursor, Ring, Snapshot};

@@ -4,12 +4,12 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use mqttstack_base::message::Message;
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::entry::{Entry, Outcome};
 use super::masking;
-use crate::broker::message::Message;
 
 /// How the value of a field is found.
 pub enum Getter<T> {

@@ -21,7 +21,7 @@ const UNSTOPPABLE: usize = 50_000_000;
 
 /// A compiled expression.
 #[derive(Debug)]
-pub(crate) struct Expression {
+pub struct Expression {
     dfa: DFA,
     /// Its number in the pattern, for what a look remembers of it; without, it remembers nothing.
     number: Option<usize>,
@@ -61,7 +61,7 @@ impl Expression {
     }
 
     /// Compiles the only expression of a look.
-    pub(crate) fn alone(text: &str) -> Result<Self, String> {
+    pub fn alone(text: &str) -> Result<Self, String> {
         Self::new(text, None, MAX_COMPILED)
     }
 
@@ -71,12 +71,7 @@ impl Expression {
     }
 
     /// Whether the expression matches anywhere in the text of a field.
-    pub(crate) fn is_match(
-        &self,
-        field: &str,
-        text: &str,
-        looking: &mut Looking,
-    ) -> Result<bool, Halt> {
+    pub fn is_match(&self, field: &str, text: &str, looking: &mut Looking) -> Result<bool, Halt> {
         let remembered = self
             .number
             .and_then(|number| looking.caches.remove(&number));

@@ -8,9 +8,11 @@ use std::future::Future;
 use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt;
+use mqttstack_base::exchange::{
+    Answer, BodyPolicy, Head, Malformed, Receipt, Refusal, Request, Surface,
+};
 
-use crate::app::App;
-use crate::exchange::{Answer, BodyPolicy, Head, Malformed, Receipt, Refusal, Request, Surface};
+use crate::App;
 use crate::journal::{Draft, Opened, masking};
 
 /// The header field of an answer that names its entry in the journal.

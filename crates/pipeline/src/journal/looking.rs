@@ -249,16 +249,6 @@ impl Looking {
         Ok(())
     }
 
-    /// A look without bounds on the thread of a test.
-    #[cfg(test)]
-    pub(crate) fn unbounded() -> Self {
-        Self::within(Bounds {
-            time: Duration::from_mins(10),
-            entry_bytes: usize::MAX,
-            bytes: usize::MAX,
-        })
-    }
-
     /// A look with these bounds on the thread of a test.
     #[cfg(test)]
     pub(super) fn within(bounds: Bounds) -> Self {
@@ -278,5 +268,4 @@ impl Looking {
 }
 
 #[cfg(test)]
-#[path = "looking_tests.rs"]
 mod tests;

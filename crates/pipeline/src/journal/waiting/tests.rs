@@ -3,11 +3,11 @@
 
 use std::borrow::Cow;
 
+use mqttstack_base::exchange::{Answer, Head, Headers, Receipt, Request, Scheme, Surface, Version};
+use mqttstack_base::message::{Message, Origin, OriginKind, Properties, Qos};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::broker::message::{Message, Origin, OriginKind, Properties, Qos};
-use crate::exchange::{Answer, Head, Headers, Receipt, Request, Scheme, Surface, Version};
 use crate::journal::{Entry, Journal, Opened, Settings};
 
 fn journal() -> Journal {

@@ -1,14 +1,14 @@
 //! What matchers match, what they refuse, and what a near miss says.
 
-use bytes::Bytes;
-use proptest::prelude::*;
-
 use std::time::Duration;
+
+use bytes::Bytes;
+use mqttstack_base::exchange::Surface;
+use mqttstack_base::message::{Message, Origin, OriginKind, Properties, Qos};
+use proptest::prelude::*;
 
 use super::super::looking::Bounds;
 use super::*;
-use crate::broker::message::{Message, Origin, OriginKind, Properties, Qos};
-use crate::exchange::Surface;
 
 fn message(topic: &str, payload: &[u8]) -> Message {
     Message {

@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
+use mqttstack_base::message::Message;
 use tokio::sync::watch;
 
 use super::entry::{Entry, Outcome};
 use super::ring::{Cursor, Ring};
-use crate::broker::message::Message;
 
 /// An entry of a ring, as far as a follower must know it.
 pub trait Record: Send + Sync + 'static {
