@@ -37,7 +37,6 @@ pub mod reset;
 pub mod server;
 pub mod tls;
 pub mod vendor;
-mod wording;
 
 pub use mqttstack_base::{clock, exchange, ids, secret};
 pub use mqttstack_broker as broker;

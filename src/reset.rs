@@ -3,10 +3,11 @@
 
 use std::sync::Arc;
 
+use mqttstack_pipeline::App;
+
 use crate::admin::{Reset, ResetPart as Part, ResetScope};
 use crate::config::ClockStart;
 use crate::vendor::Vendors;
-use mqttstack_pipeline::App;
 
 /// The state at the start.
 #[derive(Debug, Clone)]

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use mqttstack_http1::{self as http1, End, Handler, House, Limits, Origin, Presence};
 use parking_lot::Mutex;
 use rustls::ServerConfig;
 use serde::{Deserialize, Serialize};
@@ -24,7 +25,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::exchange::{Answer, BodyPolicy, Connection, Head, Request, Scheme};
 use crate::handshake::{self, Asks, Outcome, Terms};
-use mqttstack_http1::{self as http1, End, Handler, House, Limits, Origin, Presence};
 
 /// How long requests in flight may go on after a stop has begun, before they are refused.
 const PATIENCE: Duration = Duration::from_millis(700);

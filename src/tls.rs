@@ -28,10 +28,9 @@ use rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::ids::Ids;
 use client::AnyClient;
 use key::Key;
-
-use crate::ids::Ids;
 
 /// Names of the certificate that a client gets which sends no server name.
 const NAMES: [&str; 8] = [

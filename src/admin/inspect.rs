@@ -8,6 +8,8 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use mqttstack_pipeline::journal::pattern::Pattern;
+use mqttstack_pipeline::journal::{Cursor, Entry, Halt, Looking, Ring};
 use serde_json::{Value, json};
 
 use super::Panel;
@@ -18,8 +20,6 @@ use super::render::{self, Kind};
 use crate::broker::message::{Message, TopicFilter};
 use crate::exchange::Surface;
 use crate::ids;
-use mqttstack_pipeline::journal::pattern::Pattern;
-use mqttstack_pipeline::journal::{Cursor, Entry, Halt, Looking, Ring};
 
 /// How many entries a list gives unless asked otherwise.
 const DEFAULT_LIMIT: usize = 1_000;

@@ -26,10 +26,11 @@ pub use control::{Reset, ResetPart, ResetScope};
 pub use guard::{Guard, Settings};
 pub use problem::Problem;
 
-use crate::broker::message::Message;
-use crate::exchange::Surface;
 use mqttstack_pipeline::App;
 use mqttstack_pipeline::journal::Entry;
+
+use crate::broker::message::Message;
+use crate::exchange::Surface;
 
 /// Where all admin routes are.
 pub const PREFIX: &str = "/_mqttstack";

@@ -9,13 +9,18 @@ mod value;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
+use mqttstack_aliyun as aliyun;
+use mqttstack_nanomq as nanomq;
+use mqttstack_pipeline::journal;
+use mqttstack_tencent_cloud_api as cloud_api;
+use mqttstack_tencent_iot_hub as tencent_iot;
+use mqttstack_tencent_tdmq as tencent_tdmq;
 use serde::{Deserialize, Serialize};
 
 use crate::broker::message::TopicFilter;
 use crate::exchange::Surface;
-use crate::vendor::{aliyun, azure_event_grid, nanomq, tencent_iot, tencent_tc3, tencent_tdmq};
+use crate::vendor::azure_event_grid;
 use crate::{admin, broker, server, tls};
-use mqttstack_pipeline::journal;
 
 pub use value::{ClockStart, LogFormat, LogLevel, NotAClockStart, NotAPort, NotASeed, Port, Seed};
 
@@ -89,7 +94,7 @@ pub struct Config {
     /// The Tencent TDMQ surface.
     pub tencent_tdmq: tencent_tdmq::Settings,
     /// The keys of Tencent's cloud APIs.
-    pub tencent_cloud: tencent_tc3::Settings,
+    pub tencent_cloud: cloud_api::Settings,
 }
 
 impl Default for Config {
@@ -123,7 +128,7 @@ impl Default for Config {
             nanomq: nanomq::Settings::default(),
             tencent_iot: tencent_iot::Settings::default(),
             tencent_tdmq: tencent_tdmq::Settings::default(),
-            tencent_cloud: tencent_tc3::Settings::default(),
+            tencent_cloud: cloud_api::Settings::default(),
         }
     }
 }

@@ -25,6 +25,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use mqttstack_pipeline::App;
+use mqttstack_pipeline::journal::{Entry, Ring};
 use serde_json::Value;
 use tokio::sync::watch;
 
@@ -41,8 +43,6 @@ use crate::reset::Baseline;
 use crate::server::{BindError, Server};
 use crate::tls::{self, Authority};
 use crate::vendor::{SettingsError, Vendors};
-use mqttstack_pipeline::App;
-use mqttstack_pipeline::journal::{Entry, Ring};
 
 pub use ready::Ready;
 pub(crate) use ready::forget_former;

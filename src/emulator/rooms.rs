@@ -4,6 +4,10 @@
 use std::sync::Arc;
 
 use bytestring::ByteString;
+use mqttstack_pipeline::App;
+use mqttstack_pipeline::Quotas;
+use mqttstack_pipeline::journal::{Draft, Journal, masking};
+use mqttstack_pipeline::logged;
 
 use crate::broker::dialect::{Noted, Refused};
 use crate::broker::{self, Broker};
@@ -12,10 +16,6 @@ use crate::config::Config;
 use crate::exchange::page::Home;
 use crate::exchange::{Head, Headers, Receipt, Surface, Version};
 use crate::ids::Ids;
-use mqttstack_pipeline::App;
-use mqttstack_pipeline::Quotas;
-use mqttstack_pipeline::journal::{Draft, Journal, masking};
-use mqttstack_pipeline::logged;
 
 /// The hosts at home: those of the settings, the names of the certificate among them.
 pub(super) fn home(config: &Config) -> Home {

@@ -2,25 +2,20 @@
 //! `api` what can be asked, `error` how it refuses, `mqtt` its MQTT side, `store` its resources. No
 //! vendor knows another; [`Vendors`] is the list of those that this version emulates.
 
-pub mod aliyun;
 pub mod azure_event_grid;
-pub mod nanomq;
-mod owner;
-pub mod tencent_iot;
-pub mod tencent_tc3;
-pub mod tencent_tdmq;
 
 use std::sync::Arc;
 
-use crate::exchange::{Answer, BodyPolicy, Head, Request, Surface};
+use mqttstack_aliyun::{self as aliyun, Aliyun};
+use mqttstack_nanomq::{self as nanomq, Nanomq};
 use mqttstack_pipeline::App;
 use mqttstack_pipeline::{Vendor, run_until};
+use mqttstack_tencent_cloud_api as cloud_api;
+use mqttstack_tencent_iot_hub::{self as tencent_iot, TencentIot};
+use mqttstack_tencent_tdmq::{self as tencent_tdmq, TencentTdmq};
 
-use self::aliyun::Aliyun;
 use self::azure_event_grid::AzureEventGrid;
-use self::nanomq::Nanomq;
-use self::tencent_iot::TencentIot;
-use self::tencent_tdmq::TencentTdmq;
+use crate::exchange::{Answer, BodyPolicy, Head, Request, Surface};
 
 /// The vendors of one emulator. A new one is a field, and an arm in each match.
 #[derive(Debug, Clone)]
@@ -72,7 +67,7 @@ impl Vendors {
         nanomq: nanomq::Settings,
         tencent_iot: tencent_iot::Settings,
         tencent_tdmq: tencent_tdmq::Settings,
-        tencent_cloud: tencent_tc3::Settings,
+        tencent_cloud: cloud_api::Settings,
     ) -> Result<Self, SettingsError> {
         Ok(Self(Arc::new(Rooms {
             aliyun: Aliyun::new(aliyun)?,

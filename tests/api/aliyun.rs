@@ -11,8 +11,8 @@ use bytestring::ByteString;
 use jiff::SignedDuration;
 use mqttstack::Emulator;
 use mqttstack::config::Config;
-use mqttstack::vendor::aliyun::settings::AuthMode;
-use mqttstack::vendor::aliyun::{Aliyun, Settings};
+use mqttstack_aliyun::settings::AuthMode;
+use mqttstack_aliyun::{Aliyun, Settings};
 use mqttstack_base::clock::Clock;
 use mqttstack_base::exchange::{
     Answer, Head, Headers, Malformed, Request, Scheme, Surface, Version,
@@ -20,7 +20,7 @@ use mqttstack_base::exchange::{
 use mqttstack_base::ids::Ids;
 use mqttstack_base::message::Transport;
 use mqttstack_broker::Broker;
-use mqttstack_pipeline;
+use mqttstack_pipeline as pipeline;
 use mqttstack_pipeline::App;
 use mqttstack_pipeline::Quotas;
 use mqttstack_pipeline::journal::{Entry, Journal};

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use DeliveryOutcome::{Acknowledged, Dropped, Expired, Queued, Sent};
 use async_trait::async_trait;
 use jiff::SignedDuration;
 use mqttstack_base::clock::Clock;
@@ -12,8 +13,6 @@ use mqttstack_base::message::{
 };
 use mqttstack_broker::Settings;
 use mqttstack_broker::dialect::{Connect, ConnectRefusal, Dialect, Grant, Limits, Replay};
-
-use DeliveryOutcome::{Acknowledged, Dropped, Expired, Queued, Sent};
 
 use crate::bench::Bench;
 use crate::mqtt::PATIENCE;

@@ -11,7 +11,7 @@ use mqttstack_base::clock::Clock;
 use mqttstack_base::exchange::{Head, Headers, Receipt, Scheme, Surface, Version};
 use mqttstack_base::ids::Ids;
 use mqttstack_base::message::{Origin, OriginKind, Properties, Publication, Qos, TopicName};
-use mqttstack_broker::{self, Broker};
+use mqttstack_broker::{self as broker, Broker};
 use mqttstack_pipeline::App;
 use mqttstack_pipeline::Quotas;
 use mqttstack_pipeline::journal::{self, Journal, Opened};

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use mqttstack::Emulator;
 use mqttstack::config::Config;
-use mqttstack::vendor::tencent_tc3::Auth;
+use mqttstack_tencent_cloud_api::Auth;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};

@@ -9,7 +9,7 @@ use mqttstack_base::clock::Clock;
 use mqttstack_base::exchange::{Answer, Head, Headers, Request, Scheme, Version};
 use mqttstack_base::ids::Ids;
 use mqttstack_broker::Broker;
-use mqttstack_pipeline;
+use mqttstack_pipeline as pipeline;
 use mqttstack_pipeline::App;
 use mqttstack_pipeline::Quotas;
 use mqttstack_pipeline::journal::{Entry, Journal};

@@ -17,7 +17,7 @@ use mqttstack::Emulator;
 use mqttstack::config::Config;
 use mqttstack::vendor::azure_event_grid::{AzureEventGrid, Settings};
 use mqttstack_base::exchange::{Head, Headers, Request, Scheme, Surface, Version};
-use mqttstack_pipeline;
+use mqttstack_pipeline as pipeline;
 use mqttstack_pipeline::App;
 use mqttstack_pipeline::journal::Journal;
 use serde::Deserialize;

@@ -1,6 +1,6 @@
 //! An exchange walked as a value: `pipeline::run` with a `Request`, no socket.
 
-use mqttstack::vendor::aliyun::{Aliyun, Error, Settings};
+use mqttstack_aliyun::{Aliyun, Error, Settings};
 use mqttstack_base::clock::Clock;
 use mqttstack_base::exchange::{Answer, Receipt, Refusal, Request, Surface};
 use mqttstack_base::ids::Ids;

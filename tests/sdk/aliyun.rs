@@ -4,7 +4,7 @@
 
 use mqttstack::Emulator;
 use mqttstack::config::Config;
-use mqttstack::vendor::aliyun::settings::{AccessKey, DeviceCredential, Instance, Token};
+use mqttstack_aliyun::settings::{AccessKey, DeviceCredential, Instance, Token};
 use mqttstack_base::secret::Secret;
 
 use crate::install::{Runtime, skipped};

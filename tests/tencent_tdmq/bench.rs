@@ -7,8 +7,6 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use mqttstack::server::{Listener, Server};
 use mqttstack::tls::Authority;
-use mqttstack::vendor::tencent_tc3;
-use mqttstack::vendor::tencent_tdmq::{Settings, TencentTdmq};
 use mqttstack_base::clock::Clock;
 use mqttstack_base::exchange::{Answer, BodyPolicy, Head, Headers, Request, Scheme, Version};
 use mqttstack_base::ids::Ids;
@@ -20,6 +18,8 @@ use mqttstack_pipeline::App;
 use mqttstack_pipeline::Quotas;
 use mqttstack_pipeline::journal::{Entry, Journal};
 use mqttstack_pipeline::{self, Vendor};
+use mqttstack_tencent_cloud_api as tencent_tc3;
+use mqttstack_tencent_tdmq::{Settings, TencentTdmq};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 

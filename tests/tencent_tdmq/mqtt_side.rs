@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use mqttstack::tls::Authority;
-use mqttstack::vendor::tencent_tdmq::{Action, Effect, Policy, Settings};
 use mqttstack_base::message::Transport;
+use mqttstack_tencent_tdmq::{Action, Effect, Policy, Settings};
 use rcgen::DnType;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};

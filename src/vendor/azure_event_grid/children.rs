@@ -12,7 +12,7 @@ use super::access::EVERYBODY;
 use super::limits;
 use super::resources::{Namespace, Resource};
 use super::topic::{EventSubscription, Topic};
-use crate::wording::{self, Language};
+use mqttstack_kit::wording::{self, Language};
 
 /// The kinds of children.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,13 +4,13 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use mqttstack::server::{self, Listener, Server};
-use mqttstack::vendor::nanomq::{Nanomq, Settings};
 use mqttstack_base::clock::Clock;
 use mqttstack_base::exchange::{Answer, BodyPolicy, Head, Request};
 use mqttstack_base::ids::Ids;
 use mqttstack_base::message::{Counters, Transport};
-use mqttstack_broker::{self, Broker};
+use mqttstack_broker::{self as broker, Broker};
 use mqttstack_http1::Handler;
+use mqttstack_nanomq::{Nanomq, Settings};
 use mqttstack_pipeline::App;
 use mqttstack_pipeline::Quotas;
 use mqttstack_pipeline::journal::{Journal, Settings as JournalSettings};
