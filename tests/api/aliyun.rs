@@ -20,8 +20,8 @@ use mqttstack::ids::Ids;
 use mqttstack::journal::{Entry, Journal};
 use mqttstack::pipeline;
 use mqttstack::quota::Quotas;
-use mqttstack::vendor::aliyun::settings::AuthMode;
 use mqttstack::vendor::aliyun::{Aliyun, Settings};
+use mqttstack_kit::auth::AuthMode;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 

@@ -5,6 +5,8 @@
 
 use std::borrow::Cow;
 
+use mqttstack_kit::claim::Standing;
+
 use super::settings::Overflow;
 use super::status_change::{self, Changed};
 use super::wire::{Field, Format, answer};
@@ -162,17 +164,6 @@ impl std::fmt::Display for Error {
             None => Ok(()),
         }
     }
-}
-
-/// How sure a row is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
-    /// The vendor's documents say so.
-    Documented,
-    /// Seen in a real answer, quoted in public.
-    Captured,
-    /// A choice of ours after the vendor's pattern.
-    Assumed,
 }
 
 /// One row of the table.

@@ -2,6 +2,8 @@
 //! looks, in one table; [`render`] is the only function that writes a refusal.
 //! Row by row, the sources stand in `fixtures/nanomq/errors.json`, which a test compares.
 
+use mqttstack_kit::claim::Standing;
+
 use crate::exchange::{Answer, Connection, Malformed, Refusal, Request, reason_phrase};
 
 use super::cjson::Json;
@@ -64,17 +66,6 @@ pub enum Problem {
     UnknownClient,
     /// V4: no such client is connected (subscribe, unsubscribe).
     ClientOffline,
-}
-
-/// Where a row of the table comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
-    /// Recorded from the real program.
-    Captured,
-    /// In the manual, or in the program's source.
-    Documented,
-    /// Inferred.
-    Assumed,
 }
 
 /// How the answer to a problem looks.

@@ -13,6 +13,7 @@ pub mod state;
 pub mod wire;
 
 use jiff::Timestamp;
+use mqttstack_kit::auth::AuthMode;
 use percent_encoding::percent_decode_str;
 use rsa::RsaPublicKey;
 
@@ -23,8 +24,8 @@ use crate::exchange::{
 use crate::pipeline::{Vendor, Walk};
 
 pub use auth::AuthType;
-pub use error::{Error, Problem, Standing};
-pub use settings::{Generation, Overlay, Serve, SetConfig, Settings, SettingsError, Strictness};
+pub use error::{Error, Problem};
+pub use settings::{Generation, Overlay, Serve, SetConfig, Settings, SettingsError};
 
 use api::{v1, v4};
 use auth::Reading;
@@ -120,7 +121,7 @@ impl Nanomq {
         basic_only: bool,
         walk: &mut Walk<'_>,
     ) -> Result<(), Error> {
-        if self.settings.auth == Strictness::Off {
+        if self.settings.auth == AuthMode::Off {
             walk.draft
                 .hint("nanomq.auth is off: the credentials were not checked");
             return Ok(());

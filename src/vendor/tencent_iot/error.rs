@@ -4,10 +4,11 @@
 //! The gateway's own codes are on no page. The codes are those of the vendor's SDK
 //! (`iotcloud` errorcodes); that the gateway answers with them is assumed but where said.
 
+use mqttstack_kit::claim::Standing;
 use serde_json::json;
 
 use crate::exchange::{Answer, Malformed, Receipt, Refusal, Request};
-use crate::vendor::tencent_tc3::{self, Row, Standing, Tc3Error};
+use crate::vendor::tencent_tc3::{self, Row, Tc3Error};
 
 /// Why IoT Hub refuses. `Display` is the reason for the journal; what the caller sees is in
 /// [`Error::row`].

@@ -5,6 +5,7 @@
 //! device SDKs for the older registration.
 
 use bytes::Bytes;
+use mqttstack_kit::auth::AuthMode;
 use serde_json::{Map, Value};
 
 use super::auth::{self, Algorithm, Key, Owner, Signature};
@@ -19,7 +20,7 @@ use super::{LEGACY_REGISTER, MAX_PAYLOAD, TencentIot};
 use crate::broker::message::{Origin, OriginKind, Properties, Publication, Qos, TopicName};
 use crate::exchange::{Answer, Surface};
 use crate::pipeline::Walk;
-use crate::vendor::tencent_tc3::{self, Auth};
+use crate::vendor::tencent_tc3;
 
 /// The operations, by the path they are at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,7 +116,7 @@ pub(super) fn admit(
     if operation == Operation::LegacyRegister {
         return admit_legacy(vendor, walk);
     }
-    let strict = vendor.settings.auth == Auth::Strict;
+    let strict = vendor.settings.auth == AuthMode::Strict;
     walk.draft.hints.extend(auth_off(vendor.settings.auth));
     let signature = strict
         .then(|| {

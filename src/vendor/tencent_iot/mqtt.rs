@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use mqttstack_kit::auth::AuthMode;
 
 use self::credentials::{Others, UserName, bad, check_password};
 use super::MAX_PAYLOAD;
@@ -28,7 +29,6 @@ use crate::broker::message::Qos;
 use crate::clock::Clock;
 use crate::exchange::Surface;
 use crate::quota::Quotas;
-use crate::vendor::tencent_tc3::Auth;
 
 /// The longest keep-alive in seconds; a longer one is refused (limits page).
 const MAX_KEEP_ALIVE: u16 = 900;
@@ -75,7 +75,7 @@ impl IotHub {
         user_name: &str,
         (product, device): (&Product, &Device),
     ) -> Result<(), ConnectRefusal> {
-        if self.settings.auth == Auth::Off {
+        if self.settings.auth == AuthMode::Off {
             return Ok(());
         }
         if let Some(key) = &device.public_key
@@ -128,7 +128,7 @@ impl IotHub {
             ));
         }
         let now = self.clock.now().as_second();
-        if self.settings.auth == Auth::Strict && expiry < now {
+        if self.settings.auth == AuthMode::Strict && expiry < now {
             return Err(bad(format!(
                 "the user name expired at {expiry}; the emulator's time is {now}"
             )));

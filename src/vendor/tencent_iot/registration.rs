@@ -1,6 +1,7 @@
 //! Dynamic registration, the new one (`/device/register`) and the older one (`/register/dev`):
 //! whether a device may register, and the encrypted payload that hands it its key.
 
+use mqttstack_kit::auth::AuthMode;
 use serde_json::{Map, json};
 
 use super::TencentIot;
@@ -13,7 +14,7 @@ use super::settings::{Encryption, RegisterType, auth_off};
 use super::store::{Device, Product};
 use crate::exchange::Answer;
 use crate::pipeline::Walk;
-use crate::vendor::tencent_tc3::{self, Auth};
+use crate::vendor::tencent_tc3;
 
 fn product_of(vendor: &TencentIot, product: &str, device: &str) -> Result<Product, Error> {
     let missing = || Error::ProductOrDeviceNotExist {
@@ -119,7 +120,7 @@ pub(super) fn admit_legacy(vendor: &TencentIot, walk: &mut Walk<'_>) -> Result<C
     walk.draft.caller = Some(format!("{product}/{device}"));
     let owner = product_of(vendor, &product, &device)?;
     walk.draft.hints.extend(auth_off(vendor.settings.auth));
-    if vendor.settings.auth == Auth::Strict {
+    if vendor.settings.auth == AuthMode::Strict {
         let nonce = fields.number("nonce")?;
         let timestamp = fields.number("timestamp")?;
         let window = vendor.settings.timestamp_window_s;

@@ -11,6 +11,7 @@ mod v1;
 mod v3;
 
 use jiff::Timestamp;
+use mqttstack_kit::auth::AuthMode;
 use subtle::ConstantTimeEq;
 
 use self::keys::{Key, Keys};
@@ -18,7 +19,7 @@ use self::nonces::Nonces;
 use super::envelope::{Envelope, Scheme};
 use super::error::Error;
 use super::parameters::Parameters;
-use super::settings::{AUTH_OFF, AuthMode, Settings, SettingsError};
+use super::settings::{AUTH_OFF, Settings, SettingsError};
 use crate::exchange::Request;
 use crate::journal::Draft;
 use crate::pipeline::Walk;

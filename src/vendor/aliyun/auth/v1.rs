@@ -5,6 +5,7 @@
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
+use mqttstack_kit::form::encode_into;
 use rsa::pkcs1v15::Signature;
 use rsa::signature::Verifier;
 use sha1::Sha1;
@@ -13,7 +14,7 @@ use super::keys::Key;
 use super::{Claim, Proof as AnyProof};
 use crate::journal::Draft;
 use crate::vendor::aliyun::error::Error;
-use crate::vendor::aliyun::parameters::{Parameters, canonical_query, encode_into};
+use crate::vendor::aliyun::parameters::{Parameters, canonical_query};
 
 /// How a V1 request is signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,6 +5,7 @@
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
+use mqttstack_kit::auth::AuthMode;
 use sha1::Sha1;
 
 use super::refusal::{Fault, Refusal};
@@ -13,7 +14,6 @@ use crate::broker::dialect::Connect;
 use crate::secret::Secret;
 use crate::vendor::aliyun::auth::same;
 use crate::vendor::aliyun::client_id::{ClientId, SEPARATOR};
-use crate::vendor::aliyun::settings::AuthMode;
 use crate::vendor::aliyun::store::custom::{IdentityKey, Proof, SignMode};
 use crate::vendor::aliyun::store::session::{Held, Holder, Mode};
 use crate::vendor::aliyun::store::token::Rights;

@@ -1,8 +1,10 @@
 //! The table of [`Error`]s, and the one function that writes a refusal.
 
+use mqttstack_kit::claim::Standing;
+
 use super::{Error, Plane, Resource};
 use crate::exchange::{Answer, Malformed, Receipt, Refusal};
-use crate::vendor::tencent_tc3::{self, Standing};
+use crate::vendor::tencent_tc3;
 
 /// One row of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
