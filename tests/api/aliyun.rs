@@ -11,7 +11,6 @@ use bytestring::ByteString;
 use jiff::SignedDuration;
 use mqttstack::Emulator;
 use mqttstack::config::Config;
-use mqttstack_aliyun::settings::AuthMode;
 use mqttstack_aliyun::{Aliyun, Settings};
 use mqttstack_base::clock::Clock;
 use mqttstack_base::exchange::{
@@ -20,6 +19,7 @@ use mqttstack_base::exchange::{
 use mqttstack_base::ids::Ids;
 use mqttstack_base::message::Transport;
 use mqttstack_broker::Broker;
+use mqttstack_kit::auth::AuthMode;
 use mqttstack_pipeline as pipeline;
 use mqttstack_pipeline::App;
 use mqttstack_pipeline::Quotas;

@@ -70,7 +70,7 @@ impl Bench {
     /// The defaults, with a cloud API that checks no signatures.
     pub async fn unsigned() -> Self {
         let cloud = tencent_tc3::Settings {
-            auth: tencent_tc3::Auth::Off,
+            auth: mqttstack_kit::auth::AuthMode::Off,
             ..tencent_tc3::Settings::default()
         };
         Self::build(Settings::default(), vectors_time(), cloud).await

@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 
 use mqttstack_base::exchange::{Answer, Connection, Malformed, Receipt, Refusal};
+use mqttstack_kit::claim::Standing;
 
 use super::settings::Overflow;
 use super::status_change::{self, Changed};
@@ -163,17 +164,6 @@ impl std::fmt::Display for Error {
             None => Ok(()),
         }
     }
-}
-
-/// How sure a row is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
-    /// The vendor's documents say so.
-    Documented,
-    /// Seen in a real answer, quoted in public.
-    Captured,
-    /// A choice of ours after the vendor's pattern.
-    Assumed,
 }
 
 /// One row of the table.

@@ -4,24 +4,10 @@
 use std::borrow::Cow;
 
 use mqttstack_base::exchange::Request;
+use mqttstack_kit::form::{self, Broken, encode_into};
 use mqttstack_pipeline::journal::Draft;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::error::Error;
-
-/// Everything but RFC 3986's unreserved characters.
-const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'_')
-    .remove(b'.')
-    .remove(b'~');
-
-/// Appends `text` as signatures encode it: UTF-8, `%XX` in upper case, a space as `%20`.
-pub(super) fn encode_into(text: &str, out: &mut String) {
-    for piece in utf8_percent_encode(text, RESERVED) {
-        out.push_str(piece);
-    }
-}
 
 /// One decoded parameter.
 pub(super) type Pair<'a> = (Cow<'a, str>, Cow<'a, str>);
@@ -56,8 +42,7 @@ impl<'a> Parameters<'a> {
     }
 
     fn read_text(&mut self, text: &'a str) {
-        for piece in text.split('&').filter(|piece| !piece.is_empty()) {
-            let (name, value) = piece.split_once('=').unwrap_or((piece, ""));
+        for (name, value) in form::fields(text) {
             let name = self.decoded(name, "a parameter's name");
             let value = self.decoded(value, &name);
             self.pairs.push((name, value));
@@ -65,7 +50,11 @@ impl<'a> Parameters<'a> {
     }
 
     fn decoded(&mut self, raw: &'a str, what: &str) -> Cow<'a, str> {
-        decode(raw).unwrap_or_else(|problem| {
+        form::decode_field(raw).unwrap_or_else(|broken| {
+            let problem = match broken {
+                Broken::Escape(_) => "a percent sign is not followed by two hexadecimal digits",
+                Broken::Utf8 => "what is percent-encoded is not UTF-8",
+            };
             self.malformed
                 .get_or_insert_with(|| format!("{what}: {problem}"));
             Cow::Borrowed("")
@@ -126,38 +115,6 @@ fn has_form(request: &Request) -> bool {
     media_type.is_empty() || media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded")
 }
 
-/// Decodes `%XX` and `+`, strictly: a broken escape or broken UTF-8 is an error.
-fn decode(raw: &str) -> Result<Cow<'_, str>, &'static str> {
-    if !raw.bytes().any(|byte| matches!(byte, b'%' | b'+')) {
-        return Ok(Cow::Borrowed(raw));
-    }
-    let mut bytes = Vec::with_capacity(raw.len());
-    let mut rest = raw.as_bytes().iter();
-    while let Some(&byte) = rest.next() {
-        bytes.push(match byte {
-            b'+' => b' ',
-            b'%' => {
-                let mut digit = || rest.next().and_then(|&digit| hex_digit(digit));
-                match (digit(), digit()) {
-                    (Some(high), Some(low)) => high << 4 | low,
-                    _ => return Err("a percent sign is not followed by two hexadecimal digits"),
-                }
-            }
-            other => other,
-        });
-    }
-    String::from_utf8(bytes)
-        .map(Cow::Owned)
-        .map_err(|_| "what is percent-encoded is not UTF-8")
-}
-
-fn hex_digit(byte: u8) -> Option<u8> {
-    // A hexadecimal digit is below 16.
-    char::from(byte)
-        .to_digit(16)
-        .and_then(|digit| u8::try_from(digit).ok())
-}
-
 /// The canonical query of both signature versions: `name=value` encoded, in byte order of the
 /// names, joined by `&`. An empty value leaves `name=`.
 pub(super) fn canonical_query<'p>(pairs: impl Iterator<Item = (&'p str, &'p str)>) -> String {
@@ -183,20 +140,6 @@ pub(super) fn joined<'p>(pairs: impl Iterator<Item = (&'p str, &'p str)>) -> Str
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_plus_is_a_space_and_escapes_are_bytes_of_utf_8() {
-        assert_eq!(decode("a+b%20c%2B").unwrap(), "a b c+");
-        assert_eq!(decode("%E4%BD%a0").unwrap(), "你");
-        assert_eq!(decode("你").unwrap(), "你");
-    }
-
-    #[test]
-    fn broken_escapes_and_broken_utf_8_are_refused() {
-        for bad in ["%", "%4", "%zz", "a%", "%+1", "%E4%BD", "%FF"] {
-            assert!(decode(bad).is_err(), "{bad}");
-        }
-    }
 
     #[test]
     fn the_canonical_query_is_sorted_by_bytes_and_keeps_empty_values() {

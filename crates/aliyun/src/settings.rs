@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use mqttstack_base::secret::Secret;
+use mqttstack_kit::auth::AuthMode;
 use serde::{Deserialize, Serialize};
 
 use super::wire::Format;
@@ -132,16 +133,6 @@ impl Default for Settings {
             }],
         }
     }
-}
-
-/// Whether callers must prove who they are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum AuthMode {
-    /// Signature, time, nonce and token are checked.
-    Strict,
-    /// Nothing about the caller is checked.
-    Off,
 }
 
 /// Whose error a call over the quota gets. Which one a user of the cloud meets is not documented.

@@ -3,6 +3,7 @@
 //! Row by row, the sources stand in `fixtures/nanomq/errors.json`, which a test compares.
 
 use mqttstack_base::exchange::{Answer, Connection, Malformed, Refusal, Request, reason_phrase};
+use mqttstack_kit::claim::Standing;
 
 use super::cjson::Json;
 use super::wire;
@@ -64,17 +65,6 @@ pub enum Problem {
     UnknownClient,
     /// V4: no such client is connected (subscribe, unsubscribe).
     ClientOffline,
-}
-
-/// Where a row of the table comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
-    /// Recorded from the real program.
-    Captured,
-    /// In the manual, or in the program's source.
-    Documented,
-    /// Inferred.
-    Assumed,
 }
 
 /// How the answer to a problem looks.

@@ -17,13 +17,14 @@ use mqttstack_base::exchange::{
     Answer, BodyPolicy, Connection, Head, Malformed, Receipt, Request, Surface, Version,
 };
 use mqttstack_base::message::Counters;
+use mqttstack_kit::auth::AuthMode;
 use mqttstack_pipeline::{Vendor, Walk};
 use percent_encoding::percent_decode_str;
 use rsa::RsaPublicKey;
 
 pub use auth::AuthType;
-pub use error::{Error, Problem, Standing};
-pub use settings::{Generation, Overlay, Serve, SetConfig, Settings, SettingsError, Strictness};
+pub use error::{Error, Problem};
+pub use settings::{Generation, Overlay, Serve, SetConfig, Settings, SettingsError};
 
 use api::{v1, v4};
 use auth::Reading;
@@ -119,7 +120,7 @@ impl Nanomq {
         basic_only: bool,
         walk: &mut Walk<'_>,
     ) -> Result<(), Error> {
-        if self.settings.auth == Strictness::Off {
+        if self.settings.auth == AuthMode::Off {
             walk.draft
                 .hint("nanomq.auth is off: the credentials were not checked");
             return Ok(());

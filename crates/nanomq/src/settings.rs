@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use mqttstack_base::secret::Secret;
+use mqttstack_kit::auth::AuthMode;
 use rsa::RsaPublicKey;
 use serde::{Deserialize, Serialize};
 
@@ -47,17 +48,6 @@ pub enum SetConfig {
     Real,
 }
 
-/// Whether callers have to prove who they are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Strictness {
-    /// As the real one asks it.
-    #[default]
-    Strict,
-    /// Everybody is let in.
-    Off,
-}
-
 /// A setting that cannot be as it is.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{key}: {problem}")]
@@ -85,7 +75,7 @@ pub type Overlay = serde_json::Map<String, serde_json::Value>;
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// `strict` (default) or `off`: nobody has to prove who they are.
-    pub auth: Strictness,
+    pub auth: AuthMode,
     /// `basic` (default) or `jwt`.
     pub auth_type: AuthType,
     /// The user name of Basic (default `admin`).
@@ -126,7 +116,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            auth: Strictness::Strict,
+            auth: AuthMode::Strict,
             auth_type: AuthType::Basic,
             username: "admin".to_owned(),
             password: Secret::new("public"),
@@ -180,7 +170,7 @@ impl Settings {
                     .map_err(|why| SettingsError::new(key, format!("{}: {why}", path.display())))?;
                 (key, pem)
             }
-            (None, None) if self.auth_type == AuthType::Jwt && self.auth == Strictness::Strict => {
+            (None, None) if self.auth_type == AuthType::Jwt && self.auth == AuthMode::Strict => {
                 let problem = "tokens need nanomq.jwt_public_keyfile";
                 return Err(SettingsError::new("nanomq.auth_type", problem));
             }

@@ -2,27 +2,7 @@
 //! one table. Products wrap [`Tc3Error`] in their own error and render it with
 //! [`super::failure`].
 
-/// How sure a row is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
-    /// On a page of the vendor.
-    Documented,
-    /// Seen in an answer of the real service.
-    Captured,
-    /// Our choice where nothing is known.
-    Assumed,
-}
-
-impl Standing {
-    /// As the fixtures and the documentation spell it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Documented => "documented",
-            Self::Captured => "captured",
-            Self::Assumed => "assumed",
-        }
-    }
-}
+use mqttstack_kit::claim::Standing;
 
 /// One row of an error table.
 #[derive(Debug, Clone, Copy)]

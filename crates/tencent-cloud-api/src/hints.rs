@@ -3,10 +3,11 @@
 
 use std::io;
 
+use mqttstack_kit::hex;
 use serde_json::Value;
 use serde_json::ser::Formatter;
 
-use super::signed::{Signed, hex, hmac_sha256, sha256_hex};
+use super::signed::{Signed, hmac_sha256, sha256_hex};
 
 /// Longer bodies are not written anew: a hint must not cost more than the request.
 const MAX_BODY: usize = 64 << 10;
@@ -124,7 +125,7 @@ fn without_prefix(signed: &Signed, key: &str, signature: &str) -> Option<String>
     let service = hmac_sha256(&date, signed.service.as_bytes());
     let last = hmac_sha256(&service, b"tc3_request");
     let text = signed.string_to_sign(&signed.canonical_request(false));
-    (hex(&hmac_sha256(&last, text.as_bytes())) == signature)
+    (hex::lower(hmac_sha256(&last, text.as_bytes())) == signature)
         .then(|| "the key was derived without the prefix \"TC3\"".to_owned())
 }
 

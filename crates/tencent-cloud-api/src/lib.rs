@@ -15,10 +15,11 @@ mod size;
 mod v1;
 
 use jiff::Timestamp;
+use mqttstack_kit::auth::AuthMode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-pub use self::error::{Row, Standing, Tc3Error};
+pub use self::error::{Row, Tc3Error};
 pub use self::hints::respellings;
 pub use self::parameters::{are_text, parameters};
 use self::signed::{Authorization, Signed};
@@ -30,17 +31,6 @@ use self::v1::MAX_BYTES as V1_MAX_BYTES;
 
 /// The one algorithm of signature v3.
 pub const ALGORITHM: &str = "TC3-HMAC-SHA256";
-
-/// Whether signatures are checked.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Auth {
-    /// As the cloud checks them.
-    #[default]
-    Strict,
-    /// Not at all; whoever is named is believed.
-    Off,
-}
 
 /// One cloud API key pair: `[[tencent_cloud.secrets]]`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -86,7 +76,7 @@ impl Credential {
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// Whether signatures are checked (default `strict`).
-    pub auth: Auth,
+    pub auth: AuthMode,
     /// How far `X-TC-Timestamp` may be from the emulator's time, in seconds (default 300, as
     /// documented; 0 turns the check off).
     pub timestamp_window_s: u32,
@@ -97,7 +87,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            auth: Auth::Strict,
+            auth: AuthMode::Strict,
             timestamp_window_s: 300,
             secrets: vec![Credential {
                 id: "AKIDEXAMPLE0000000000000000000000000".to_owned(),
@@ -218,7 +208,7 @@ pub fn verify(
         .headers
         .text("Authorization")
         .ok_or(Tc3Error::MissingHeader("Authorization"));
-    if settings.auth == Auth::Off {
+    if settings.auth == AuthMode::Off {
         let secret_id = written
             .ok()
             .and_then(|text| Authorization::parse(text).ok())
@@ -256,7 +246,7 @@ pub fn verify(
 
 /// What was lenient about a caller that was let in.
 pub fn hint(settings: &Settings) -> Option<String> {
-    let off = settings.auth == Auth::Off;
+    let off = settings.auth == AuthMode::Off;
     off.then(|| "tencent_cloud.auth is off: the signature was not checked".to_owned())
 }
 

@@ -1,9 +1,8 @@
 //! What a cloud API call asks for: one JSON object, wherever it is written. Called by the
 //! products once [`super::verify`] has let the request in.
 
-use std::borrow::Cow;
-
 use mqttstack_base::exchange::Request;
+use mqttstack_kit::form;
 use serde_json::{Map, Value, json};
 
 use super::{Tc3Error, v1};
@@ -36,18 +35,11 @@ pub fn parameters(request: &Request) -> Result<Map<String, Value>, Tc3Error> {
 
 fn query_parameters(query: &str) -> Result<Map<String, Value>, Tc3Error> {
     let decode = |text: &str| {
-        percent_encoding::percent_decode_str(&text.replace('+', " "))
-            .decode_utf8()
-            .map(Cow::into_owned)
-            .map_err(|_| Tc3Error::Body("the query is not UTF-8".to_owned()))
+        form::decode_field_loosely(text)
+            .ok_or_else(|| Tc3Error::Body("the query is not UTF-8".to_owned()))
     };
-    let pairs: Vec<(String, String)> = query
-        .split('&')
-        .filter(|pair| !pair.is_empty())
-        .map(|pair| {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            Ok((decode(name)?, decode(value)?))
-        })
+    let pairs: Vec<(String, String)> = form::fields(query)
+        .map(|(name, value)| Ok((decode(name)?, decode(value)?)))
         .collect::<Result<_, Tc3Error>>()?;
     unfolded(pairs.iter().map(|(name, value)| (&**name, &**value)))
 }

@@ -4,6 +4,7 @@
 use hmac::{Hmac, KeyInit, Mac};
 use jiff::Timestamp;
 use mqttstack_base::exchange::Request;
+use mqttstack_kit::hex;
 use sha2::{Digest, Sha256};
 
 use super::{ALGORITHM, Invocation, Tc3Error};
@@ -190,24 +191,15 @@ impl Signed {
 
     pub(super) fn signature(&self, secret_key: &str, canonical_request: &str) -> String {
         let key = self.signing_key(secret_key);
-        hex(&hmac_sha256(
+        hex::lower(hmac_sha256(
             &key,
             self.string_to_sign(canonical_request).as_bytes(),
         ))
     }
 }
 
-/// Lower-case hexadecimal digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
 pub(super) fn sha256_hex(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
+    hex::lower(Sha256::digest(bytes))
 }
 
 pub(super) fn hmac_sha256(key: &[u8], message: &[u8]) -> [u8; 32] {

@@ -4,8 +4,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use mqttstack_base::exchange::{Head, Headers, Scheme, Version};
+use mqttstack_kit::hex;
 
-use super::signed::hex;
 use super::*;
 
 #[derive(serde::Deserialize)]
@@ -109,7 +109,7 @@ fn every_recorded_request_verifies_and_its_steps_are_those_recorded() {
         assert_eq!(canonical, case.canonical_request);
         assert_eq!(signed.string_to_sign(&canonical), case.string_to_sign);
         let key = "SecretKeyExample0000000000000000";
-        assert_eq!(hex(&signed.signing_key(key)), case.signing_key_hex);
+        assert_eq!(hex::lower(signed.signing_key(key)), case.signing_key_hex);
         assert_eq!(signed.signature(key, &canonical), case.expected_signature);
     }
 }
@@ -339,7 +339,7 @@ fn the_host_may_be_signed_without_its_port_as_the_node_sdk_does() {
 #[test]
 fn with_auth_off_nothing_is_verified_but_the_headers_are_read() {
     let settings = Settings {
-        auth: Auth::Off,
+        auth: AuthMode::Off,
         ..Settings::default()
     };
     let case = Case::first().without("Authorization");

@@ -9,10 +9,12 @@ use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use jiff::Timestamp;
 use mqttstack_base::exchange::Request;
+use mqttstack_kit::auth::AuthMode;
+use mqttstack_kit::{form, hex};
 use sha1::Sha1;
 
-use super::signed::{hex, hmac_sha256};
-use super::{Auth, Caller, Credential, Invocation, Settings, Tc3Error, check_time, hints};
+use super::signed::hmac_sha256;
+use super::{Caller, Credential, Invocation, Settings, Tc3Error, check_time, hints};
 
 /// The longest form of a POST that is signed so, in bytes: the signature v1 page has 1 MB; what is
 /// longer must be signed by TC3.
@@ -45,23 +47,19 @@ impl Parameters {
             return None;
         }
         let content_type = head.headers.text("Content-Type").unwrap_or("");
-        let form = content_type.split(';').next().is_some_and(|media| {
+        let is_form = content_type.split(';').next().is_some_and(|media| {
             media
                 .trim()
                 .eq_ignore_ascii_case("application/x-www-form-urlencoded")
         });
         let text = match &*head.method {
             "GET" => head.raw_query(),
-            "POST" if form => std::str::from_utf8(&request.body).ok()?,
+            "POST" if is_form => std::str::from_utf8(&request.body).ok()?,
             _ => return None,
         };
-        let pairs: Option<Vec<_>> = text
-            .split('&')
-            .filter(|pair| !pair.is_empty())
-            .map(|pair| {
-                let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-                Some((decoded(name)?, decoded(value)?))
-            })
+        let decoded = form::decode_field_loosely;
+        let pairs: Option<Vec<_>> = form::fields(text)
+            .map(|(name, value)| Some((decoded(name)?, decoded(value)?)))
             .collect();
         pairs.filter(|pairs| !pairs.is_empty()).map(Self)
     }
@@ -122,12 +120,6 @@ impl Parameters {
     }
 }
 
-fn decoded(text: &str) -> Option<String> {
-    let text = text.replace('+', " ");
-    let decoded = percent_encoding::percent_decode_str(&text).decode_utf8();
-    decoded.ok().map(std::borrow::Cow::into_owned)
-}
-
 /// Verifies a call that is signed in this way.
 pub(super) fn verify(
     request: &Request,
@@ -141,7 +133,7 @@ pub(super) fn verify(
     }
     let invocation = parameters.invocation()?;
     let secret_id = parameters.needed("SecretId");
-    if settings.auth == Auth::Off {
+    if settings.auth == AuthMode::Off {
         let secret_id = secret_id.unwrap_or("").to_owned();
         return Ok(Caller {
             secret_id,
@@ -217,7 +209,7 @@ impl Signing<'_> {
     fn mistake(&self, method: &str, host: &str, service: &str) -> Option<String> {
         let text = self.parameters.string_to_sign(method, host);
         let right = self.digest(self.is_sha256(), &text);
-        if hex(&right).eq_ignore_ascii_case(self.signature) {
+        if hex::lower(&right).eq_ignore_ascii_case(self.signature) {
             return Some(
                 "it is the hexadecimal text of the digest; it must be base64 of the raw digest"
                     .to_owned(),

@@ -12,6 +12,7 @@ use hmac::{Hmac, Mac};
 use jiff::Timestamp;
 use mqttstack_base::exchange::Request;
 use mqttstack_base::secret::Secret;
+use mqttstack_kit::hex;
 use rsa::pkcs1v15;
 use rsa::signature::Verifier;
 use sha1::Sha1;
@@ -177,10 +178,10 @@ pub(super) fn verify(
     if lower != signature.spelling {
         spellings.push(&lower);
     }
-    let mut hashes = vec![hex(&Sha256::digest(&request.body))];
+    let mut hashes = vec![hex::lower(Sha256::digest(&request.body))];
     if signature.algorithm == Algorithm::HmacSha1 {
         // The vendor's tools hash the body with SHA-1 here; its page says SHA-256.
-        hashes.push(hex(&Sha1::digest(&request.body)));
+        hashes.push(hex::lower(Sha1::digest(&request.body)));
     }
     for host in &hosts {
         for path in &paths {
@@ -252,21 +253,11 @@ fn mac<M: Mac + KeyInit + Update + FixedOutput>(
         .unwrap_or_default()
 }
 
-/// Lower-case hexadecimal digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
 /// The older registration's signature: base64 of the hexadecimal text of the digest, which is
 /// what the SDKs send; the page reads as base64 of the raw digest, which the cloud refuses.
 pub(super) fn verify_legacy(text: &str, secret: &str, signature: &str) -> Result<(), Error> {
     let digest = hmac_sha1(secret.as_bytes(), text.as_bytes());
-    let hexadecimal = hex(&digest);
+    let hexadecimal = hex::lower(digest);
     if STANDARD.encode(&hexadecimal) == signature {
         return Ok(());
     }

@@ -5,7 +5,8 @@
 //! (`iotcloud` errorcodes); that the gateway answers with them is assumed but where said.
 
 use mqttstack_base::exchange::{Answer, Malformed, Receipt, Refusal, Request};
-use mqttstack_tencent_cloud_api::{self as cloud_api, Row, Standing, Tc3Error};
+use mqttstack_kit::claim::Standing;
+use mqttstack_tencent_cloud_api::{self as cloud_api, Row, Tc3Error};
 use serde_json::json;
 
 /// Why IoT Hub refuses. `Display` is the reason for the journal; what the caller sees is in

@@ -7,8 +7,9 @@
 use bytes::Bytes;
 use mqttstack_base::exchange::{Answer, Surface};
 use mqttstack_base::message::{Origin, OriginKind, Properties, Publication, Qos, TopicName};
+use mqttstack_kit::auth::AuthMode;
 use mqttstack_pipeline::Walk;
-use mqttstack_tencent_cloud_api::{self as cloud_api, Auth};
+use mqttstack_tencent_cloud_api as cloud_api;
 use serde_json::{Map, Value};
 
 use super::auth::{self, Algorithm, Key, Owner, Signature};
@@ -115,7 +116,7 @@ pub(super) fn admit(
     if operation == Operation::LegacyRegister {
         return admit_legacy(vendor, walk);
     }
-    let strict = vendor.settings.auth == Auth::Strict;
+    let strict = vendor.settings.auth == AuthMode::Strict;
     walk.draft.hints.extend(auth_off(vendor.settings.auth));
     let signature = strict
         .then(|| {

@@ -5,11 +5,12 @@
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE, URL_SAFE_NO_PAD};
 use mqttstack_base::exchange::Request;
+use mqttstack_kit::hex;
 use mqttstack_tencent_cloud_api::respellings;
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
-use super::auth::{Algorithm, Key, Owner, Signature, digest, fits, hex, string_to_sign};
+use super::auth::{Algorithm, Key, Owner, Signature, digest, fits, string_to_sign};
 
 /// Hosts that people sign by mistake.
 const WRONG_HOSTS: [&str; 6] = [
@@ -123,8 +124,8 @@ impl Case<'_> {
 
     fn body_hash(&self, body: &[u8]) -> String {
         match self.sent.algorithm {
-            Algorithm::HmacSha1 => hex(&Sha1::digest(body)),
-            Algorithm::HmacSha256 | Algorithm::RsaSha256 => hex(&Sha256::digest(body)),
+            Algorithm::HmacSha1 => hex::lower(Sha1::digest(body)),
+            Algorithm::HmacSha256 | Algorithm::RsaSha256 => hex::lower(Sha256::digest(body)),
         }
     }
 
@@ -152,13 +153,13 @@ impl Case<'_> {
         let of_base64 = STANDARD
             .decode(sent)
             .ok()
-            .and_then(|bytes| unhex(&String::from_utf8(bytes).ok()?));
+            .and_then(|bytes| hex::bytes(&String::from_utf8(bytes).ok()?));
         let url_safe = URL_SAFE.decode(sent).or_else(|_| {
             let bare = sent.trim_end_matches('=');
             URL_SAFE_NO_PAD.decode(bare)
         });
         let percent = percent_encoding::percent_decode_str(sent).decode_utf8();
-        found(unhex(sent), "the hexadecimal text of the digest")
+        found(hex::bytes(sent), "the hexadecimal text of the digest")
             .or_else(|| found(of_base64, "base64 of the digest's hexadecimal text"))
             .or_else(|| found(url_safe.ok(), "base64 with the alphabet of URLs"))
             .or_else(|| {
@@ -217,8 +218,8 @@ impl Case<'_> {
     fn wrong_algorithm(&self, host: &str, path: &str, request: &Request) -> Option<String> {
         let announced = self.sent.spelling;
         let (sha256, sha1) = (
-            hex(&Sha256::digest(&request.body)),
-            hex(&Sha1::digest(&request.body)),
+            hex::lower(Sha256::digest(&request.body)),
+            hex::lower(Sha1::digest(&request.body)),
         );
         let body_hash = self.body_hash(&request.body);
         let spelled = SPELLINGS
@@ -265,7 +266,7 @@ impl Case<'_> {
                         .to_owned(),
                 );
             }
-            if hex(&digest).eq_ignore_ascii_case(sent) {
+            if hex::lower(&digest).eq_ignore_ascii_case(sent) {
                 return Some(
                     "it is made as an MQTT password: decoded PSK and hexadecimal digest".to_owned(),
                 );
@@ -302,33 +303,5 @@ impl Case<'_> {
             .chain(written)
             .find(|host| self.fits(&self.text(host, path, body_hash)))
             .map(|host| format!("it fits the host {host:?}, which is not the one called"))
-    }
-}
-
-/// Bytes of hexadecimal digits in either case.
-pub(super) fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digits = text.as_bytes();
-    if digits.is_empty() || !digits.len().is_multiple_of(2) {
-        return None;
-    }
-    digits
-        .chunks(2)
-        .map(|pair| {
-            let digit = |byte: u8| char::from(byte).to_digit(16);
-            u8::try_from(digit(pair[0])? << 4 | digit(pair[1])?).ok()
-        })
-        .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn hexadecimal_text_is_read_in_either_case_and_nothing_else_is() {
-        assert_eq!(unhex("00fFA0"), Some(vec![0, 255, 160]));
-        for text in ["", "0", "0g", "+1", "é0"] {
-            assert_eq!(unhex(text), None, "{text}");
-        }
     }
 }

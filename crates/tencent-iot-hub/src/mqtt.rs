@@ -19,8 +19,8 @@ use mqttstack_broker::dialect::{
     Admitted, Connect, ConnectCode, ConnectRefusal, Dialect, Grant, Limits, Peer, Publish,
     PublishVerdict, Replay, SubscribeVerdict,
 };
+use mqttstack_kit::auth::AuthMode;
 use mqttstack_pipeline::Quotas;
-use mqttstack_tencent_cloud_api::Auth;
 
 use self::credentials::{Others, UserName, bad, check_password};
 use super::MAX_PAYLOAD;
@@ -75,7 +75,7 @@ impl IotHub {
         user_name: &str,
         (product, device): (&Product, &Device),
     ) -> Result<(), ConnectRefusal> {
-        if self.settings.auth == Auth::Off {
+        if self.settings.auth == AuthMode::Off {
             return Ok(());
         }
         if let Some(key) = &device.public_key
@@ -128,7 +128,7 @@ impl IotHub {
             ));
         }
         let now = self.clock.now().as_second();
-        if self.settings.auth == Auth::Strict && expiry < now {
+        if self.settings.auth == AuthMode::Strict && expiry < now {
             return Err(bad(format!(
                 "the user name expired at {expiry}; the emulator's time is {now}"
             )));

@@ -2,8 +2,9 @@
 //! whether a device may register, and the encrypted payload that hands it its key.
 
 use mqttstack_base::exchange::Answer;
+use mqttstack_kit::auth::AuthMode;
 use mqttstack_pipeline::Walk;
-use mqttstack_tencent_cloud_api::{self as cloud_api, Auth};
+use mqttstack_tencent_cloud_api as cloud_api;
 use serde_json::{Map, json};
 
 use super::TencentIot;
@@ -119,7 +120,7 @@ pub(super) fn admit_legacy(vendor: &TencentIot, walk: &mut Walk<'_>) -> Result<C
     walk.draft.caller = Some(format!("{product}/{device}"));
     let owner = product_of(vendor, &product, &device)?;
     walk.draft.hints.extend(auth_off(vendor.settings.auth));
-    if vendor.settings.auth == Auth::Strict {
+    if vendor.settings.auth == AuthMode::Strict {
         let nonce = fields.number("nonce")?;
         let timestamp = fields.number("timestamp")?;
         let window = vendor.settings.timestamp_window_s;

@@ -4,12 +4,12 @@
 use std::collections::BTreeMap;
 
 use mqttstack_base::secret::Secret;
-use mqttstack_tencent_cloud_api::Auth;
+use mqttstack_kit::auth::AuthMode;
 use serde::{Deserialize, Serialize};
 
 /// The hint of everything that is let in unchecked.
-pub(super) fn auth_off(auth: Auth) -> Option<String> {
-    let off = auth == Auth::Off;
+pub(super) fn auth_off(auth: AuthMode) -> Option<String> {
+    let off = auth == AuthMode::Off;
     off.then(|| "tencent_iot.auth is off: the credentials were not checked".to_owned())
 }
 
@@ -18,7 +18,7 @@ pub(super) fn auth_off(auth: Auth) -> Option<String> {
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// Whether device signatures and passwords are checked (default `strict`).
-    pub auth: Auth,
+    pub auth: AuthMode,
     /// How far `X-TC-Timestamp` may be from the emulator's time, in seconds (default 300, the
     /// cloud API's figure: the gateway's own is not documented; 0 turns the check off).
     pub timestamp_window_s: u32,
@@ -254,7 +254,7 @@ impl Default for Settings {
             devices: vec![device],
         };
         Self {
-            auth: Auth::Strict,
+            auth: AuthMode::Strict,
             timestamp_window_s: 300,
             host_aliases: Vec::new(),
             regions: REGIONS.map(ToOwned::to_owned).to_vec(),

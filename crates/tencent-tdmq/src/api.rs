@@ -12,16 +12,18 @@ use std::sync::Arc;
 use mqttstack_base::exchange::{Answer, Request, Surface};
 use mqttstack_base::message::{Origin, OriginKind, Publication, TopicName};
 use mqttstack_broker::KeepAliveChange;
+use mqttstack_kit::auth::AuthMode;
+use mqttstack_kit::form;
 use mqttstack_pipeline::Walk;
 use serde_json::json;
 
+use super::TencentTdmq;
 use super::auth::{self, Credentials, Presented, Trusted};
 use super::error::Error;
 use super::policy::{self, Operation, Subject};
-use super::query::{self, Parameters, percent_decoded};
+use super::query::{self, Parameters};
 use super::settings::AUTH_OFF;
 use super::store::Instance;
-use super::{Auth, TencentTdmq};
 
 /// The operation's name in journal, quotas and faults.
 pub(super) const PUBLISH: &str = "Publish";
@@ -129,8 +131,9 @@ pub(super) fn admit(vendor: &TencentTdmq, walk: &mut Walk<'_>) -> Result<DataCal
         Route::Topic(topic) => publish(vendor, walk, instance, &credentials, &topic)
             .map(|call| DataCall::Publish(Box::new(call))),
         Route::Status(id) => {
-            let client_id = percent_decoded(&id)
-                .ok_or_else(|| Error::Path(walk.request.head.path().to_owned()))?;
+            let client_id = form::decode(&id)
+                .map_err(|_| Error::Path(walk.request.head.path().to_owned()))?
+                .into_owned();
             let subject = subject(walk.request, &credentials, &Parameters::default());
             authorize(&instance, &subject, Operation::Connect)?;
             Ok(DataCall::ClientStatus(ClientStatus {
@@ -177,7 +180,7 @@ fn authenticate(
         headers: &walk.request.head.headers,
         certificates: &walk.request.certificates,
     };
-    if vendor.settings.auth == Auth::Off {
+    if vendor.settings.auth == AuthMode::Off {
         walk.draft.hint(AUTH_OFF);
         let named = presented
             .headers
@@ -211,8 +214,9 @@ fn publish(
     credentials: &Credentials,
     topic: &str,
 ) -> Result<Publish, Error> {
-    let topic = percent_decoded(topic)
-        .ok_or_else(|| Error::Topic("it is not percent-encoded UTF-8".to_owned()))?;
+    let topic = form::decode(topic)
+        .map_err(|_| Error::Topic("it is not percent-encoded UTF-8".to_owned()))?
+        .into_owned();
     let topic = TopicName::parse(topic).map_err(|error| Error::Topic(error.to_string()))?;
     check_topic_name(topic.as_str(), vendor.settings.max_topic_bytes)?;
     let parameters = query::parse(walk.request.head.raw_query())?;

@@ -2,12 +2,12 @@
 //! by a configured authority, and what does its subject say. The chain is judged by rustls, on
 //! the emulator's clock; the subject is read by `x509-parser`.
 
-use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
+use mqttstack_kit::hex;
 use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, UnixTime};
@@ -104,14 +104,7 @@ impl Identity {
 
     fn read(certificate: &X509Certificate<'_>) -> Self {
         let subject = certificate.subject();
-        let own_serial = certificate
-            .raw_serial()
-            .iter()
-            .fold(String::new(), |mut text, byte| {
-                // Writing to a String cannot fail.
-                let _ = write!(text, "{byte:02X}");
-                text
-            });
+        let own_serial = hex::upper(certificate.raw_serial());
         Self {
             common_name: attribute(subject, &OID_X509_COMMON_NAME),
             organization: attribute(subject, &OID_X509_ORGANIZATION_NAME),

@@ -45,7 +45,7 @@ use self::history::History;
 use self::jwks::KeySets;
 pub use self::jwt::Authenticator;
 pub use self::policy::{Action, Effect, Policy};
-pub use self::settings::{Auth, Settings, SettingsError, UnknownUsers};
+pub use self::settings::{Settings, SettingsError, UnknownUsers};
 pub use self::store::User;
 use mqttstack_base::exchange::{
     Answer, BodyPolicy, Head, Malformed, Receipt, Refusal, Request, Surface,

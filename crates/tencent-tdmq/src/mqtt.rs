@@ -17,6 +17,7 @@ use mqttstack_broker::dialect::{
     Admitted, Connect, ConnectCode, ConnectRefusal, Dialect, Grant, Limits, Packet, PacketRefusal,
     Peer, Publish, PublishVerdict, SubscribeVerdict,
 };
+use mqttstack_kit::auth::AuthMode;
 use mqttstack_pipeline::App;
 use mqttstack_pipeline::Quotas;
 
@@ -30,7 +31,7 @@ use super::shape::{self, Seen};
 use super::sql::Where;
 use super::store::Instance;
 use super::subjects::Attachment;
-use super::{Auth, TencentTdmq, certificate};
+use super::{TencentTdmq, certificate};
 
 /// PUBACK and SUBACK: Not authorized.
 const NOT_AUTHORIZED: u8 = 0x87;
@@ -164,7 +165,7 @@ impl MqttSide {
             ip: connect.peer.map(|peer| peer.ip()),
             ..Subject::default()
         };
-        if settings.auth == Auth::Off {
+        if settings.auth == AuthMode::Off {
             return Ok(subject);
         }
         if shape::has_byoc_certificate(settings, connect) {
@@ -322,7 +323,7 @@ impl Dialect for MqttSide {
         let subjects = &self.vendor.subjects;
         subjects.allowed(&instance.id, subject, Attachment::of(connect));
         let filters = self.vendor.settings.instance.filters_per_client;
-        let off = self.vendor.settings.auth == Auth::Off;
+        let off = self.vendor.settings.auth == AuthMode::Off;
         Ok(Grant {
             admitted: Admitted::default(),
             surface: Some(Surface::TencentTdmq),

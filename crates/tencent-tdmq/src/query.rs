@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use bytes::Bytes;
 use mqttstack_base::message::{Properties, Qos, TopicName};
-use percent_encoding::percent_decode_str;
+use mqttstack_kit::form;
 
 use super::error::Error;
 
@@ -125,11 +125,12 @@ fn fields(raw_query: &str) -> Result<(Vec<Field>, Vec<String>), Error> {
     let mut fields = Vec::new();
     let mut hints = Vec::new();
     let mut seen = HashSet::new();
-    for part in raw_query.split('&').filter(|part| !part.is_empty()) {
-        let (name, value) = part.split_once('=').unwrap_or((part, ""));
-        let name = decode(name).ok_or_else(|| invalid(name, "its name is not UTF-8"))?;
-        let value = decode(value)
-            .ok_or_else(|| invalid(&name, "its value is not percent-encoded UTF-8"))?;
+    // A `+` is a space (assumed, as in Java's URL decoder).
+    let decode = |text| form::decode_field(text).map(Cow::into_owned);
+    for (name, value) in form::fields(raw_query) {
+        let name = decode(name).map_err(|_| invalid(name, "its name is not UTF-8"))?;
+        let value =
+            decode(value).map_err(|_| invalid(&name, "its value is not percent-encoded UTF-8"))?;
         let lower = name.to_ascii_lowercase();
         if seen.insert(lower.clone()) {
             fields.push(Field { name, lower, value });
@@ -174,26 +175,6 @@ fn take(
         },
     }
     Ok(())
-}
-
-/// A form's decoding: `+` is a blank (assumed, as in Java's URL decoder).
-fn decode(text: &str) -> Option<String> {
-    let spaced: Cow<'_, str> = if text.contains('+') {
-        text.replace('+', " ").into()
-    } else {
-        text.into()
-    };
-    percent_decoded(&spaced)
-}
-
-/// Percent-decoding that refuses a `%` without two hexadecimal digits and what is not UTF-8.
-pub(super) fn percent_decoded(text: &str) -> Option<String> {
-    let whole = text
-        .split('%')
-        .skip(1)
-        .all(|rest| rest.len() >= 2 && rest.bytes().take(2).all(|byte| byte.is_ascii_hexdigit()));
-    let decoded = percent_decode_str(text).decode_utf8().ok()?;
-    whole.then(|| decoded.into_owned())
 }
 
 fn invalid(name: &str, problem: impl Into<String>) -> Error {

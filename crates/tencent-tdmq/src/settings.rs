@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use mqttstack_base::secret::Secret;
+use mqttstack_kit::auth::AuthMode;
 use serde::{Deserialize, Serialize};
 
 use super::api::{CLIENT_STATUS, KEEP_ALIVE, PUBLISH};
@@ -16,17 +17,6 @@ use super::store::User;
 
 /// The hint of everything that is let in unchecked.
 pub(super) const AUTH_OFF: &str = "tencent_tdmq.auth is off: the credentials were not checked";
-
-/// Whether credentials are checked.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Auth {
-    /// As the cloud checks them.
-    #[default]
-    Strict,
-    /// Not at all: the named user is believed, and none is needed. Policies still apply.
-    Off,
-}
 
 /// What becomes of an MQTT client with a user name and password that look like a user's and are
 /// nobody's.
@@ -75,7 +65,7 @@ impl Default for InstanceSettings {
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// Whether credentials are checked (default `strict`).
-    pub auth: Auth,
+    pub auth: AuthMode,
     /// What becomes of an MQTT client whose user name and password look like a user's (up to 32
     /// letters, digits, `-` and `_`) or are a token, and are nobody's (default `refuse`).
     pub unknown_users: UnknownUsers,
@@ -115,7 +105,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            auth: Auth::Strict,
+            auth: AuthMode::Strict,
             unknown_users: UnknownUsers::Refuse,
             auto_create: true,
             regions: Vec::new(),

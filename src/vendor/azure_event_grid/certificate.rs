@@ -1,12 +1,12 @@
 //! What a client's certificate says: the names it can authenticate by, its thumbprints, and
 //! whether a registered authority signed it (mqtt-client-authentication, mqtt-clients pages).
 
-use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
+use mqttstack_kit::hex;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
@@ -176,15 +176,10 @@ pub(super) fn is_thumbprint(text: &str) -> bool {
 
 /// SHA-1 and SHA-256 of the leaf in lower-case hexadecimal.
 fn thumbprints(leaf: &[u8]) -> [String; 2] {
-    [hex(&Sha1::digest(leaf)), hex(&Sha256::digest(leaf))]
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    [
+        hex::lower(Sha1::digest(leaf)),
+        hex::lower(Sha256::digest(leaf)),
+    ]
 }
 
 /// Whether a registered authority signed the chain. Without any registered, every chain is

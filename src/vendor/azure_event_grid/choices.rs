@@ -2,7 +2,7 @@
 //! one table, so that a measurement of the live service finds the place to correct. The errors'
 //! own table is in `error.rs`.
 
-use super::error::Standing::{self, Assumed, Captured, Documented};
+use mqttstack_kit::claim::Standing::{self, Assumed, Captured, Documented};
 
 /// One choice.
 #[derive(Debug, Clone, Copy, serde::Serialize)]

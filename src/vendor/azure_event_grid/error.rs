@@ -3,21 +3,10 @@
 //! `{"error","error_description",...}`, the metadata service's `{"error","error_description"}` and
 //! App Service's `{"statusCode","message"}`.
 
+use mqttstack_kit::claim::Standing;
 use serde_json::{Value, json};
 
 use crate::exchange::{Answer, Head, Malformed, Receipt, Refusal, Request};
-
-/// How sure a fact is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Standing {
-    /// A page of the vendor says so.
-    Documented,
-    /// Seen in an answer of the live service.
-    Captured,
-    /// A choice of the emulator.
-    Assumed,
-}
 
 /// Everything that Azure refuses.
 #[derive(Debug, Clone, thiserror::Error)]

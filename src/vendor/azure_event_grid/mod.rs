@@ -49,7 +49,7 @@ use self::api::topics::TopicCall;
 use self::auth::Authenticator;
 use self::delivery::Deliveries;
 use self::entra::Keys;
-pub use self::error::{Error, Standing};
+pub use self::error::Error;
 use self::outbound::Outbound;
 use self::rates::Rates;
 use self::router::{Router, RoutingOutlet};

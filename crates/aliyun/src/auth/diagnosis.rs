@@ -6,6 +6,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use hmac::{Hmac, Mac};
 use mqttstack_base::exchange::Request;
+use mqttstack_kit::hex;
 use sha1::Sha1;
 use sha2::Sha256;
 
@@ -117,7 +118,7 @@ pub(super) fn v1(
 /// Right string, right secret, wrong hash or wrong coding of the result.
 fn v1_coding(signature: &str, secret: &[u8], right: &str) -> Option<&'static str> {
     let sha1 = mac::<Hmac<Sha1>>(secret, b"&", right)?;
-    if v3::hex(&sha1.finalize().into_bytes()).eq_ignore_ascii_case(signature) {
+    if hex::lower(sha1.finalize().into_bytes()).eq_ignore_ascii_case(signature) {
         return Some("the signature is in hexadecimal; it must be in Base64");
     }
     let sha256 = mac::<Hmac<Sha256>>(secret, b"&", right)?;

@@ -13,6 +13,7 @@ mod v3;
 use jiff::Timestamp;
 use mqttstack_base::exchange::Request;
 use mqttstack_base::secret::Secret;
+use mqttstack_kit::auth::AuthMode;
 use mqttstack_pipeline::Walk;
 use mqttstack_pipeline::journal::Draft;
 use subtle::ConstantTimeEq;
@@ -22,7 +23,7 @@ use self::nonces::Nonces;
 use super::envelope::{Envelope, Scheme};
 use super::error::Error;
 use super::parameters::Parameters;
-use super::settings::{AUTH_OFF, AuthMode, Settings, SettingsError};
+use super::settings::{AUTH_OFF, Settings, SettingsError};
 
 /// Who calls, proven.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,6 +5,7 @@
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
+use mqttstack_kit::form::encode_into;
 use mqttstack_pipeline::journal::Draft;
 use rsa::pkcs1v15::Signature;
 use rsa::signature::Verifier;
@@ -13,7 +14,7 @@ use sha1::Sha1;
 use super::keys::Key;
 use super::{Claim, Proof as AnyProof};
 use crate::error::Error;
-use crate::parameters::{Parameters, canonical_query, encode_into};
+use crate::parameters::{Parameters, canonical_query};
 
 /// How a V1 request is signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,6 +4,7 @@
 
 use hmac::{Hmac, KeyInit, Mac};
 use mqttstack_base::exchange::Request;
+use mqttstack_kit::hex;
 use mqttstack_pipeline::journal::Draft;
 use sha2::{Digest, Sha256};
 use sm3::Sm3;
@@ -43,8 +44,8 @@ impl Algorithm {
     /// The lower-case hex of the algorithm's hash.
     pub(super) fn hash(self, bytes: &[u8]) -> String {
         match self {
-            Self::HmacSha256 | Self::RsaSha256 => hex(&Sha256::digest(bytes)),
-            Self::HmacSm3 => hex(&Sm3::digest(bytes)),
+            Self::HmacSha256 | Self::RsaSha256 => hex::lower(Sha256::digest(bytes)),
+            Self::HmacSm3 => hex::lower(Sm3::digest(bytes)),
         }
     }
 }
@@ -216,7 +217,7 @@ impl<'a> Proof<'a> {
     /// Whether this is the signature of `string_to_sign` under the key.
     pub(super) fn holds(&self, key: &Key, string_to_sign: &str) -> bool {
         match self.algorithm {
-            Algorithm::RsaSha256 => unhex(self.signature)
+            Algorithm::RsaSha256 => hex::bytes_of_lower(self.signature)
                 .is_some_and(|signature| rsa_holds(key, string_to_sign, &signature)),
             _ => key.secret().is_some_and(|secret| {
                 let signature = hmac_signature(self.algorithm, secret, string_to_sign);
@@ -230,7 +231,7 @@ impl<'a> Proof<'a> {
 pub(super) fn hmac_signature(algorithm: Algorithm, secret: &[u8], text: &str) -> String {
     fn finish<M: Mac + KeyInit>(secret: &[u8], text: &str) -> String {
         mac::<M>(secret, b"", text)
-            .map(|mac| hex(&mac.finalize().into_bytes()))
+            .map(|mac| hex::lower(mac.finalize().into_bytes()))
             .unwrap_or_default()
     }
     match algorithm {
@@ -247,28 +248,4 @@ fn header_line(request: &Request, name: &str) -> (String, String) {
         .map(|value| String::from_utf8_lossy(value).trim().to_owned())
         .collect();
     (name.to_ascii_lowercase(), values.join(","))
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    bytes
-        .iter()
-        .flat_map(|byte| [byte >> 4, byte & 15])
-        .map(|nibble| char::from(DIGITS[usize::from(nibble)]))
-        .collect()
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digit = |byte: u8| match byte {
-        b'0'..=b'9' => Some(byte - b'0'),
-        b'a'..=b'f' => Some(byte - b'a' + 10),
-        _ => None,
-    };
-    let pairs = text.as_bytes().chunks_exact(2);
-    if !pairs.remainder().is_empty() {
-        return None;
-    }
-    pairs
-        .map(|pair| Some(digit(pair[0])? << 4 | digit(pair[1])?))
-        .collect()
 }

@@ -7,13 +7,13 @@ use base64::prelude::BASE64_STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use mqttstack_base::secret::Secret;
 use mqttstack_broker::dialect::Connect;
+use mqttstack_kit::auth::AuthMode;
 use sha1::Sha1;
 
 use super::refusal::{Fault, Refusal};
 use super::{ApsaraMqtt, diagnosis};
 use crate::auth::same;
 use crate::client_id::{ClientId, SEPARATOR};
-use crate::settings::AuthMode;
 use crate::store::custom::{IdentityKey, Proof, SignMode};
 use crate::store::session::{Held, Holder, Mode};
 use crate::store::token::Rights;

@@ -1,8 +1,6 @@
 //! What went into a wrong password: each known mistake is made here too and compared with what
 //! came. Says no secret.
 
-use std::fmt::Write;
-
 use base64::Engine;
 use base64::prelude::{
     BASE64_STANDARD, BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE, BASE64_URL_SAFE_NO_PAD,
@@ -10,6 +8,7 @@ use base64::prelude::{
 use hmac::{Hmac, KeyInit, Mac};
 use mqttstack_base::secret::Secret;
 use mqttstack_broker::dialect::Connect;
+use mqttstack_kit::hex;
 use percent_encoding::percent_decode;
 use sha1::Sha1;
 use sha2::Sha256;
@@ -25,18 +24,10 @@ fn mac<M: Mac + KeyInit>(key: &[u8], text: &str) -> Vec<u8> {
     mac.finalize().into_bytes().to_vec()
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
 /// How the right bytes were written wrongly, if they were.
 fn wrongly_written(right: &[u8], password: &[u8]) -> Option<&'static str> {
     let base64 = BASE64_STANDARD.encode(right);
-    let digits = hex(right);
+    let digits = hex::lower(right);
     let decoded: Vec<u8> = percent_decode(password).collect();
     let is = |text: &str| same(text.as_bytes(), password);
     let writings: [(bool, &str); 9] = [

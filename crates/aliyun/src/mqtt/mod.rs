@@ -21,6 +21,7 @@ use mqttstack_broker::dialect::{
     Admitted, Connect, ConnectRefusal, Dialect, Feature, Grant, Limits, Peer, Publish,
     PublishVerdict, Replay, SubscribeVerdict,
 };
+use mqttstack_kit::auth::AuthMode;
 use tokio::sync::mpsc;
 
 use self::credentials::Claimed;
@@ -29,7 +30,7 @@ use self::token::{Denial, UPLOAD_TOKEN};
 use self::watch::Order;
 use super::auth::Authenticator;
 use super::client_id::ClientId;
-use super::settings::{AUTH_OFF, AuthMode, Settings};
+use super::settings::{AUTH_OFF, Settings};
 use super::store::custom::Access;
 use super::store::session::{Event, Mode, Session};
 use super::store::{Store, Unknown, instance_problem};

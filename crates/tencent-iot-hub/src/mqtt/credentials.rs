@@ -7,11 +7,11 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use mqttstack_base::secret::Secret;
 use mqttstack_broker::dialect::{ConnectCode, ConnectRefusal};
+use mqttstack_kit::hex;
 use rsa::pkcs1v15;
 use rsa::signature::Verifier;
 
-use crate::auth::{hex, hmac_sha1, hmac_sha256};
-use crate::hints::unhex;
+use crate::auth::{hmac_sha1, hmac_sha256};
 use crate::keys::PublicKey;
 use crate::store::Device;
 
@@ -83,7 +83,7 @@ pub(super) fn check_password(
         .decode(psk.expose())
         .map_err(|_| bad("the device's PSK is not base64, so no password can be made of it"))?;
     let expected = hash(algorithm, &key, user_name).ok_or_else(|| unknown_algorithm(algorithm))?;
-    if hex(&expected).eq_ignore_ascii_case(digest) {
+    if hex::lower(&expected).eq_ignore_ascii_case(digest) {
         return Ok(());
     }
     let sent = Sent {
@@ -119,7 +119,8 @@ struct Sent<'a> {
 impl Sent<'_> {
     fn is(&self, algorithm: &str, key: &[u8], text: &str) -> bool {
         hash(algorithm, key, text).is_some_and(|hash| {
-            hex(&hash).eq_ignore_ascii_case(self.digest) || STANDARD.encode(&hash) == self.digest
+            hex::lower(&hash).eq_ignore_ascii_case(self.digest)
+                || STANDARD.encode(&hash) == self.digest
         })
     }
 
@@ -173,7 +174,7 @@ fn unknown_algorithm(algorithm: &str) -> ConnectRefusal {
 
 fn check_rsa(digest: &str, user_name: &str, key: Option<&PublicKey>) -> Result<(), ConnectRefusal> {
     let key = key.ok_or_else(|| bad("rsa-sha256 needs a device with a certificate"))?;
-    let verified = unhex(digest)
+    let verified = hex::bytes(digest)
         .and_then(|bytes| pkcs1v15::Signature::try_from(bytes.as_slice()).ok())
         .is_some_and(|signature| {
             pkcs1v15::VerifyingKey::<rsa::sha2::Sha256>::new(key.rsa.clone())

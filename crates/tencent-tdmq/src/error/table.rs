@@ -1,7 +1,8 @@
 //! The table of [`Error`]s, and the one function that writes a refusal.
 
 use mqttstack_base::exchange::{Answer, Malformed, Receipt, Refusal};
-use mqttstack_tencent_cloud_api::{self as cloud_api, Standing};
+use mqttstack_kit::claim::Standing;
+use mqttstack_tencent_cloud_api as cloud_api;
 
 use super::{Error, Plane, Resource};
 

@@ -1,32 +1,19 @@
 //! Reading what the vendor percent-encodes and base64-encodes, with errors that name the
 //! parameter and the broken place.
 
+use std::borrow::Cow;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use mqttstack_kit::form;
 
 use crate::vendor::azure_event_grid::error::Error;
 
 /// Percent-decodes a text; the error names the first broken escape.
 pub(in crate::vendor::azure_event_grid) fn decode(text: &str, name: &str) -> Result<String, Error> {
-    let bytes = text.as_bytes();
-    let mut at = 0;
-    while let Some(found) = bytes[at..].iter().position(|byte| *byte == b'%') {
-        let escape = &bytes[at + found..bytes.len().min(at + found + 3)];
-        if escape.len() < 3 || !escape[1..].iter().all(u8::is_ascii_hexdigit) {
-            return Err(invalid(
-                name,
-                format!(
-                    "{:?} is not a percent escape",
-                    String::from_utf8_lossy(escape)
-                ),
-            ));
-        }
-        at += found + 3;
-    }
-    percent_encoding::percent_decode(bytes)
-        .decode_utf8()
-        .map(std::borrow::Cow::into_owned)
-        .map_err(|_| invalid(name, "its percent escapes are not UTF-8".to_owned()))
+    form::decode(text)
+        .map(Cow::into_owned)
+        .map_err(|broken| invalid(name, broken.to_string()))
 }
 
 /// The decoded parameters of a query or form, in order; `+` is a space.
@@ -37,10 +24,14 @@ impl Parameters {
     /// Reads `name=value&name=value`.
     pub(in crate::vendor::azure_event_grid) fn parse(text: &str) -> Result<Self, Error> {
         let mut parameters = Vec::new();
-        for pair in text.split('&').filter(|pair| !pair.is_empty()) {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let name = decode(&name.replace('+', " "), "query")?;
-            let value = decode(&value.replace('+', " "), &name)?;
+        let decode = |text, name: &str| {
+            form::decode_field(text)
+                .map(Cow::into_owned)
+                .map_err(|broken| invalid(name, broken.to_string()))
+        };
+        for (name, value) in form::fields(text) {
+            let name = decode(name, "query")?;
+            let value = decode(value, &name)?;
             parameters.push((name, value));
         }
         Ok(Self(parameters))
