@@ -8,7 +8,7 @@ use mqttstack_broker::Broker;
 use mqttstack_pipeline::App;
 use mqttstack_pipeline::Quotas;
 use mqttstack_pipeline::journal::Journal;
-use mqttstack_pipeline::{self, REQUEST_ID, Vendor, Walk};
+use mqttstack_pipeline::{self as pipeline, REQUEST_ID, Vendor, Walk};
 
 use crate::fixture::{Answered, Fixture, Published, Seen};
 

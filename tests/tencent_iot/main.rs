@@ -16,7 +16,7 @@ use mqttstack_broker::Broker;
 use mqttstack_pipeline::App;
 use mqttstack_pipeline::Quotas;
 use mqttstack_pipeline::journal::{Draft, Journal};
-use mqttstack_pipeline::{self, REQUEST_ID};
+use mqttstack_pipeline::{self as pipeline, REQUEST_ID};
 use mqttstack_tencent_iot_hub::TencentIot;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -202,7 +202,7 @@ fn description() -> Result<(), Failed> {
     same("actions", &json!(actions), &json!(names(&listed)))?;
     let codes: BTreeSet<String> = [
         include_str!("../../crates/tencent-iot-hub/src/error.rs"),
-        include_str!("../../src/vendor/tencent_tc3/error.rs"),
+        include_str!("../../crates/tencent-cloud-api/src/error.rs"),
     ]
     .iter()
     .flat_map(|source| quoted(source, "=> row(\""))

@@ -17,7 +17,7 @@ use mqttstack_http1::Handler;
 use mqttstack_pipeline::App;
 use mqttstack_pipeline::Quotas;
 use mqttstack_pipeline::journal::{Entry, Journal};
-use mqttstack_pipeline::{self, Vendor};
+use mqttstack_pipeline::{self as pipeline, Vendor};
 use mqttstack_tencent_cloud_api as tencent_tc3;
 use mqttstack_tencent_tdmq::{Settings, TencentTdmq};
 use parking_lot::Mutex;

@@ -6,7 +6,7 @@ use super::spelling;
 
 /// Which methods an action takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Methods {
+pub(crate) enum Methods {
     /// GET alone.
     Get,
     /// POST alone.
@@ -17,7 +17,7 @@ pub enum Methods {
 
 /// One action as the vendor's metadata describes it.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Action {
+pub(crate) struct Action {
     /// Its name.
     pub name: &'static str,
     /// The methods it takes.
@@ -52,7 +52,7 @@ use Methods::{Both, Get, Post};
 
 /// Sources: the vendor's OpenAPI metadata (methods, schemes) and its QPS limits page.
 #[rustfmt::skip]
-pub static ACTIONS: [Action; 50] = [
+pub(crate) static ACTIONS: [Action; 50] = [
     done("SendMessage", Post, true, 1000),
     done("ApplyToken", Post, true, 100),
     done("QueryToken", Both, true, 100),
@@ -107,7 +107,7 @@ pub static ACTIONS: [Action; 50] = [
 
 impl Action {
     /// The action of this name, compared exactly.
-    pub fn find(name: &str) -> Result<&'static Self, Error> {
+    pub(crate) fn find(name: &str) -> Result<&'static Self, Error> {
         if name.is_empty() {
             return Err(Error::Missing("Action"));
         }
@@ -118,7 +118,7 @@ impl Action {
     }
 
     /// Whether the vendor lists this method for it.
-    pub fn takes(&self, method: &str) -> bool {
+    pub(crate) fn takes(&self, method: &str) -> bool {
         match self.methods {
             Get => method == "GET",
             Post => method == "POST",

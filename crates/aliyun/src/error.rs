@@ -238,7 +238,7 @@ const INTERNAL: &str = "An error occurred while processing your request. Try aga
 impl Error {
     /// A parameter whose value cannot be right. A name that could not be a parameter's is not
     /// repeated in the code.
-    pub fn parameter_invalid(name: &str) -> Self {
+    pub(crate) fn parameter_invalid(name: &str) -> Self {
         let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
         let sound = !name.is_empty() && name.len() <= 64 && name.bytes().all(plain);
         let name = if sound { name } else { "Parameter" };

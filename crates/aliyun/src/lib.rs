@@ -4,19 +4,19 @@
 //! action found in `actions.rs` and performed in `api/`; answers are written by `wire.rs`,
 //! refusals by `error.rs`. What is remembered is in `store/`; MQTT clients meet `mqtt/`. The order of the checks is in [`Aliyun::admit`] below.
 
-pub mod actions;
+mod actions;
 mod api;
 mod auth;
 mod client_id;
 mod envelope;
-pub mod error;
+mod error;
 mod host;
 mod mqtt;
 mod parameters;
 pub mod settings;
 mod spelling;
 mod status_change;
-pub mod store;
+mod store;
 mod topic;
 mod wire;
 
@@ -122,11 +122,6 @@ impl Aliyun {
     pub fn reset(&self) {
         self.store.reset();
         self.authenticator.reset();
-    }
-
-    /// The instances.
-    pub fn store(&self) -> &Store {
-        &self.store
     }
 
     /// The order of the gateway's checks, as far as known: assumed where the fact is not

@@ -38,7 +38,7 @@ impl AuthType {
     }
 
     /// The type from its spelling in NanoMQ's configuration.
-    pub fn from_text(text: &[u8]) -> Option<Self> {
+    pub(crate) fn from_text(text: &[u8]) -> Option<Self> {
         match text {
             b"basic" => Some(Self::Basic),
             b"jwt" => Some(Self::Jwt),
@@ -52,7 +52,7 @@ const GRACE_S: i64 = 200;
 
 /// Where the token or password stands behind the scheme word, which has exactly one spelling.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reading {
+pub(crate) enum Reading {
     /// Up to 0.8.0, as C's `sscanf("Basic %s")` finds it: behind white space of any length, up to
     /// the next. Captured.
     Scanned,
@@ -77,7 +77,7 @@ fn credential<'a>(
 }
 
 /// Judges a Basic header: the decoded text must be `user:password` exactly.
-pub fn basic(
+pub(crate) fn basic(
     header: Option<&str>,
     reading: Reading,
     username: &str,
@@ -96,7 +96,7 @@ pub fn basic(
 /// Judges a Bearer header: RS256, `iss` as wanted, `exp` not more than 200 s ago. Returns the
 /// issuer. `iat`, `nbf`, `aud` and the header's `alg` are not looked at; whatever else is
 /// wrong, only a time that is the one thing wrong is told.
-pub fn bearer<'a>(
+pub(crate) fn bearer<'a>(
     header: Option<&str>,
     reading: Reading,
     key: Option<&RsaPublicKey>,
@@ -134,7 +134,7 @@ fn signed_claims(token: &str, key: &RsaPublicKey) -> Option<serde_json::Value> {
 }
 
 /// Reads a public key from PEM text, in either of its two usual forms.
-pub fn public_key(pem: &str) -> Result<RsaPublicKey, String> {
+pub(crate) fn public_key(pem: &str) -> Result<RsaPublicKey, String> {
     RsaPublicKey::from_public_key_pem(pem)
         .or_else(|_| RsaPublicKey::from_pkcs1_pem(pem))
         .map_err(|_| "it holds no RSA public key in PEM".to_owned())
@@ -142,7 +142,7 @@ pub fn public_key(pem: &str) -> Result<RsaPublicKey, String> {
 
 /// Base64 as NanoMQ decodes it: a length that is no multiple of four or a foreign character
 /// gives nothing, and the first `=` ends it.
-pub fn decode_base64(text: &[u8]) -> Vec<u8> {
+pub(crate) fn decode_base64(text: &[u8]) -> Vec<u8> {
     const LENIENT: GeneralPurpose = GeneralPurpose::new(
         &alphabet::STANDARD,
         GeneralPurposeConfig::new()

@@ -177,7 +177,7 @@ pub struct Echo {
 
 impl Echo {
     /// Of a body that could not be read: `seq` 0 and no `rep`.
-    pub const UNREAD: Self = Self { seq: 0, rep: 0 };
+    pub(crate) const UNREAD: Self = Self { seq: 0, rep: 0 };
 }
 
 /// One refusal.
@@ -204,7 +204,7 @@ impl Error {
 
     /// The same refusal, said by V1.
     #[must_use]
-    pub fn in_v1(mut self, echo: Echo) -> Self {
+    pub(crate) fn in_v1(mut self, echo: Echo) -> Self {
         self.echo = Some(echo);
         self
     }
@@ -244,7 +244,7 @@ impl From<Refusal> for Error {
 }
 
 /// The answer to a refusal.
-pub fn render(error: &Error, request: &Request) -> Answer {
+pub(crate) fn render(error: &Error, request: &Request) -> Answer {
     let row = error.problem.row();
     match row.look {
         Look::Nothing => Answer::new(row.status).connection(Connection::Drop),

@@ -3,14 +3,14 @@
 //! calls, `error.rs` how it refuses, `configuration/` the document it shows, `cjson/` how it
 //! reads and prints JSON. Its facts stand in the recordings under `fixtures/nanomq/`.
 
-pub mod api;
-pub mod auth;
-pub mod cjson;
-pub mod configuration;
-pub mod error;
-pub mod settings;
-pub mod state;
-pub mod wire;
+mod api;
+mod auth;
+mod cjson;
+mod configuration;
+mod error;
+mod settings;
+mod state;
+mod wire;
 
 use jiff::Timestamp;
 use mqttstack_base::exchange::{

@@ -13,7 +13,7 @@ use super::settings::Settings;
 
 /// Who may call, as the running configuration has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Login {
+pub(crate) struct Login {
     /// Basic or token.
     pub auth_type: AuthType,
     /// The user name of Basic.
@@ -24,7 +24,7 @@ pub struct Login {
 
 /// Both documents of one configuration. They have one login between them.
 #[derive(Debug, Clone)]
-pub struct Configuration {
+pub(crate) struct Configuration {
     /// In V1's shape.
     pub v1: Document,
     /// In V4's shape.
@@ -61,12 +61,12 @@ impl Configuration {
     }
 
     /// Brings V1's login to V4's document after V1 changed it.
-    pub fn login_from_v1(&mut self) {
+    pub(crate) fn login_from_v1(&mut self) {
         copy_login(&self.v1, &mut self.v4);
     }
 
     /// Brings V4's login to V1's document after V4 changed it.
-    pub fn login_from_v4(&mut self) {
+    pub(crate) fn login_from_v4(&mut self) {
         copy_login(&self.v4, &mut self.v1);
     }
 
@@ -91,7 +91,7 @@ fn copy_login(from: &Document, to: &mut Document) {
 
 /// The most of each figure that a look at `/prometheus` ever saw.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Peaks {
+pub(crate) struct Peaks {
     /// Connected clients.
     pub connections: usize,
     /// Clients with a session.
@@ -114,14 +114,14 @@ struct Inner {
 
 /// The state of one NanoMQ.
 #[derive(Debug)]
-pub struct State {
+pub(crate) struct State {
     initial: Configuration,
     inner: Mutex<Inner>,
 }
 
 impl State {
     /// As the settings have it.
-    pub fn new(settings: &Settings) -> Self {
+    pub(crate) fn new(settings: &Settings) -> Self {
         let initial = Configuration::new(settings);
         Self {
             inner: Mutex::new(Inner {
@@ -136,7 +136,7 @@ impl State {
     }
 
     /// Forgets everything that callers did; the time of the start and the counting stay.
-    pub fn reset(&self) {
+    pub(crate) fn reset(&self) {
         let mut inner = self.inner.lock();
         inner.running = self.initial.clone();
         inner.file = self.initial.clone();
@@ -144,18 +144,18 @@ impl State {
     }
 
     /// Counts from these figures of the broker on.
-    pub fn count_from(&self, counters: Counters) {
+    pub(crate) fn count_from(&self, counters: Counters) {
         self.inner.lock().base = counters;
     }
 
     /// Notes the time of the start, unless it is known.
-    pub fn start(&self, now: Timestamp) {
+    pub(crate) fn start(&self, now: Timestamp) {
         self.inner.lock().started.get_or_insert(now);
     }
 
     /// Begins anew, as after a restart: the file is read, what was changed in memory is gone,
     /// counting starts at nought.
-    pub fn restart(&self, now: Timestamp, counters: Counters) {
+    pub(crate) fn restart(&self, now: Timestamp, counters: Counters) {
         let mut inner = self.inner.lock();
         inner.running = inner.file.clone();
         inner.started = Some(now);
@@ -164,18 +164,18 @@ impl State {
     }
 
     /// Who may call now.
-    pub fn login(&self) -> Login {
+    pub(crate) fn login(&self) -> Login {
         self.inner.lock().running.login()
     }
 
     /// How many whole seconds it has run.
-    pub fn uptime_s(&self, now: Timestamp) -> u64 {
+    pub(crate) fn uptime_s(&self, now: Timestamp) -> u64 {
         let started = self.inner.lock().started.unwrap_or(now);
         u64::try_from(now.duration_since(started).as_secs()).unwrap_or(0)
     }
 
     /// What it has counted since it began.
-    pub fn counted(&self, now: Counters) -> Counters {
+    pub(crate) fn counted(&self, now: Counters) -> Counters {
         let base = self.inner.lock().base;
         Counters {
             connects: now.connects.saturating_sub(base.connects),
@@ -187,7 +187,7 @@ impl State {
     }
 
     /// Raises the peaks to the figures of now and returns them.
-    pub fn peaks(&self, now: Peaks) -> Peaks {
+    pub(crate) fn peaks(&self, now: Peaks) -> Peaks {
         let mut inner = self.inner.lock();
         let peaks = &mut inner.peaks;
         peaks.connections = peaks.connections.max(now.connections);
@@ -198,24 +198,24 @@ impl State {
     }
 
     /// Looks at the running configuration.
-    pub fn running<T>(&self, look: impl FnOnce(&Configuration) -> T) -> T {
+    pub(crate) fn running<T>(&self, look: impl FnOnce(&Configuration) -> T) -> T {
         look(&self.inner.lock().running)
     }
 
     /// Changes the running configuration alone.
-    pub fn change_running<T>(&self, change: impl FnOnce(&mut Configuration) -> T) -> T {
+    pub(crate) fn change_running<T>(&self, change: impl FnOnce(&mut Configuration) -> T) -> T {
         change(&mut self.inner.lock().running)
     }
 
     /// Changes the running configuration and the one on file alike.
-    pub fn change_both<T>(&self, mut change: impl FnMut(&mut Configuration) -> T) -> T {
+    pub(crate) fn change_both<T>(&self, mut change: impl FnMut(&mut Configuration) -> T) -> T {
         let mut inner = self.inner.lock();
         change(&mut inner.file);
         change(&mut inner.running)
     }
 
     /// Changes the configuration on file alone.
-    pub fn change_file<T>(&self, change: impl FnOnce(&mut Configuration) -> T) -> T {
+    pub(crate) fn change_file<T>(&self, change: impl FnOnce(&mut Configuration) -> T) -> T {
         change(&mut self.inner.lock().file)
     }
 }

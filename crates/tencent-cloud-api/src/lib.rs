@@ -30,7 +30,7 @@ use mqttstack_base::secret::Secret;
 use self::v1::MAX_BYTES as V1_MAX_BYTES;
 
 /// The one algorithm of signature v3.
-pub const ALGORITHM: &str = "TC3-HMAC-SHA256";
+pub(crate) const ALGORITHM: &str = "TC3-HMAC-SHA256";
 
 /// One cloud API key pair: `[[tencent_cloud.secrets]]`.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -134,7 +134,7 @@ impl From<RegisterType> for u8 {
 
 impl RegisterType {
     /// From the vendor's number.
-    pub const fn from_number(number: i64) -> Option<Self> {
+    pub(crate) const fn from_number(number: i64) -> Option<Self> {
         match number {
             0 => Some(Self::Off),
             1 => Some(Self::PreCreated),

@@ -20,7 +20,7 @@ mod auth;
 mod certificate;
 mod claims;
 mod cloud;
-pub mod error;
+mod error;
 mod events;
 mod history;
 mod jwks;
@@ -30,7 +30,7 @@ mod mqtt;
 mod pattern;
 mod policy;
 mod query;
-pub mod settings;
+mod settings;
 mod shape;
 mod sql;
 mod store;
@@ -57,7 +57,7 @@ use self::store::{Seed, Store};
 use self::subjects::Subjects;
 
 /// The service's name in cloud API signatures.
-pub const SERVICE: &str = "mqtt";
+pub(crate) const SERVICE: &str = "mqtt";
 /// The one version of its cloud API.
 pub const VERSION: &str = "2024-05-16";
 /// How often a cloud API action may be called, per second (documented on every action's page).

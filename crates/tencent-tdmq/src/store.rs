@@ -63,7 +63,7 @@ pub struct Resources {
 
 impl Resources {
     /// Adds a policy under a new id, which it returns.
-    pub fn add_policy(&mut self, mut policy: Policy) -> i64 {
+    pub(crate) fn add_policy(&mut self, mut policy: Policy) -> i64 {
         self.last_policy += 1;
         policy.id = self.last_policy;
         self.policies.push(policy);
@@ -110,7 +110,7 @@ pub struct Instance {
 impl Instance {
     /// Whether an MQTT client is one of this instance's. Open clients are everybody's, those of
     /// another vendor or instance are not.
-    pub fn has_client(&self, client: &Client) -> bool {
+    pub(crate) fn has_client(&self, client: &Client) -> bool {
         match client.dialect {
             None => true,
             Some(surface) => {
@@ -120,7 +120,7 @@ impl Instance {
     }
 
     /// A topic name was published to: its first level comes into being with it.
-    pub fn note_topic(&self, topic: &str, created_s: i64, limit: usize) {
+    pub(crate) fn note_topic(&self, topic: &str, created_s: i64, limit: usize) {
         if !self.resources.read().has_topic(topic) {
             self.resources.write().add_topic(topic, created_s, limit);
         }

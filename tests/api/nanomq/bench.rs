@@ -14,7 +14,7 @@ use mqttstack_nanomq::{Nanomq, Settings};
 use mqttstack_pipeline::App;
 use mqttstack_pipeline::Quotas;
 use mqttstack_pipeline::journal::{Journal, Settings as JournalSettings};
-use mqttstack_pipeline::{self, Vendor};
+use mqttstack_pipeline::{self as pipeline, Vendor};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;

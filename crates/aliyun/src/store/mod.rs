@@ -3,10 +3,10 @@
 //! them has files of its own: `token.rs`, `credential.rs`, `custom.rs`; `session.rs` knows who is
 //! connected and what connections went through, `trace.rs` which messages there were.
 
-pub mod credential;
-pub mod custom;
-pub mod session;
-pub mod token;
+pub(crate) mod credential;
+pub(crate) mod custom;
+pub(crate) mod session;
+pub(crate) mod token;
 pub(super) mod trace;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -33,7 +33,7 @@ pub(super) const SEEDED_MS: i64 = 1_587_340_800_000;
 
 /// One group.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Group {
+pub(crate) struct Group {
     /// When it was made, in milliseconds since 1970.
     pub created_ms: i64,
     /// Its tags, key and value.
@@ -51,7 +51,7 @@ impl Group {
 
 /// One instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Instance {
+pub(crate) struct Instance {
     /// Its region.
     pub region: String,
     /// When it was made, in milliseconds since 1970.
@@ -141,7 +141,7 @@ pub(super) fn instance_problem(id: &str) -> Option<&'static str> {
 
 /// All instances by id, and what belongs to them.
 #[derive(Debug)]
-pub struct Store {
+pub(crate) struct Store {
     auto_create: bool,
     seeds: Known,
     instances: RwLock<Known>,
@@ -154,7 +154,7 @@ pub struct Store {
 
 impl Store {
     /// The seeded state.
-    pub fn new(settings: &Settings) -> Result<Self, SettingsError> {
+    pub(crate) fn new(settings: &Settings) -> Result<Self, SettingsError> {
         let mut seeds = Known::default();
         for (index, instance) in settings.instances.iter().enumerate() {
             let problem = if instance.id.is_empty() {
@@ -187,7 +187,7 @@ impl Store {
     }
 
     /// Back to the seeded state. Who is connected stays connected.
-    pub fn reset(&self) {
+    pub(crate) fn reset(&self) {
         self.instances.write().clone_from(&self.seeds);
         self.tokens.reset();
         self.credentials.reset();
@@ -197,7 +197,7 @@ impl Store {
     }
 
     /// The instance of this id as it is now.
-    pub fn instance(&self, id: &str) -> Option<Instance> {
+    pub(crate) fn instance(&self, id: &str) -> Option<Instance> {
         self.instances.read().by_id.get(id).cloned()
     }
 

@@ -8,7 +8,7 @@ use super::super::cjson::{Json, until_nul};
 use super::super::error::{Error, Problem};
 
 /// The filter as its subscriber wrote it, `$share/group/` included.
-pub fn full_filter(subscription: &Subscription) -> String {
+pub(crate) fn full_filter(subscription: &Subscription) -> String {
     match &subscription.share_group {
         Some(group) => format!("$share/{group}/{}", subscription.topic_filter),
         None => subscription.topic_filter.clone(),
@@ -16,14 +16,14 @@ pub fn full_filter(subscription: &Subscription) -> String {
 }
 
 /// The clients that V1 knows: connected, with at least one subscription.
-pub async fn known_to_v1(broker: &Broker) -> Vec<Client> {
+pub(crate) async fn known_to_v1(broker: &Broker) -> Vec<Client> {
     let mut clients = broker.clients().await;
     clients.retain(|client| client.connected && client.subscriptions > 0);
     clients
 }
 
 /// The `data` of request 4.
-pub async fn subscriptions_v1(broker: &Broker) -> Json {
+pub(crate) async fn subscriptions_v1(broker: &Broker) -> Json {
     let subscriptions = broker.subscriptions().await;
     let of_client = |client: Client| {
         let rows = subscriptions
@@ -51,7 +51,7 @@ pub async fn subscriptions_v1(broker: &Broker) -> Json {
 }
 
 /// The `data` of request 5.
-pub async fn clients_v1(broker: &Broker) -> Json {
+pub(crate) async fn clients_v1(broker: &Broker) -> Json {
     let shown = |client: Client| {
         Json::object([
             ("client_id", client.client_id.into()),
@@ -67,7 +67,7 @@ pub async fn clients_v1(broker: &Broker) -> Json {
 
 /// What `GET /clients` is narrowed to. All that is given must hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Filters {
+pub(crate) struct Filters {
     client_id: Option<String>,
     username: Option<String>,
     connected: Option<bool>,
@@ -81,7 +81,7 @@ impl Filters {
     /// passes over pieces without a key or a value, and ends a value at white space. The words of
     /// `conn_state` and `clean_start` count in any case, and any text is a `proto_name` (measured
     /// on 0.25.5, November 2026; that its case counts is assumed).
-    pub fn parse(query: &str) -> Result<Self, Error> {
+    pub(crate) fn parse(query: &str) -> Result<Self, Error> {
         let mut filters = Self::default();
         if query.len() < 3 {
             return Ok(filters);
@@ -100,14 +100,14 @@ impl Filters {
 
     /// The one client of this id.
     #[must_use]
-    pub fn of_client(mut self, client_id: &str) -> Self {
+    pub(crate) fn of_client(mut self, client_id: &str) -> Self {
         self.client_id = Some(client_id.to_owned());
         self
     }
 
     /// The clients of this user.
     #[must_use]
-    pub fn of_user(mut self, username: &str) -> Self {
+    pub(crate) fn of_user(mut self, username: &str) -> Self {
         self.username = Some(username.to_owned());
         self
     }
@@ -174,7 +174,7 @@ fn protocol_name(client: &Client) -> &'static str {
 }
 
 /// The `data` of V4's clients.
-pub async fn clients_v4(broker: &Broker, filters: &Filters) -> Json {
+pub(crate) async fn clients_v4(broker: &Broker, filters: &Filters) -> Json {
     let clients = broker.clients().await;
     let shown = clients
         .into_iter()
@@ -207,7 +207,7 @@ fn shown_by_v4(client: Client) -> Json {
 }
 
 /// The `data` of V4's subscriptions, one row each.
-pub async fn subscriptions_v4(broker: &Broker, client_id: Option<&str>) -> Json {
+pub(crate) async fn subscriptions_v4(broker: &Broker, client_id: Option<&str>) -> Json {
     let subscriptions = broker.subscriptions().await;
     let rows = subscriptions
         .iter()

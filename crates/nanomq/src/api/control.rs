@@ -8,7 +8,7 @@ use super::super::Nanomq;
 
 /// What NanoMQ can be told to do with itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
+pub(crate) enum Action {
     /// End.
     Stop,
     /// End and start again.
@@ -17,7 +17,7 @@ pub enum Action {
 
 impl Action {
     /// The action from its name, in any case.
-    pub fn parse(name: &[u8]) -> Option<Self> {
+    pub(crate) fn parse(name: &[u8]) -> Option<Self> {
         if name.eq_ignore_ascii_case(b"stop") {
             Some(Self::Stop)
         } else if name.eq_ignore_ascii_case(b"restart") {
@@ -29,7 +29,7 @@ impl Action {
 }
 
 /// Does it, as far as it can be done here.
-pub fn perform(nanomq: &Nanomq, action: Action, walk: &mut Walk<'_>) {
+pub(crate) fn perform(nanomq: &Nanomq, action: Action, walk: &mut Walk<'_>) {
     match action {
         Action::Stop => walk
             .draft

@@ -36,7 +36,7 @@ impl Messages {
 }
 
 /// The `data` of V1's request 2.
-pub async fn brokers_v1(nanomq: &Nanomq, broker: &Broker) -> Json {
+pub(crate) async fn brokers_v1(nanomq: &Nanomq, broker: &Broker) -> Json {
     let messages = Messages::of(nanomq.state.counted(broker.counters()));
     Json::object([
         ("client_size", known_to_v1(broker).await.len().into()),
@@ -58,7 +58,7 @@ fn datetime(now: Timestamp) -> Json {
 }
 
 /// The `data` of V4's brokers. The time is UTC.
-pub fn brokers(nanomq: &Nanomq, receipt: &Receipt) -> Json {
+pub(crate) fn brokers(nanomq: &Nanomq, receipt: &Receipt) -> Json {
     Json::Array(vec![Json::object([
         ("datetime", datetime(receipt.now)),
         ("node_status", "Running".into()),
@@ -69,7 +69,7 @@ pub fn brokers(nanomq: &Nanomq, receipt: &Receipt) -> Json {
 }
 
 /// The `data` of V4's nodes.
-pub async fn nodes(nanomq: &Nanomq, broker: &Broker, receipt: &Receipt) -> Json {
+pub(crate) async fn nodes(nanomq: &Nanomq, broker: &Broker, receipt: &Receipt) -> Json {
     Json::Array(vec![Json::object([
         ("connections", connections(broker).await.into()),
         ("node_status", "Running".into()),
@@ -84,7 +84,7 @@ async fn connections(broker: &Broker) -> usize {
 }
 
 /// The whole answer of V4's metrics; there are no bridges to tell of.
-pub async fn metrics(nanomq: &Nanomq, broker: &Broker) -> Json {
+pub(crate) async fn metrics(nanomq: &Nanomq, broker: &Broker) -> Json {
     Json::object([
         ("metrics", Json::Array(Vec::new())),
         ("cpuinfo", "0.00%".into()),
@@ -94,7 +94,7 @@ pub async fn metrics(nanomq: &Nanomq, broker: &Broker) -> Json {
 }
 
 /// V4's figures in Prometheus' text form. A peak is the most that a look at them saw.
-pub async fn prometheus(nanomq: &Nanomq, broker: &Broker) -> String {
+pub(crate) async fn prometheus(nanomq: &Nanomq, broker: &Broker) -> String {
     let clients = broker.clients().await;
     let filters: BTreeSet<String> = broker
         .subscriptions()

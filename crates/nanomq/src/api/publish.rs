@@ -21,7 +21,7 @@ use super::super::error::{Error, Problem};
 const DEFAULT_CLIENT_ID: &str = "NanoMQ-HTTP-Client";
 
 /// Publishes what one object asks for.
-pub async fn publish(item: &Json, walk: &mut Walk<'_>) -> Result<(), Error> {
+pub(crate) async fn publish(item: &Json, walk: &mut Walk<'_>) -> Result<(), Error> {
     let text = |key: &str| item.get(key).and_then(Json::text);
     let bad = |why: &str| Error::new(Problem::BadParameters, why);
     let topics = topics_of(item).ok_or_else(|| bad("neither topic nor topics is a string"))?;
@@ -58,7 +58,7 @@ pub async fn publish(item: &Json, walk: &mut Walk<'_>) -> Result<(), Error> {
 }
 
 /// The topics of an object: `topic`, or else `topics` split at commas, empty ones passed over.
-pub fn topics_of(item: &Json) -> Option<Vec<&[u8]>> {
+pub(crate) fn topics_of(item: &Json) -> Option<Vec<&[u8]>> {
     let text = |key: &str| item.get(key).and_then(Json::text);
     if let Some(topic) = text("topic") {
         return Some(vec![topic]);

@@ -5,7 +5,7 @@ use super::subscribe::Change;
 
 /// What V4 can be asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Operation {
+pub(crate) enum Operation {
     /// The list of endpoints.
     Endpoints,
     /// The one broker.
@@ -63,7 +63,7 @@ pub enum Operation {
 
 impl Operation {
     /// Its name in the journal.
-    pub const fn name(&self) -> &'static str {
+    pub(crate) const fn name(&self) -> &'static str {
         match self {
             Self::Endpoints => "endpoints",
             Self::Brokers => "brokers",
@@ -98,7 +98,7 @@ impl Operation {
 
 /// The four methods that V4 knows, in any case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Method {
+pub(crate) enum Method {
     /// GET
     Get,
     /// POST
@@ -111,7 +111,7 @@ pub enum Method {
 
 impl Method {
     /// The method from its name.
-    pub fn parse(name: &str) -> Option<Self> {
+    pub(crate) fn parse(name: &str) -> Option<Self> {
         [
             ("GET", Self::Get),
             ("POST", Self::Post),
@@ -126,7 +126,7 @@ impl Method {
 
 /// The operation of a method and what follows `/api/v4` in the target, query included; `None`
 /// where there is none. A slash at the end does not matter.
-pub fn operation(method: Method, rest: &str) -> Option<Operation> {
+pub(crate) fn operation(method: Method, rest: &str) -> Option<Operation> {
     if matches!(rest, "" | "/") {
         return (method == Method::Get).then_some(Operation::Endpoints);
     }

@@ -11,7 +11,7 @@ use super::publish::topics_of;
 
 /// Which of the two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Change {
+pub(crate) enum Change {
     /// `mqtt/subscribe`
     Subscribe,
     /// `mqtt/unsubscribe`
@@ -19,7 +19,7 @@ pub enum Change {
 }
 
 /// Changes the subscriptions that one object names.
-pub async fn change(item: &Json, change: Change, walk: &mut Walk<'_>) -> Result<(), Error> {
+pub(crate) async fn change(item: &Json, change: Change, walk: &mut Walk<'_>) -> Result<(), Error> {
     let bad = |why: &str| Error::new(Problem::BadParameters, why);
     let client_id = item
         .get("clientid")

@@ -17,7 +17,7 @@ struct Node<'a> {
 }
 
 /// The levels, the names listed under `names`.
-pub fn levels(subscriptions: &[Subscription], names: &str) -> Json {
+pub(crate) fn levels(subscriptions: &[Subscription], names: &str) -> Json {
     let filters: Vec<(String, &str)> = subscriptions
         .iter()
         .map(|subscription| (full_filter(subscription), &*subscription.client_id))

@@ -48,7 +48,7 @@ pub struct Call {
 }
 
 /// Parses, then authenticates, then looks the request up; up to 0.6.7 credentials come first.
-pub fn admit(nanomq: &Nanomq, walk: &mut Walk<'_>) -> Result<Call, Error> {
+pub(crate) fn admit(nanomq: &Nanomq, walk: &mut Walk<'_>) -> Result<Call, Error> {
     let first = nanomq.settings.generation == Generation::V0_6;
     if first {
         authenticate(nanomq, walk).map_err(|error| error.in_v1(Echo::UNREAD))?;
@@ -100,7 +100,7 @@ fn authenticate(nanomq: &Nanomq, walk: &mut Walk<'_>) -> Result<(), Error> {
 }
 
 /// Does what was asked. Nothing here can be refused any more.
-pub async fn perform(nanomq: &Nanomq, call: Call, walk: &mut Walk<'_>) -> Answer {
+pub(crate) async fn perform(nanomq: &Nanomq, call: Call, walk: &mut Walk<'_>) -> Answer {
     let broker = &walk.app.broker;
     let data = match call.operation {
         Operation::Brokers => Some(figures::brokers_v1(nanomq, broker).await),

@@ -25,7 +25,7 @@ pub struct Call {
 }
 
 /// Authenticates, then looks at the method, the path and the body.
-pub fn admit(nanomq: &Nanomq, walk: &mut Walk<'_>) -> Result<Call, Error> {
+pub(crate) fn admit(nanomq: &Nanomq, walk: &mut Walk<'_>) -> Result<Call, Error> {
     let head = &walk.request.head;
     let header = wire::first(head, "authorization");
     nanomq.authenticate(header.as_deref(), Reading::Behind, false, walk)?;
@@ -104,7 +104,11 @@ fn body_of(operation: &Operation, body: &[u8]) -> Result<Json, Error> {
 }
 
 /// Does what was asked.
-pub async fn perform(nanomq: &Nanomq, call: Call, walk: &mut Walk<'_>) -> Result<Answer, Error> {
+pub(crate) async fn perform(
+    nanomq: &Nanomq,
+    call: Call,
+    walk: &mut Walk<'_>,
+) -> Result<Answer, Error> {
     let broker = &walk.app.broker;
     let data = match call.operation {
         Operation::Endpoints => endpoints(),

@@ -4,13 +4,13 @@
 //! recurses, nor does the end of a value: a body of 1000 levels costs no stack.
 //! Source: cJSON 1.7.15, the recordings' `seq` cases.
 
-pub mod read;
+pub(crate) mod read;
 
 use std::fmt::Write;
 
 /// One JSON value.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Json {
+pub(crate) enum Json {
     /// `null`
     Null,
     /// `true` and `false`
@@ -27,7 +27,7 @@ pub enum Json {
 
 impl Json {
     /// An object of these members.
-    pub fn object<'a>(members: impl IntoIterator<Item = (&'a str, Json)>) -> Self {
+    pub(crate) fn object<'a>(members: impl IntoIterator<Item = (&'a str, Json)>) -> Self {
         Self::Object(
             members
                 .into_iter()
@@ -37,7 +37,7 @@ impl Json {
     }
 
     /// The first member whose key equals `key` without regard to ASCII case.
-    pub fn get(&self, key: &str) -> Option<&Json> {
+    pub(crate) fn get(&self, key: &str) -> Option<&Json> {
         let Self::Object(members) = self else {
             return None;
         };
@@ -48,7 +48,7 @@ impl Json {
     }
 
     /// The number, if it is one.
-    pub fn number(&self) -> Option<f64> {
+    pub(crate) fn number(&self) -> Option<f64> {
         match self {
             Self::Number(number) => Some(*number),
             _ => None,
@@ -56,7 +56,7 @@ impl Json {
     }
 
     /// The text, if it is one.
-    pub fn text(&self) -> Option<&[u8]> {
+    pub(crate) fn text(&self) -> Option<&[u8]> {
         match self {
             Self::Text(text) => Some(text),
             _ => None,
@@ -64,7 +64,7 @@ impl Json {
     }
 
     /// The truth value, if it is one.
-    pub fn bool(&self) -> Option<bool> {
+    pub(crate) fn bool(&self) -> Option<bool> {
         match self {
             Self::Bool(value) => Some(*value),
             _ => None,
@@ -72,7 +72,7 @@ impl Json {
     }
 
     /// The items, if it is an array.
-    pub fn items(&self) -> Option<&[Json]> {
+    pub(crate) fn items(&self) -> Option<&[Json]> {
         match self {
             Self::Array(items) => Some(items),
             _ => None,
@@ -80,12 +80,12 @@ impl Json {
     }
 
     /// Whether it is an object.
-    pub fn is_object(&self) -> bool {
+    pub(crate) fn is_object(&self) -> bool {
         matches!(self, Self::Object(_))
     }
 
     /// As cJSON prints it unformatted.
-    pub fn print(&self) -> Vec<u8> {
+    pub(crate) fn print(&self) -> Vec<u8> {
         let mut out = Vec::new();
         let mut open: Vec<Rest<'_>> = self.begin(&mut out).into_iter().collect();
         while let Some(rest) = open.last_mut() {
@@ -245,7 +245,7 @@ impl From<serde_json::Value> for Json {
 }
 
 /// The bytes in front of the first NUL: what C calls the string.
-pub fn until_nul(text: &[u8]) -> &[u8] {
+pub(crate) fn until_nul(text: &[u8]) -> &[u8] {
     text.iter()
         .position(|byte| *byte == 0)
         .map_or(text, |end| &text[..end])
@@ -262,7 +262,7 @@ fn double(number: u64) -> f64 {
 /// How C on x86-64 turns a double into an `int`: cut, and out of range (or no number) the
 /// smallest `int`. Captured: `req` 2147483648 acts like a negative one.
 #[expect(clippy::cast_possible_truncation, reason = "checked just before")]
-pub fn to_int(number: f64) -> i32 {
+pub(crate) fn to_int(number: f64) -> i32 {
     let cut = number.trunc();
     if cut >= f64::from(i32::MIN) && cut <= f64::from(i32::MAX) {
         cut as i32
@@ -279,7 +279,7 @@ pub fn to_int(number: f64) -> i32 {
     clippy::cast_sign_loss,
     reason = "the machine's conversion is what is wanted"
 )]
-pub fn to_u64(number: f64) -> u64 {
+pub(crate) fn to_u64(number: f64) -> u64 {
     const HALF: f64 = 9_223_372_036_854_775_808.0;
     let signed = |value: f64| {
         let cut = value.trunc();
@@ -298,7 +298,7 @@ pub fn to_u64(number: f64) -> u64 {
 
 /// A double as cJSON prints it: what fits an `int` in decimal, anything else with 15
 /// significant digits, or with 17 where those do not read back as nearly the same number.
-pub fn print_number(number: f64) -> String {
+pub(crate) fn print_number(number: f64) -> String {
     if !number.is_finite() {
         return "null".to_owned();
     }
@@ -315,7 +315,7 @@ pub fn print_number(number: f64) -> String {
 }
 
 /// C's `%.{digits}g`.
-pub fn general(number: f64, digits: usize) -> String {
+pub(crate) fn general(number: f64, digits: usize) -> String {
     let scientific = format!("{number:.*e}", digits - 1);
     let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);

@@ -11,13 +11,13 @@ const DEPTH_LIMIT: usize = 1000;
 const NUMBER_LIMIT: usize = 63;
 
 /// Reads the first value of `body` up to its first NUL, as V1 does (`cJSON_Parse`).
-pub fn text(body: &[u8]) -> Option<Json> {
+pub(crate) fn text(body: &[u8]) -> Option<Json> {
     bytes(until_nul(body))
 }
 
 /// Reads the first value of `body`, NUL being white space, as V4 does
 /// (`cJSON_ParseWithLength`).
-pub fn bytes(body: &[u8]) -> Option<Json> {
+pub(crate) fn bytes(body: &[u8]) -> Option<Json> {
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     Reader { body, at: 0 }.value()
 }

@@ -3,8 +3,8 @@
 //! changes nothing else here but the login. V1's half (requests 11 and 12) is in `v1.rs`, V4's
 //! (`/configuration`, `/reload`) in `v4.rs`.
 
-pub mod v1;
-pub mod v4;
+pub(crate) mod v1;
+pub(crate) mod v4;
 
 use mqttstack_kit::wording::nearest;
 
@@ -13,7 +13,7 @@ use super::cjson::{Json, to_int, to_u64, until_nul};
 /// A document: objects within objects, reached by dotted paths. It holds passwords, so its
 /// `Debug` shows nothing of it.
 #[derive(Clone, PartialEq)]
-pub struct Document(Json);
+pub(crate) struct Document(Json);
 
 impl std::fmt::Debug for Document {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -23,7 +23,7 @@ impl std::fmt::Debug for Document {
 
 /// What a value must be to be taken, and what it becomes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// A string.
     Text,
     /// `true` or `false`.
@@ -40,7 +40,7 @@ pub enum Kind {
 
 /// One setting that a caller may change: where it stands in what is sent, where it is kept.
 #[derive(Debug, Clone, Copy)]
-pub struct Setting {
+pub(crate) struct Setting {
     /// The dotted path in the request's `data`.
     pub from: &'static str,
     /// The dotted path in the document.
@@ -65,7 +65,7 @@ impl Kind {
         clippy::cast_possible_truncation,
         reason = "C's conversions to float and back are what is wanted"
     )]
-    pub fn take(self, value: &Json) -> Option<Json> {
+    pub(crate) fn take(self, value: &Json) -> Option<Json> {
         match self {
             Self::Text => value
                 .text()
@@ -91,12 +91,12 @@ impl Document {
     }
 
     /// The value at a dotted path.
-    pub fn get(&self, path: &str) -> Option<&Json> {
+    pub(crate) fn get(&self, path: &str) -> Option<&Json> {
         at(&self.0, path)
     }
 
     /// Puts a value at a dotted path, making the objects on the way.
-    pub fn put(&mut self, path: &str, value: Json) {
+    pub(crate) fn put(&mut self, path: &str, value: Json) {
         let mut place = &mut self.0;
         for key in path.split('.') {
             place = member(place, key);
@@ -106,7 +106,7 @@ impl Document {
 
     /// Takes those of `settings` that `data` holds with the right type and `allowed` lets
     /// through. Returns the paths that changed.
-    pub fn take(
+    pub(crate) fn take(
         &mut self,
         data: &Json,
         settings: &[Setting],
@@ -125,7 +125,7 @@ impl Document {
 
     /// A key of `over` that this document does not have, with the key that is likely meant. What is
     /// like no key here is an addition of the user's.
-    pub fn misspelt(
+    pub(crate) fn misspelt(
         &self,
         over: &serde_json::Map<String, serde_json::Value>,
     ) -> Option<(String, String)> {
@@ -155,7 +155,7 @@ impl Document {
     }
 
     /// Lays `over`, a configured document of the same shape, over this one.
-    pub fn overlay(&mut self, over: &serde_json::Map<String, serde_json::Value>) {
+    pub(crate) fn overlay(&mut self, over: &serde_json::Map<String, serde_json::Value>) {
         self.overlay_at("", over);
     }
 

@@ -5,7 +5,7 @@ use super::super::cjson::Json;
 use super::{Document, Kind, Setting, same};
 
 /// The document of 0.8.0 as shipped, without a bridge file.
-pub const SHIPPED: &str = r#"{"url":"nmq-tcp://0.0.0.0:1883","num_taskq_thread":4,
+pub(crate) const SHIPPED: &str = r#"{"url":"nmq-tcp://0.0.0.0:1883","num_taskq_thread":4,
 "max_taskq_thread":4,"parallel":32,"property_size":32,"msq_len":256,"qos_duration":10,
 "allow_anonymous":true,"daemon":false,
 "tls":{"enable":false,"url":"tls+nmq-tcp://0.0.0.0:8883","verify_peer":false,
@@ -100,12 +100,12 @@ const TAKEN: &[Setting] = &[
 
 impl Document {
     /// V1's document as shipped.
-    pub fn v1() -> Self {
+    pub(crate) fn v1() -> Self {
         Self::parse(SHIPPED)
     }
 
     /// The `data` of request 11. `auth_type` came with 0.7.0.
-    pub fn shown_by_v1(&self, with_auth_type: bool) -> Json {
+    pub(crate) fn shown_by_v1(&self, with_auth_type: bool) -> Json {
         let mut shown = Document(Json::Object(Vec::new()));
         for entry in SHOWN {
             let path = entry.trim_end_matches(['?', '!']);
@@ -124,7 +124,7 @@ impl Document {
     /// What request 12 does to the configuration file of 0.8.0: booleans are never written (a
     /// missing `break`), entries of `subscription` beyond those sent stay. Returns the paths
     /// that changed.
-    pub fn write_as_v1_does(&mut self, data: &Json) -> Vec<&'static str> {
+    pub(crate) fn write_as_v1_does(&mut self, data: &Json) -> Vec<&'static str> {
         let mut taken = self.take(data, TAKEN, |kind| kind != Kind::Bool);
         let bridge = data.get("bridge");
         if let Some(forwards) = bridge.and_then(|b| b.get("forwards")).and_then(Json::items) {
@@ -150,7 +150,7 @@ impl Document {
     }
 
     /// What the manual promises of request 12: all that is sent and right takes effect.
-    pub fn set_as_documented(&mut self, data: &Json) -> Vec<&'static str> {
+    pub(crate) fn set_as_documented(&mut self, data: &Json) -> Vec<&'static str> {
         let mut taken = self.take(data, TAKEN, |_| true);
         let bridge = data.get("bridge");
         if let Some(forwards) = bridge.and_then(|b| b.get("forwards")).and_then(Json::items) {

@@ -7,7 +7,7 @@ use super::super::cjson::Json;
 use super::{Document, Kind, Setting, same};
 
 /// The parts, in the order of the whole document.
-pub const PARTS: &[&str] = &[
+pub(crate) const PARTS: &[&str] = &[
     "basic",
     "tls",
     "auth",
@@ -19,7 +19,7 @@ pub const PARTS: &[&str] = &[
 ];
 
 /// The document of 0.25.5 as shipped, built without TLS, `SQLite` and the rule engine.
-pub const SHIPPED: &str = r#"{
+pub(crate) const SHIPPED: &str = r#"{
 "basic":{"url":"nmq-tcp://0.0.0.0:1883","num_taskq_thread":4,"max_taskq_thread":4,"parallel":4,
 "property_size":32,"daemon":false,"max_packet_size":1024,"client_max_packet_size":1024,
 "msq_len":2048,"qos_duration":10,"keepalive_backoff":1.25,"allow_anonymous":true,"ipc_internal":true},
@@ -117,12 +117,12 @@ const RELOADED: &[Setting] = &[
 
 impl Document {
     /// V4's document as shipped.
-    pub fn v4() -> Self {
+    pub(crate) fn v4() -> Self {
         Self::parse(SHIPPED)
     }
 
     /// One part as `/configuration/{part}` shows it, or all; `None` for an unknown part.
-    pub fn part(&self, part: Option<&str>) -> Option<Json> {
+    pub(crate) fn part(&self, part: Option<&str>) -> Option<Json> {
         let one = |name: &'static str| (name, self.get(name).cloned().unwrap_or(Json::Null));
         match part {
             None => Some(Json::object(PARTS.iter().map(|name| one(name)))),
@@ -134,7 +134,7 @@ impl Document {
     }
 
     /// Takes what `POST /configuration[/{part}]` sent as `data`. Returns the paths that changed.
-    pub fn set_part(&mut self, part: Option<&str>, data: &Json) -> Vec<&'static str> {
+    pub(crate) fn set_part(&mut self, part: Option<&str>, data: &Json) -> Vec<&'static str> {
         let prefix = part.map(|part| format!("{part}."));
         let settings: Vec<Setting> = TAKEN
             .iter()
@@ -156,7 +156,7 @@ impl Document {
     }
 
     /// What `GET /reload` shows.
-    pub fn reloadable(&self) -> Json {
+    pub(crate) fn reloadable(&self) -> Json {
         Json::object(RELOADED.iter().map(|setting| {
             let value = self.get(setting.to).cloned();
             (setting.from, value.unwrap_or(Json::Null))
@@ -164,7 +164,7 @@ impl Document {
     }
 
     /// Takes what `POST /reload` sent as `data`. Returns the paths that changed.
-    pub fn reload(&mut self, data: &Json) -> Vec<&'static str> {
+    pub(crate) fn reload(&mut self, data: &Json) -> Vec<&'static str> {
         self.take(data, RELOADED, |_| true)
     }
 }

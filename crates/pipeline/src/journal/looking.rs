@@ -23,7 +23,7 @@ const TURN: Duration = Duration::from_millis(20);
 
 /// How much one look may cost.
 #[derive(Debug, Clone, Copy)]
-pub struct Bounds {
+pub(super) struct Bounds {
     /// How long it may take, waiting for its turn included.
     pub time: Duration,
     /// How many bytes one text may have.

@@ -56,7 +56,7 @@ static XML_ELEMENT: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(&format!(r"(?i)(<(?:{SECRET_NAMES})>)([^<]*)")).ok());
 
 /// The first four characters of a secret and `...`; of a short one, nothing but `...`.
-pub fn shorten(secret: &str) -> String {
+pub(crate) fn shorten(secret: &str) -> String {
     if secret.chars().count() <= 8 {
         return "...".to_owned();
     }

@@ -116,7 +116,7 @@ impl<T: Shown> Pattern<T> {
     }
 
     /// How many clauses there are.
-    pub fn clauses(&self) -> usize {
+    pub(crate) fn clauses(&self) -> usize {
         self.clauses.len()
     }
 

@@ -9,7 +9,8 @@ mod table;
 use mqttstack_base::exchange::Refusal;
 use mqttstack_tencent_cloud_api::Tc3Error;
 
-pub use self::table::{Row, render};
+pub use self::table::Row;
+pub(crate) use self::table::render;
 
 /// By which of the two ways a request came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -172,7 +172,7 @@ fn shared(refusal: &Refusal, plane: Plane) -> Row {
 }
 
 /// Writes a refusal, in the words of the way by which the request came.
-pub fn render(error: &Error, plane: Plane, receipt: &Receipt) -> Answer {
+pub(crate) fn render(error: &Error, plane: Plane, receipt: &Receipt) -> Answer {
     let row = error.row(plane);
     match plane {
         Plane::Data => data_answer(error, row),
