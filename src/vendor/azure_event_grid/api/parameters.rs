@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use crate::vendor::azure_event_grid::error::Error;
 
 /// Percent-decodes a text; the error names the first broken escape.
-pub(in crate::vendor::azure_event_grid) fn decode(text: &str, name: &str) -> Result<String, Error> {
+pub(crate) fn decode(text: &str, name: &str) -> Result<String, Error> {
     let bytes = text.as_bytes();
     let mut at = 0;
     while let Some(found) = bytes[at..].iter().position(|byte| *byte == b'%') {
@@ -31,11 +31,11 @@ pub(in crate::vendor::azure_event_grid) fn decode(text: &str, name: &str) -> Res
 
 /// The decoded parameters of a query or form, in order; `+` is a space.
 #[derive(Debug)]
-pub(in crate::vendor::azure_event_grid) struct Parameters(Vec<(String, String)>);
+pub(crate) struct Parameters(Vec<(String, String)>);
 
 impl Parameters {
     /// Reads `name=value&name=value`.
-    pub(in crate::vendor::azure_event_grid) fn parse(text: &str) -> Result<Self, Error> {
+    pub(crate) fn parse(text: &str) -> Result<Self, Error> {
         let mut parameters = Vec::new();
         for pair in text.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -47,10 +47,7 @@ impl Parameters {
     }
 
     /// The value of a parameter; given twice it is refused.
-    pub(in crate::vendor::azure_event_grid) fn get(
-        &self,
-        name: &str,
-    ) -> Result<Option<&str>, Error> {
+    pub(crate) fn get(&self, name: &str) -> Result<Option<&str>, Error> {
         let mut values = self.0.iter().filter(|(key, _)| key == name);
         let first = values.next();
         if values.next().is_some() {
@@ -60,16 +57,13 @@ impl Parameters {
     }
 
     /// The names, in order.
-    pub(in crate::vendor::azure_event_grid) fn names(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(|(name, _)| name.as_str())
     }
 }
 
 /// Decodes standard base64.
-pub(in crate::vendor::azure_event_grid) fn base64(
-    text: &str,
-    name: &str,
-) -> Result<Vec<u8>, Error> {
+pub(crate) fn base64(text: &str, name: &str) -> Result<Vec<u8>, Error> {
     STANDARD.decode(text).map_err(|error| {
         let error = error.to_string();
         let why = error.trim_end_matches('.');
@@ -78,7 +72,7 @@ pub(in crate::vendor::azure_event_grid) fn base64(
 }
 
 /// A parameter that cannot be read.
-pub(in crate::vendor::azure_event_grid) fn invalid(name: &str, why: impl Into<String>) -> Error {
+pub(crate) fn invalid(name: &str, why: impl Into<String>) -> Error {
     Error::InvalidParameter {
         name: name.to_owned(),
         why: why.into(),
