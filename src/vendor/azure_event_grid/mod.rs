@@ -1,60 +1,44 @@
 //! Azure Event Grid: the MQTT broker's HTTP publish, Entra tokens, routing and pull delivery.
 //!
-//! A request's path is read in `api/mod.rs`; `auth.rs` and `sas.rs` say who calls, `access.rs` what
-//! the caller may do; `api/` has one file per noun. Tokens are made in `entra.rs`, refusals written
-//! in `error.rs`, messages turned into events in `routing.rs` and sent on in `router.rs`, events
-//! kept in `store.rs`. What is configured is in `settings.rs` and `resources.rs`; what no document says, in `choices.rs`.
+//! `model/` is what a namespace is, `arm/` how the resource manager changes it, `identity/` who
+//! calls, `events/` what becomes of events, `mqtt/` the MQTT side, `api/` the HTTP surface with one
+//! file per noun. Refusals stand in `error.rs` and are written in `render.rs`; what no document says
+//! is in `choices.rs`. Each of these uses only what stands before it in this list:
+//! `error`, `model`, `settings`, `identity`, `events`, `arm`, `render`, `mqtt`, `api`.
 
-mod access;
 mod api;
-mod auth;
-mod certificate;
-mod children;
+mod arm;
 pub mod choices;
-mod delivery;
-mod deployment;
-mod edit;
-mod entra;
-pub mod error;
-pub mod filter;
-mod jwt;
-mod leniency;
-mod life_cycle;
-mod limits;
+mod error;
+mod events;
+mod identity;
+mod model;
 mod mqtt;
-mod outbound;
-mod query;
-mod queue;
-mod rates;
-pub mod resources;
-mod router;
-pub mod routing;
-mod sas;
-pub mod settings;
-mod store;
-mod template;
-pub mod topic;
+mod render;
+mod settings;
 
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tokio_util::task::AbortOnDropHandle;
 
-use self::api::Route;
 use self::api::identity::Identity;
 use self::api::publish::Publish;
-use self::api::resources::{ResourceCall, no_namespace};
+use self::api::resources::ResourceCall;
 use self::api::retained::Read;
+use self::api::rooms::Rooms;
+use self::api::route::{OPERATIONS, Route};
 use self::api::topics::TopicCall;
-use self::auth::Authenticator;
-use self::delivery::Deliveries;
-use self::entra::Keys;
+use self::arm::rules;
 pub use self::error::Error;
-use self::outbound::Outbound;
-use self::rates::Rates;
-use self::router::{Router, RoutingOutlet};
+use self::events::delivery::Deliveries;
+use self::events::routing::{Router, RoutingOutlet};
+use self::events::store::Store;
+use self::identity::auth::Authenticator;
+use self::identity::entra::Keys;
+use self::identity::outbound::Outbound;
+use self::model::limits;
 pub use self::settings::{Settings, SettingsError};
-use self::store::{NamespaceState, Store};
 use crate::broker::dialect::Dialect;
 use crate::exchange::{Answer, BodyPolicy, Head, Receipt, Refusal, Request, Surface};
 use mqttstack_pipeline::App;
@@ -63,10 +47,7 @@ use mqttstack_pipeline::{Charge, Vendor, Walk};
 /// The Azure surface.
 #[derive(Debug)]
 pub struct AzureEventGrid {
-    settings: Arc<Settings>,
-    authenticator: Authenticator,
-    store: Arc<Store>,
-    router: Router,
+    rooms: Rooms,
     tasks: Mutex<Option<AbortOnDropHandle<()>>>,
 }
 
@@ -89,22 +70,24 @@ enum Kind {
 impl AzureEventGrid {
     /// A surface with these settings. Makes no key and opens no connection.
     pub fn new(settings: Settings) -> Result<Self, SettingsError> {
-        settings.check()?;
+        check(&settings)?;
         let settings = Arc::new(settings);
         let outbound = Arc::new(Outbound::new(settings.trusted_ca.clone()));
         let store = Arc::new(Store::new(&settings));
         Ok(Self {
-            authenticator: Authenticator {
-                keys: Arc::new(Keys::new(&settings)?),
-                outbound: outbound.clone(),
-                settings: settings.clone(),
+            rooms: Rooms {
+                authenticator: Authenticator {
+                    keys: Arc::new(Keys::new(&settings)?),
+                    outbound: outbound.clone(),
+                    settings: settings.clone(),
+                },
+                router: Router {
+                    store: store.clone(),
+                    deliveries: Arc::new(Deliveries::new(outbound)),
+                },
+                store,
+                settings,
             },
-            router: Router {
-                store: store.clone(),
-                deliveries: Arc::new(Deliveries::new(outbound)),
-            },
-            store,
-            settings,
             tasks: Mutex::default(),
         })
     }
@@ -115,10 +98,10 @@ impl AzureEventGrid {
         let (dialect, watch) = self.mqtt_side(app);
         app.broker.add_dialect(dialect);
         app.broker.add_outlet(Arc::new(RoutingOutlet {
-            router: self.router.clone(),
+            router: self.rooms.router.clone(),
             ids: app.ids.clone(),
         }));
-        let (deliveries, clock) = (self.router.deliveries.clone(), app.clock.clone());
+        let (deliveries, clock) = (self.rooms.router.deliveries.clone(), app.clock.clone());
         let task = tokio::spawn(async move {
             tokio::join!(deliveries.run(&clock), watch.run());
         });
@@ -131,28 +114,19 @@ impl AzureEventGrid {
     }
 
     fn mqtt_side(&self, app: &App) -> (Arc<dyn Dialect>, mqtt::Watch) {
-        let rates = self.rates(app);
-        mqtt::open(self.authenticator.clone(), self.store.clone(), rates, app)
+        let Rooms {
+            authenticator,
+            store,
+            ..
+        } = &self.rooms;
+        let rates = self.rooms.rates(app);
+        mqtt::open(authenticator.clone(), store.clone(), rates, app)
     }
 
     /// Back to the configured state. The signing key stays, so tokens stay good.
     pub fn reset(&self) {
-        self.store.reset();
-        self.router.deliveries.clear();
-    }
-
-    /// The vendor's rates, as far as they were asked for.
-    fn rates(&self, app: &App) -> Rates {
-        Rates {
-            units: self.settings.throughput_units,
-            quotas: app.quotas.clone(),
-        }
-    }
-
-    /// The namespace that a request is for.
-    fn namespace_of(&self, request: &Request) -> Result<Arc<NamespaceState>, Error> {
-        let found = self.store.namespace(request.head.host());
-        found.ok_or_else(no_namespace)
+        self.rooms.store.reset();
+        self.rooms.router.deliveries.clear();
     }
 
     /// Whether a path belongs to this surface.
@@ -161,15 +135,36 @@ impl AzureEventGrid {
     }
 }
 
+/// Checks what types alone do not say.
+fn check(settings: &Settings) -> Result<(), SettingsError> {
+    settings.check()?;
+    for name in settings.quotas.keys() {
+        if !OPERATIONS.contains(&name.as_str()) {
+            return Err(SettingsError::new(
+                format!("azure.quotas.{name}"),
+                format!("no such operation; there are {}", OPERATIONS.join(", ")),
+            ));
+        }
+    }
+    for namespace in &settings.namespaces {
+        rules::check(namespace).map_err(|broken| {
+            let place = format!("azure.namespaces.{}.{}", namespace.name, broken.place);
+            SettingsError::new(place, broken.why)
+        })?;
+    }
+    Ok(())
+}
+
 impl Vendor for AzureEventGrid {
     const SURFACE: Surface = Surface::Azure;
     type Call = Call;
     type Error = Error;
 
     fn body_policy(&self, head: &Head) -> BodyPolicy {
+        let limited = self.rooms.settings.limits;
         let max_body = match head.path() {
-            "/mqtt/messages" if self.settings.limits => limits::MESSAGE,
-            path if path.starts_with("/topics/") && self.settings.limits => limits::EVENTS,
+            "/mqtt/messages" if limited => limits::MESSAGE,
+            path if path.starts_with("/topics/") && limited => limits::EVENTS,
             path if path.starts_with("/topics/") || path.starts_with("/mqtt/") => 16 << 20,
             // The resource manager's limit of a template.
             path if path.starts_with("/subscriptions/") => 4 << 20,
@@ -182,44 +177,47 @@ impl Vendor for AzureEventGrid {
     }
 
     async fn admit(&self, walk: &mut Walk<'_>) -> Result<Call, Error> {
+        let rooms = &self.rooms;
         let route = Route::of(&walk.request.head)?;
         let operation = route.operation();
         walk.draft.operation = Some(operation.to_owned());
         let kind = match route.clone() {
-            Route::Publish => Kind::Publish(Box::new(self.admit_publish(walk).await?)),
-            Route::GetRetained => Kind::Retained(self.admit_retained(true, walk).await?),
-            Route::ListRetained => Kind::Retained(self.admit_retained(false, walk).await?),
-            Route::PublishEvents { topic } => Kind::Topic(self.admit_events(topic, walk).await?),
+            Route::Publish => Kind::Publish(Box::new(rooms.admit_publish(walk).await?)),
+            Route::GetRetained => Kind::Retained(rooms.admit_retained(true, walk).await?),
+            Route::ListRetained => Kind::Retained(rooms.admit_retained(false, walk).await?),
+            Route::PublishEvents { topic } => Kind::Topic(rooms.admit_events(topic, walk).await?),
             Route::Subscription {
                 topic,
                 subscription,
                 action,
             } => Kind::Topic(
-                self.admit_subscription(topic, subscription, action, walk)
+                rooms
+                    .admit_subscription(topic, subscription, action, walk)
                     .await?,
             ),
             Route::ManagedIdentity => {
-                Kind::Identity(self.admit_managed(walk).map_err(Error::of_identity)?)
+                Kind::Identity(rooms.admit_managed(walk).map_err(Error::of_identity)?)
             }
             Route::Token { tenant } => Kind::Identity(
-                self.admit_token(&tenant, walk)
+                rooms
+                    .admit_token(&tenant, walk)
                     .map_err(Error::of_identity)?,
             ),
             Route::OpenIdConfiguration { tenant, version } => {
-                Kind::Identity(self.admit_configuration(tenant, version)?)
+                Kind::Identity(rooms.admit_configuration(tenant, version)?)
             }
-            Route::Keys { tenant } => Kind::Identity(self.admit_keys(&tenant)?),
+            Route::Keys { tenant } => Kind::Identity(rooms.admit_keys(&tenant)?),
             Route::Resource(id) => Kind::Resource(ResourceCall::read(id, walk.request)?),
             Route::Instance => {
-                Kind::Identity(Self::admit_instance(walk.request).map_err(Error::of_identity)?)
+                Kind::Identity(Rooms::admit_instance(walk.request).map_err(Error::of_identity)?)
             }
         };
-        self.hint_leniency(&route, walk);
+        rooms.hint_leniency(&route, walk);
         Ok(Call { operation, kind })
     }
 
     fn charge(&self, call: &Call) -> Option<Charge> {
-        let per_second = *self.settings.quotas.get(call.operation)?;
+        let per_second = *self.rooms.settings.quotas.get(call.operation)?;
         let key = match &call.kind {
             Kind::Publish(publish) => &publish.caller,
             Kind::Retained(read) => &read.caller,
@@ -234,12 +232,13 @@ impl Vendor for AzureEventGrid {
     }
 
     async fn perform(&self, call: Call, walk: &mut Walk<'_>) -> Result<Answer, Error> {
+        let rooms = &self.rooms;
         match call.kind {
-            Kind::Publish(publish) => self.perform_publish(*publish, walk).await,
-            Kind::Retained(read) => Self::perform_retained(read, walk),
-            Kind::Topic(topic) => self.perform_topic(topic, walk).await,
-            Kind::Identity(identity) => self.perform_identity(identity, walk).await,
-            Kind::Resource(call) => self.perform_resource(call, walk),
+            Kind::Publish(publish) => rooms.perform_publish(*publish, walk).await,
+            Kind::Retained(read) => Rooms::perform_retained(read, walk),
+            Kind::Topic(topic) => rooms.perform_topic(topic, walk).await,
+            Kind::Identity(identity) => rooms.perform_identity(identity, walk).await,
+            Kind::Resource(call) => rooms.perform_resource(call, walk),
         }
     }
 
@@ -252,6 +251,6 @@ impl Vendor for AzureEventGrid {
     }
 
     fn render(&self, error: &Error, request: &Request, receipt: &Receipt) -> Answer {
-        error::render(error, request, receipt)
+        render::render(error, request, receipt)
     }
 }

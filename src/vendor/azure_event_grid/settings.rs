@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::access::SEEDED_ROLES;
-use super::resources::Namespace;
+use super::model::limits;
+use super::model::resources::Namespace;
+use super::model::roles::{ROLES, RoleAssignment, SEEDED_ROLES, is_known_role};
 use crate::secret::Secret;
 
 /// How much of a token is looked at.
@@ -22,29 +23,15 @@ pub enum Auth {
     Strict,
 }
 
-/// A role given to a principal: its name for the whole namespace, or with a topic space.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(
-    untagged,
-    expecting = "expected a role's name, or a table with role and topic_space"
-)]
-pub enum RoleAssignment {
-    /// On every namespace.
-    Everywhere(String),
-    /// On one topic space.
-    OnTopicSpace {
-        /// The role's name.
-        role: String,
-        /// The topic space's name.
-        topic_space: String,
-    },
-}
-
-impl RoleAssignment {
-    /// The role's name.
-    pub fn role(&self) -> &str {
+impl Auth {
+    /// What is not looked at, as a hint for the journal.
+    pub(crate) fn hint(self) -> Option<String> {
         match self {
-            Self::Everywhere(role) | Self::OnTopicSpace { role, .. } => role,
+            Self::Strict => None,
+            Self::Lenient => Some(
+                "azure.auth is lenient: signature, issuer and role were not checked".to_owned(),
+            ),
+            Self::Off => Some("azure.auth is off: the credentials were not checked".to_owned()),
         }
     }
 }
@@ -189,7 +176,7 @@ pub struct SettingsError {
 }
 
 impl SettingsError {
-    pub(super) fn new(key: impl Into<String>, why: impl std::fmt::Display) -> Self {
+    pub(crate) fn new(key: impl Into<String>, why: impl std::fmt::Display) -> Self {
         Self {
             key: key.into(),
             why: why.to_string(),
@@ -213,15 +200,21 @@ impl Settings {
     }
 
     /// The principal whose managed identity has this resource id.
-    pub(super) fn managed_identity(&self, resource_id: &str) -> Option<&Principal> {
+    pub(crate) fn managed_identity(&self, resource_id: &str) -> Option<&Principal> {
         self.principals.iter().find(|principal| {
             let known = principal.resource_id.as_deref();
             known.is_some_and(|known| known.eq_ignore_ascii_case(resource_id))
         })
     }
 
-    /// Checks what types alone do not say.
-    pub(super) fn check(&self) -> Result<(), SettingsError> {
+    /// How many retained messages a namespace may have, if that is limited.
+    pub(crate) fn retained_messages(&self) -> Option<usize> {
+        let units = usize::try_from(self.throughput_units).unwrap_or(usize::MAX);
+        (units > 0).then(|| limits::RETAINED_MESSAGES.saturating_mul(units))
+    }
+
+    /// Checks what types alone do not say, but for the namespaces and the names of operations.
+    pub(crate) fn check(&self) -> Result<(), SettingsError> {
         if !matches!(self.token_version, 1 | 2) {
             return Err(SettingsError::new(
                 "azure.token_version",
@@ -252,33 +245,19 @@ impl Settings {
                 "at least one namespace is needed",
             ));
         }
-        for name in self.quotas.keys() {
-            if !super::api::OPERATIONS.contains(&name.as_str()) {
-                return Err(SettingsError::new(
-                    format!("azure.quotas.{name}"),
-                    format!(
-                        "no such operation; there are {}",
-                        super::api::OPERATIONS.join(", ")
-                    ),
-                ));
-            }
-        }
         for principal in &self.principals {
             for role in &principal.roles {
-                if !super::access::is_known_role(role.role()) {
+                if !is_known_role(role.role()) {
                     return Err(SettingsError::new(
                         "azure.principals.roles",
                         format!(
                             "{:?} is not a role; there are {}",
                             role.role(),
-                            super::access::ROLES.join(", ")
+                            ROLES.join(", ")
                         ),
                     ));
                 }
             }
-        }
-        for namespace in &self.namespaces {
-            namespace.check()?;
         }
         Ok(())
     }

@@ -7,18 +7,19 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
 use super::parameters::{decode, invalid};
+use super::rooms::Rooms;
 use crate::exchange::Request;
-use crate::vendor::azure_event_grid::AzureEventGrid;
 use crate::vendor::azure_event_grid::error::Error;
-use crate::vendor::azure_event_grid::limits;
+use crate::vendor::azure_event_grid::events::cloud_event::check_types;
+use crate::vendor::azure_event_grid::model::limits;
 use mqttstack_pipeline::Walk;
 
 /// What the headers of binary mode begin with.
 const PREFIX: &str = "ce-";
 
-impl AzureEventGrid {
+impl Rooms {
     /// Reads the events of a request, in any of the three modes of the HTTP binding.
-    pub(super) fn read_events(&self, walk: &Walk<'_>) -> Result<Vec<Value>, Error> {
+    pub(crate) fn read_events(&self, walk: &Walk<'_>) -> Result<Vec<Value>, Error> {
         let request = walk.request;
         let kind = request.head.headers.text("content-type").unwrap_or("");
         let essence = kind
@@ -106,35 +107,6 @@ fn binary(request: &Request, kind: &str, essence: &str) -> Result<Value, Error> 
         event.insert(name.to_owned(), data);
     }
     Ok(Value::Object(event))
-}
-
-/// The types of the attributes (`CloudEvents` 1.0, JSON format sections 2.2 and 3.1): what breaks
-/// them would break the receiver's SDK instead. A null is an attribute that is not there.
-pub(in crate::vendor::azure_event_grid) fn check_types(
-    members: &Map<String, Value>,
-) -> Result<(), String> {
-    for (name, value) in members.iter().filter(|(_, value)| !value.is_null()) {
-        let fault = match (name.as_str(), value) {
-            ("data", _) => None,
-            ("time", Value::String(text)) => text
-                .parse::<jiff::Timestamp>()
-                .is_err()
-                .then_some("which is no RFC 3339 timestamp"),
-            ("data_base64", Value::String(text)) => STANDARD
-                .decode(text)
-                .is_err()
-                .then_some("which is not base64"),
-            ("subject" | "datacontenttype" | "dataschema" | "time" | "data_base64", value) => {
-                (!value.is_string()).then_some("which is not a string")
-            }
-            (_, Value::Object(_) | Value::Array(_)) => Some("which is an object or array"),
-            _ => None,
-        };
-        if let Some(fault) = fault {
-            return Err(format!("has the attribute {name:?}, {fault}"));
-        }
-    }
-    Ok(())
 }
 
 /// The attributes that every `CloudEvent` needs (`CloudEvents` 1.0).

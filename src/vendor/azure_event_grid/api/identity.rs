@@ -5,17 +5,17 @@
 use serde_json::{Value, json};
 
 use super::parameters::Parameters;
+use super::rooms::Rooms;
 use crate::exchange::{Answer, Request, Scheme};
-use crate::vendor::azure_event_grid::AzureEventGrid;
-use crate::vendor::azure_event_grid::auth;
-use crate::vendor::azure_event_grid::entra::{self, Grant};
 use crate::vendor::azure_event_grid::error::Error;
+use crate::vendor::azure_event_grid::identity::auth;
+use crate::vendor::azure_event_grid::identity::entra::{self, Grant};
 use crate::vendor::azure_event_grid::settings::Principal;
 use mqttstack_pipeline::Walk;
 
 /// An understood and allowed request for something of the identity platform.
 #[derive(Debug)]
-pub(in crate::vendor::azure_event_grid) enum Identity {
+pub(crate) enum Identity {
     /// A token of a managed identity.
     Managed {
         /// Its object id.
@@ -58,7 +58,7 @@ fn form(request: &Request) -> Result<Parameters, Error> {
 }
 
 /// The address under which the caller reached the emulator.
-pub(super) fn base(request: &Request) -> String {
+pub(crate) fn base(request: &Request) -> String {
     let scheme = match request.scheme {
         Scheme::Http => "http",
         Scheme::Https => "https",
@@ -70,12 +70,9 @@ pub(super) fn base(request: &Request) -> String {
     format!("{scheme}://{host}")
 }
 
-impl AzureEventGrid {
+impl Rooms {
     /// Reads a request for a managed identity's token, in any of the four forms.
-    pub(in crate::vendor::azure_event_grid) fn admit_managed(
-        &self,
-        walk: &mut Walk<'_>,
-    ) -> Result<Identity, Error> {
+    pub(crate) fn admit_managed(&self, walk: &mut Walk<'_>) -> Result<Identity, Error> {
         let request = walk.request;
         let headers = &request.head.headers;
         let metadata = headers
@@ -136,11 +133,7 @@ impl AzureEventGrid {
     }
 
     /// Reads a request of the client credentials grant (RFC 6749 section 4.4, RFC 7521).
-    pub(in crate::vendor::azure_event_grid) fn admit_token(
-        &self,
-        tenant: &str,
-        walk: &mut Walk<'_>,
-    ) -> Result<Identity, Error> {
+    pub(crate) fn admit_token(&self, tenant: &str, walk: &mut Walk<'_>) -> Result<Identity, Error> {
         let parameters = form(walk.request)?;
         let text = |name: &'static str| -> Result<Option<&str>, Error> {
             Ok(parameters.get(name)?.filter(|value| !value.is_empty()))
@@ -183,7 +176,7 @@ impl AzureEventGrid {
     }
 
     /// Reads a request for a discovery document or the key set.
-    pub(in crate::vendor::azure_event_grid) fn admit_configuration(
+    pub(crate) fn admit_configuration(
         &self,
         tenant: String,
         version: u8,
@@ -193,19 +186,14 @@ impl AzureEventGrid {
     }
 
     /// Reads a request for the key set.
-    pub(in crate::vendor::azure_event_grid) fn admit_keys(
-        &self,
-        tenant: &str,
-    ) -> Result<Identity, Error> {
+    pub(crate) fn admit_keys(&self, tenant: &str) -> Result<Identity, Error> {
         Ok(Identity::Keys {
             tenant: self.tenant(tenant)?,
         })
     }
 
     /// Reads an instance discovery request.
-    pub(in crate::vendor::azure_event_grid) fn admit_instance(
-        request: &Request,
-    ) -> Result<Identity, Error> {
+    pub(crate) fn admit_instance(request: &Request) -> Result<Identity, Error> {
         let parameters = Parameters::parse(request.head.raw_query())?;
         let endpoint = parameters
             .get("authorization_endpoint")?
@@ -239,7 +227,7 @@ impl AzureEventGrid {
     }
 
     /// Answers.
-    pub(in crate::vendor::azure_event_grid) async fn perform_identity(
+    pub(crate) async fn perform_identity(
         &self,
         call: Identity,
         walk: &mut Walk<'_>,

@@ -8,24 +8,24 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::resources::whole;
+use super::rooms::Rooms;
 use crate::exchange::Answer;
 use crate::ids::Ids;
 use crate::secret::Secret;
-use crate::vendor::azure_event_grid::AzureEventGrid;
-use crate::vendor::azure_event_grid::children::{
+use crate::vendor::azure_event_grid::arm::children::{
     RESOURCE, check_members, check_name, check_object,
 };
-use crate::vendor::azure_event_grid::edit::{Edit, NAMESPACE, Place, merge, no_topic};
+use crate::vendor::azure_event_grid::arm::edit::{Edit, NAMESPACE, Place, merge, no_topic};
 use crate::vendor::azure_event_grid::error::Error;
-use crate::vendor::azure_event_grid::limits;
-use crate::vendor::azure_event_grid::resources::Namespace;
-use crate::vendor::azure_event_grid::store::NamespaceState;
+use crate::vendor::azure_event_grid::events::store::NamespaceState;
+use crate::vendor::azure_event_grid::model::limits;
+use crate::vendor::azure_event_grid::model::resources::Namespace;
+use crate::vendor::azure_event_grid::render::whole;
 use mqttstack_pipeline::Walk;
 
 /// What is done with access keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum KeyAction {
+pub(crate) enum KeyAction {
     /// `listKeys`
     List,
     /// `regenerateKey`
@@ -34,7 +34,7 @@ pub(super) enum KeyAction {
 
 impl KeyAction {
     /// By the last segment of a path, compared without case.
-    pub(super) fn find(name: &str) -> Option<Self> {
+    pub(crate) fn find(name: &str) -> Option<Self> {
         if name.eq_ignore_ascii_case("listKeys") {
             Some(Self::List)
         } else if name.eq_ignore_ascii_case("regenerateKey") {
@@ -52,16 +52,16 @@ const ITSELF: Place<'static> = Place {
     child: None,
 };
 
-impl AzureEventGrid {
+impl Rooms {
     /// Every namespace, whatever the subscription and the resource group.
-    pub(super) fn list_namespaces(&self, scope: &str, walk: &Walk<'_>) -> Answer {
+    pub(crate) fn list_namespaces(&self, scope: &str, walk: &Walk<'_>) -> Answer {
         let all = self.store.all();
         let rows: Vec<_> = all.iter().map(|one| object(scope, one)).collect();
         whole(walk, 200, &json!({"value": rows}))
     }
 
     /// Creates a namespace, or puts the properties of one that is there.
-    pub(super) fn put_namespace(
+    pub(crate) fn put_namespace(
         &self,
         scope: &str,
         name: &str,
@@ -133,7 +133,7 @@ fn read_tags(tags: &Value) -> Result<BTreeMap<String, String>, Error> {
 }
 
 /// Changes tags and some properties of a namespace.
-pub(super) fn patch(
+pub(crate) fn patch(
     scope: &str,
     state: &Arc<NamespaceState>,
     body: &Value,
@@ -155,7 +155,7 @@ pub(super) fn patch(
 }
 
 /// A namespace as the resource manager shows it. Its keys are not among its properties.
-pub(super) fn object(scope: &str, state: &NamespaceState) -> Value {
+pub(crate) fn object(scope: &str, state: &NamespaceState) -> Value {
     let resources = state.resources();
     let mut configuration =
         serde_json::to_value(&resources.topic_spaces_configuration).unwrap_or_default();
@@ -179,7 +179,7 @@ pub(super) fn object(scope: &str, state: &NamespaceState) -> Value {
 }
 
 /// Shows the two keys of a namespace or of one topic, after one was made anew if that is asked.
-pub(super) fn keys(
+pub(crate) fn keys(
     state: &Arc<NamespaceState>,
     topic: Option<&str>,
     action: KeyAction,

@@ -10,7 +10,7 @@ use mqttstack_kit::form;
 use crate::vendor::azure_event_grid::error::Error;
 
 /// Percent-decodes a text; the error names the first broken escape.
-pub(in crate::vendor::azure_event_grid) fn decode(text: &str, name: &str) -> Result<String, Error> {
+pub(crate) fn decode(text: &str, name: &str) -> Result<String, Error> {
     form::decode(text)
         .map(Cow::into_owned)
         .map_err(|broken| invalid(name, broken.to_string()))
@@ -18,11 +18,11 @@ pub(in crate::vendor::azure_event_grid) fn decode(text: &str, name: &str) -> Res
 
 /// The decoded parameters of a query or form, in order; `+` is a space.
 #[derive(Debug)]
-pub(in crate::vendor::azure_event_grid) struct Parameters(Vec<(String, String)>);
+pub(crate) struct Parameters(Vec<(String, String)>);
 
 impl Parameters {
     /// Reads `name=value&name=value`.
-    pub(in crate::vendor::azure_event_grid) fn parse(text: &str) -> Result<Self, Error> {
+    pub(crate) fn parse(text: &str) -> Result<Self, Error> {
         let mut parameters = Vec::new();
         let decode = |text, name: &str| {
             form::decode_field(text)
@@ -38,10 +38,7 @@ impl Parameters {
     }
 
     /// The value of a parameter; given twice it is refused.
-    pub(in crate::vendor::azure_event_grid) fn get(
-        &self,
-        name: &str,
-    ) -> Result<Option<&str>, Error> {
+    pub(crate) fn get(&self, name: &str) -> Result<Option<&str>, Error> {
         let mut values = self.0.iter().filter(|(key, _)| key == name);
         let first = values.next();
         if values.next().is_some() {
@@ -51,16 +48,13 @@ impl Parameters {
     }
 
     /// The names, in order.
-    pub(in crate::vendor::azure_event_grid) fn names(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(|(name, _)| name.as_str())
     }
 }
 
 /// Decodes standard base64.
-pub(in crate::vendor::azure_event_grid) fn base64(
-    text: &str,
-    name: &str,
-) -> Result<Vec<u8>, Error> {
+pub(crate) fn base64(text: &str, name: &str) -> Result<Vec<u8>, Error> {
     STANDARD.decode(text).map_err(|error| {
         let error = error.to_string();
         let why = error.trim_end_matches('.');
@@ -69,7 +63,7 @@ pub(in crate::vendor::azure_event_grid) fn base64(
 }
 
 /// A parameter that cannot be read.
-pub(in crate::vendor::azure_event_grid) fn invalid(name: &str, why: impl Into<String>) -> Error {
+pub(crate) fn invalid(name: &str, why: impl Into<String>) -> Error {
     Error::InvalidParameter {
         name: name.to_owned(),
         why: why.into(),

@@ -5,19 +5,19 @@ use bytes::Bytes;
 use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 
 use super::parameters::{self, invalid};
+use super::rooms::Rooms;
 use crate::broker::message::{Properties, TopicName};
 use crate::exchange::Request;
-use crate::vendor::azure_event_grid::AzureEventGrid;
 use crate::vendor::azure_event_grid::error::Error;
-use crate::vendor::azure_event_grid::limits;
+use crate::vendor::azure_event_grid::model::limits;
 use mqttstack_pipeline::Walk;
 
 /// The longest string or binary data of MQTT, in bytes (MQTT 5 sections 1.5.4 and 1.5.6).
 const MQTT_FIELD: usize = 65_535;
 
-impl AzureEventGrid {
+impl Rooms {
     /// A header as text; one that is not UTF-8 or comes twice is refused.
-    pub(super) fn header<'a>(
+    pub(crate) fn header<'a>(
         &self,
         request: &'a Request,
         name: &'static str,
@@ -45,7 +45,7 @@ impl AzureEventGrid {
     }
 
     /// Reads every property of the PUBLISH.
-    pub(super) fn read_properties(&self, walk: &mut Walk<'_>) -> Result<Properties, Error> {
+    pub(crate) fn read_properties(&self, walk: &mut Walk<'_>) -> Result<Properties, Error> {
         let request = walk.request;
         let response_topic = self
             .header(request, "mqtt-response-topic")?
@@ -196,7 +196,7 @@ impl<'de> Deserialize<'de> for UserProperty {
 }
 
 /// `0` or `1`.
-pub(super) fn flag(text: &str, name: &str) -> Result<bool, Error> {
+pub(crate) fn flag(text: &str, name: &str) -> Result<bool, Error> {
     match text {
         "0" => Ok(false),
         "1" => Ok(true),

@@ -5,15 +5,15 @@ use bytes::Bytes;
 
 use super::parameters::{Parameters, invalid};
 use super::properties::flag;
+use super::rooms::Rooms;
 use crate::broker::message::{Origin, OriginKind, Properties, Publication, Qos, TopicName};
 use crate::exchange::{Answer, Request, Surface};
-use crate::vendor::azure_event_grid::AzureEventGrid;
-use crate::vendor::azure_event_grid::access;
-use crate::vendor::azure_event_grid::auth::{Accept, Caller};
 use crate::vendor::azure_event_grid::error::Error;
-use crate::vendor::azure_event_grid::limits;
-use crate::vendor::azure_event_grid::resources::Permission;
-use crate::vendor::azure_event_grid::store::NamespaceState;
+use crate::vendor::azure_event_grid::events::store::NamespaceState;
+use crate::vendor::azure_event_grid::identity::auth::{Accept, Caller};
+use crate::vendor::azure_event_grid::model::resources::Permission;
+use crate::vendor::azure_event_grid::model::{access, limits};
+use crate::vendor::azure_event_grid::render::answer;
 use mqttstack_pipeline::Walk;
 
 /// The headers that carry parts of a PUBLISH.
@@ -28,7 +28,7 @@ const HEADERS: [&str; 7] = [
 ];
 
 /// The api-versions that the vendor's pages name for the MQTT broker over HTTP.
-pub(in crate::vendor::azure_event_grid) const VERSIONS: [&str; 3] = [
+pub(crate) const VERSIONS: [&str; 3] = [
     "2025-02-15-preview",
     "2025-08-01-preview",
     "2025-11-16-preview",
@@ -36,19 +36,16 @@ pub(in crate::vendor::azure_event_grid) const VERSIONS: [&str; 3] = [
 
 /// An allowed publish.
 #[derive(Debug)]
-pub(in crate::vendor::azure_event_grid) struct Publish {
+pub(crate) struct Publish {
     namespace: std::sync::Arc<NamespaceState>,
     /// Whose rate it counts against.
     pub caller: String,
     publication: Publication,
 }
 
-impl AzureEventGrid {
+impl Rooms {
     /// Authenticates, reads and authorizes a publish.
-    pub(in crate::vendor::azure_event_grid) async fn admit_publish(
-        &self,
-        walk: &mut Walk<'_>,
-    ) -> Result<Publish, Error> {
+    pub(crate) async fn admit_publish(&self, walk: &mut Walk<'_>) -> Result<Publish, Error> {
         let request = walk.request;
         let namespace = self.namespace_of(request)?;
         let resources = namespace.resources();
@@ -74,7 +71,7 @@ impl AzureEventGrid {
     }
 
     /// Publishes; routes; answers 204, or 202 where there is a routing topic.
-    pub(in crate::vendor::azure_event_grid) async fn perform_publish(
+    pub(crate) async fn perform_publish(
         &self,
         call: Publish,
         walk: &mut Walk<'_>,
@@ -113,7 +110,7 @@ impl AzureEventGrid {
             None if routed => 202,
             None => 204,
         };
-        Ok(super::answer(status, walk))
+        Ok(answer(status, walk))
     }
 
     /// Refuses a message that would be one more retained message than the namespace may have.
@@ -123,7 +120,7 @@ impl AzureEventGrid {
         namespace: &str,
         walk: &Walk<'_>,
     ) -> Result<(), Error> {
-        let Some(most) = limits::retained_messages(&self.settings) else {
+        let Some(most) = self.settings.retained_messages() else {
             return Ok(());
         };
         if !publication.retain || publication.payload.is_empty() {
@@ -138,11 +135,7 @@ impl AzureEventGrid {
     }
 
     /// Checks `api-version`: required, and in strict mode known.
-    pub(in crate::vendor::azure_event_grid) fn check_version(
-        &self,
-        query: &Parameters,
-        known: &[&str],
-    ) -> Result<(), Error> {
+    pub(crate) fn check_version(&self, query: &Parameters, known: &[&str]) -> Result<(), Error> {
         match query.get("api-version")? {
             None | Some("") => Err(Error::MissingParameter("api-version")),
             Some(got) if self.settings.strict_parameters && !known.contains(&got) => {

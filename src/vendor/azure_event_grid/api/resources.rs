@@ -9,18 +9,19 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::namespaces::KeyAction;
+use super::namespaces::{self, KeyAction};
 use super::parameters::decode;
+use super::rooms::{Rooms, no_namespace};
 use crate::exchange::{Answer, Request};
-use crate::vendor::azure_event_grid::AzureEventGrid;
-use crate::vendor::azure_event_grid::access::EVERYBODY;
-use crate::vendor::azure_event_grid::children::{self, Kind};
-use crate::vendor::azure_event_grid::deployment;
-use crate::vendor::azure_event_grid::edit::{
+use crate::vendor::azure_event_grid::arm::children::{self, Kind};
+use crate::vendor::azure_event_grid::arm::deployment;
+use crate::vendor::azure_event_grid::arm::edit::{
     Edit, NAMESPACE, Place, check_name, no_resource, no_topic,
 };
 use crate::vendor::azure_event_grid::error::Error;
-use crate::vendor::azure_event_grid::store::NamespaceState;
+use crate::vendor::azure_event_grid::events::store::NamespaceState;
+use crate::vendor::azure_event_grid::model::access::EVERYBODY;
+use crate::vendor::azure_event_grid::render::{answer, whole};
 use mqttstack_pipeline::Walk;
 
 /// The vendor's name in resource ids.
@@ -30,7 +31,7 @@ const GROUP: &str = "mqttstack";
 
 /// Which resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::vendor::azure_event_grid) struct ResourceId {
+pub(crate) struct ResourceId {
     /// What stands before a namespace's name in its id.
     scope: String,
     /// The namespace's name; `None` for a deployment and for all namespaces.
@@ -64,7 +65,7 @@ fn is(segment: &str, word: &str) -> bool {
 
 impl ResourceId {
     /// Reads the part of a path behind `subscriptions`.
-    pub(super) fn parse(segments: &[&str]) -> Result<Option<Self>, Error> {
+    pub(crate) fn parse(segments: &[&str]) -> Result<Option<Self>, Error> {
         let (subscription, group, rest) = match segments {
             [subscription, groups, group, providers, rest @ ..]
                 if is(groups, "resourceGroups") && is(providers, "providers") =>
@@ -115,7 +116,7 @@ impl ResourceId {
     }
 
     /// The methods that it takes.
-    pub(super) fn methods(&self) -> &'static str {
+    pub(crate) fn methods(&self) -> &'static str {
         match self.target {
             Target::Deployment => "PUT",
             Target::Keys(_) => "POST",
@@ -168,7 +169,7 @@ impl Target {
 
 /// What is done with it.
 #[derive(Debug)]
-pub(in crate::vendor::azure_event_grid) struct ResourceCall {
+pub(crate) struct ResourceCall {
     id: ResourceId,
     verb: Verb,
 }
@@ -184,10 +185,7 @@ enum Verb {
 
 impl ResourceCall {
     /// Reads a request.
-    pub(in crate::vendor::azure_event_grid) fn read(
-        id: ResourceId,
-        request: &Request,
-    ) -> Result<Self, Error> {
+    pub(crate) fn read(id: ResourceId, request: &Request) -> Result<Self, Error> {
         let body = || {
             serde_json::from_slice(&request.body)
                 .map_err(|error| Error::InvalidBody(format!("it is not JSON: {error}")))
@@ -205,9 +203,9 @@ impl ResourceCall {
     }
 }
 
-impl AzureEventGrid {
+impl Rooms {
     /// Answers 200 with the resource, 201 for a new one, 204 for a removal.
-    pub(in crate::vendor::azure_event_grid) fn perform_resource(
+    pub(crate) fn perform_resource(
         &self,
         call: ResourceCall,
         walk: &mut Walk<'_>,
@@ -226,7 +224,7 @@ impl AzureEventGrid {
             }
             (Target::Namespace, Verb::Delete) => {
                 self.store.remove(&id.namespace.unwrap_or_default());
-                return Ok(super::answer(204, walk));
+                return Ok(answer(204, walk));
             }
             _ => {}
         }
@@ -246,11 +244,11 @@ impl AzureEventGrid {
             (Target::One(kind, name), Verb::Delete) => delete(&state, kind, topic, &name, walk),
             (Target::One(kind, name), _) => one(&state, kind, topic, &name, walk),
             (Target::Keys(action), Verb::Post(body)) => {
-                super::namespaces::keys(&state, topic, action, &body, walk)
+                namespaces::keys(&state, topic, action, &body, walk)
             }
             (Target::Namespace, Verb::Put(body)) => self.put_many(&state, &body, &json!({}), walk),
             (Target::Namespace, Verb::Patch(body)) => {
-                super::namespaces::patch(&id.scope, &state, &body, walk)
+                namespaces::patch(&id.scope, &state, &body, walk)
             }
             (Target::Deployment, Verb::Put(body)) => {
                 let part = |name: &str| body.pointer(&format!("/properties/{name}"));
@@ -261,11 +259,7 @@ impl AzureEventGrid {
                 self.put_many(&state, template, parameters, walk)
             }
             (Target::Namespace | Target::Namespaces | Target::Deployment | Target::Keys(_), _) => {
-                Ok(whole(
-                    walk,
-                    200,
-                    &super::namespaces::object(&id.scope, &state),
-                ))
+                Ok(whole(walk, 200, &namespaces::object(&id.scope, &state)))
             }
         }
     }
@@ -332,17 +326,6 @@ fn is_bare(document: &Value) -> bool {
     document.is_object()
         && document.get("resources").is_none()
         && kind.is_none_or(|kind| is(kind, NAMESPACE))
-}
-
-/// There is nothing that a request without a namespace's name could mean.
-pub(in crate::vendor::azure_event_grid) fn no_namespace() -> Error {
-    Error::NotFound("There is no namespace.".to_owned())
-}
-
-pub(super) fn whole(walk: &Walk<'_>, status: u16, body: &Value) -> Answer {
-    super::answer(status, walk)
-        .header("Content-Type", "application/json; charset=utf-8")
-        .body(body.to_string())
 }
 
 /// A child as the resource manager shows it.
@@ -472,5 +455,5 @@ fn delete(
         edit.check()?;
         edit.commit(walk.receipt.now, &walk.app.ids);
     }
-    Ok(super::answer(204, walk))
+    Ok(answer(204, walk))
 }

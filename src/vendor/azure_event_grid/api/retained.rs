@@ -7,15 +7,17 @@ use jiff::{SignedDuration, Timestamp};
 use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
+use super::identity::base;
 use super::parameters::{Parameters, invalid};
 use super::publish::VERSIONS;
+use super::rooms::Rooms;
 use crate::broker::message::{Message, Retained, TopicFilter, TopicName};
 use crate::exchange::{Answer, Surface};
-use crate::vendor::azure_event_grid::AzureEventGrid;
-use crate::vendor::azure_event_grid::access;
-use crate::vendor::azure_event_grid::auth::Accept;
 use crate::vendor::azure_event_grid::error::Error;
-use crate::vendor::azure_event_grid::resources::Permission;
+use crate::vendor::azure_event_grid::identity::auth::Accept;
+use crate::vendor::azure_event_grid::model::access;
+use crate::vendor::azure_event_grid::model::resources::Permission;
+use crate::vendor::azure_event_grid::render::answer;
 use mqttstack_pipeline::Walk;
 
 /// What a query's value cannot hold as it is.
@@ -26,7 +28,7 @@ const PAGE: usize = 100;
 
 /// An allowed read.
 #[derive(Debug)]
-pub(in crate::vendor::azure_event_grid) struct Read {
+pub(crate) struct Read {
     /// Whose rate it counts against.
     pub caller: String,
     namespace: String,
@@ -47,9 +49,9 @@ struct Page {
     size: usize,
 }
 
-impl AzureEventGrid {
+impl Rooms {
     /// Authenticates, reads and authorizes a read of retained messages.
-    pub(in crate::vendor::azure_event_grid) async fn admit_retained(
+    pub(crate) async fn admit_retained(
         &self,
         one: bool,
         walk: &mut Walk<'_>,
@@ -94,13 +96,10 @@ impl AzureEventGrid {
     }
 
     /// Answers.
-    pub(in crate::vendor::azure_event_grid) fn perform_retained(
-        call: Read,
-        walk: &mut Walk<'_>,
-    ) -> Result<Answer, Error> {
+    pub(crate) fn perform_retained(call: Read, walk: &mut Walk<'_>) -> Result<Answer, Error> {
         let broker = &walk.app.broker;
         let retained = broker.retained_of(Surface::Azure, &call.namespace);
-        let answer = super::answer(200, walk);
+        let answer = answer(200, walk);
         match call.what {
             What::One(topic) => {
                 let found = retained
@@ -193,7 +192,7 @@ impl Page {
         let version = utf8_percent_encode(&version, QUERY_VALUE);
         format!(
             "{}/mqtt/retainedMessages?continuationToken={}&maxResults={}&api-version={version}",
-            super::identity::base(walk.request),
+            base(walk.request),
             URL_SAFE_NO_PAD.encode(token),
             self.size
         )

@@ -7,26 +7,26 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::Action;
 use super::parameters::{Parameters, invalid};
+use super::rooms::Rooms;
+use super::route::Action;
 use crate::exchange::Answer;
-use crate::vendor::azure_event_grid::AzureEventGrid;
-use crate::vendor::azure_event_grid::access;
-use crate::vendor::azure_event_grid::auth::Accept;
 use crate::vendor::azure_event_grid::error::Error;
-use crate::vendor::azure_event_grid::queue::{Received, Settlement, TokenError};
-use crate::vendor::azure_event_grid::store::{Missing, NamespaceState};
+use crate::vendor::azure_event_grid::events::queue::{Received, Settlement, TokenError};
+use crate::vendor::azure_event_grid::events::store::{Missing, NamespaceState};
+use crate::vendor::azure_event_grid::identity::auth::Accept;
+use crate::vendor::azure_event_grid::model::{access, roles};
+use crate::vendor::azure_event_grid::render::answer;
 use mqttstack_pipeline::Walk;
 
 /// The api-versions of the namespace topics' data plane.
-pub(in crate::vendor::azure_event_grid) const VERSIONS: [&str; 3] =
-    ["2023-11-01", "2024-06-01", "2023-10-01-preview"];
+pub(crate) const VERSIONS: [&str; 3] = ["2023-11-01", "2024-06-01", "2023-10-01-preview"];
 /// Delays that `release` takes, in seconds.
 const DELAYS: [u32; 5] = [0, 10, 60, 600, 3600];
 
 /// An allowed request about a namespace topic.
 #[derive(Debug)]
-pub(in crate::vendor::azure_event_grid) struct TopicCall {
+pub(crate) struct TopicCall {
     namespace: Arc<NamespaceState>,
     /// Whose rate it counts against.
     pub caller: String,
@@ -49,14 +49,14 @@ enum What {
     },
 }
 
-impl AzureEventGrid {
+impl Rooms {
     /// Authenticates and reads a publish of events.
-    pub(in crate::vendor::azure_event_grid) async fn admit_events(
+    pub(crate) async fn admit_events(
         &self,
         topic: String,
         walk: &mut Walk<'_>,
     ) -> Result<TopicCall, Error> {
-        let call = self.admit_topic(topic, access::DATA_SENDER, walk).await?;
+        let call = self.admit_topic(topic, roles::DATA_SENDER, walk).await?;
         let query = Parameters::parse(walk.request.head.raw_query())?;
         self.check_version(&query, &VERSIONS)?;
         let events = self.read_events(walk)?;
@@ -67,14 +67,14 @@ impl AzureEventGrid {
     }
 
     /// Authenticates and reads what is asked of an event subscription.
-    pub(in crate::vendor::azure_event_grid) async fn admit_subscription(
+    pub(crate) async fn admit_subscription(
         &self,
         topic: String,
         subscription: String,
         action: Action,
         walk: &mut Walk<'_>,
     ) -> Result<TopicCall, Error> {
-        let call = self.admit_topic(topic, access::DATA_RECEIVER, walk).await?;
+        let call = self.admit_topic(topic, roles::DATA_RECEIVER, walk).await?;
         let query = Parameters::parse(walk.request.head.raw_query())?;
         self.check_version(&query, &VERSIONS)?;
         let settlement = match action {
@@ -131,7 +131,7 @@ impl AzureEventGrid {
     }
 
     /// Answers.
-    pub(in crate::vendor::azure_event_grid) async fn perform_topic(
+    pub(crate) async fn perform_topic(
         &self,
         call: TopicCall,
         walk: &mut Walk<'_>,
@@ -180,7 +180,7 @@ impl AzureEventGrid {
                 settled(&tokens, results)
             }
         };
-        let answer = super::answer(200, walk)
+        let answer = answer(200, walk)
             .header("Content-Type", "application/json; charset=utf-8")
             .body(body.to_string());
         let Some((subscription, tokens)) = lent else {

@@ -4,49 +4,40 @@
 
 use std::collections::BTreeMap;
 
-use super::super::access::{self, Attributes};
-use super::super::auth::check_times;
-use super::super::certificate::{self, Names};
-use super::super::entra;
-use super::super::jwt::{self, Token};
-use super::super::limits;
-use super::super::resources::{Attribute, CustomJwtAuthentication, Namespace};
-use super::super::settings::Auth;
-use super::super::store::NamespaceState;
-use super::sessions::Expiry;
-use super::{AzureDialect, Who};
+use super::webhook;
+use super::who::{Expiry, Identified, Who, attribute, not_authorized};
 use crate::broker::dialect::{Connect, ConnectCode, ConnectRefusal};
+use crate::clock::Clock;
+use crate::ids::Ids;
+use crate::vendor::azure_event_grid::events::store::NamespaceState;
+use crate::vendor::azure_event_grid::identity::auth::{Authenticator, check_times};
+use crate::vendor::azure_event_grid::identity::certificate::{self, Names};
+use crate::vendor::azure_event_grid::identity::entra;
+use crate::vendor::azure_event_grid::identity::jwt::{self, Token};
+use crate::vendor::azure_event_grid::model::attribute::Attributes;
+use crate::vendor::azure_event_grid::model::authentication::{
+    CustomJwtAuthentication, WebHookAuthentication,
+};
+use crate::vendor::azure_event_grid::model::resources::Namespace;
+use crate::vendor::azure_event_grid::model::{access, limits};
+use crate::vendor::azure_event_grid::settings::Auth;
 
 /// The Authentication Method of Entra tokens.
-pub(super) const ENTRA: &str = "OAUTH2-JWT";
+pub(crate) const ENTRA: &str = "OAUTH2-JWT";
 /// The Authentication Method of other issuers' tokens.
-pub(super) const CUSTOM: &str = "CUSTOM-JWT";
+pub(crate) const CUSTOM: &str = "CUSTOM-JWT";
 
 /// What the vendor's resource log says of a client that nothing knows.
 const NOT_FOUND: &str = "Client could not be found";
 
-/// Who connects, and until when that is good.
-#[derive(Debug)]
-pub(super) struct Identified {
-    pub who: Who,
-    pub expires: Option<Expiry>,
-}
-
-pub(super) fn not_authorized(reason: impl Into<String>) -> ConnectRefusal {
-    ConnectRefusal {
-        code: ConnectCode::NotAuthorized,
-        reason: reason.into(),
-    }
-}
-
 /// Whether a CONNECT has one of the vendor's authentication methods.
-pub(super) fn has_method(connect: &Connect) -> bool {
+pub(crate) fn has_method(connect: &Connect) -> bool {
     let method = connect.authentication_method.as_deref();
     matches!(method, Some(ENTRA | CUSTOM))
 }
 
 /// Whether a CONNECT brings what only clients of this namespace bring.
-pub(super) fn knows(connect: &Connect, namespace: &Namespace) -> bool {
+pub(crate) fn knows(connect: &Connect, namespace: &Namespace) -> bool {
     let method = connect.authentication_method.as_deref();
     let authentication = &namespace.topic_spaces_configuration.client_authentication;
     let credentials = connect.username.is_some()
@@ -59,9 +50,19 @@ pub(super) fn knows(connect: &Connect, namespace: &Namespace) -> bool {
             .is_some_and(|name| access::find_client(namespace, &name).is_some())
 }
 
-impl AzureDialect {
+/// Finds out who connects.
+pub(super) struct Credentials {
+    /// Checks tokens.
+    pub authenticator: Authenticator,
+    /// The emulator's time.
+    pub clock: Clock,
+    /// For the tokens that webhooks get.
+    pub ids: Ids,
+}
+
+impl Credentials {
     /// Who connects.
-    pub(super) async fn identify(
+    pub(crate) async fn identify(
         &self,
         connect: &Connect,
         state: &NamespaceState,
@@ -73,7 +74,7 @@ impl AzureDialect {
         match (connect.authentication_method.as_deref(), webhook) {
             (Some(ENTRA), _) => {
                 let text = token(connect).map_err(not_authorized)?;
-                let now = self.sessions.clock.now();
+                let now = self.clock.now();
                 let caller = self.authenticator.check_token(text, &namespace, now).await;
                 let caller = caller
                     .map_err(|error| not_authorized(format!("{}{error}", self.foreign(text))))?;
@@ -96,7 +97,11 @@ impl AzureDialect {
             (None, Some(_)) if is_registered(connect, &namespace) => {
                 self.client(connect, &namespace).map_err(not_authorized)
             }
-            (_, Some(webhook)) => self.ask_webhook(connect, webhook).await,
+            (_, Some(webhook)) => {
+                let token = self.webhook_token(webhook).await;
+                let token = token.map_err(webhook::unavailable)?;
+                webhook::ask(connect, webhook, &self.authenticator, token).await
+            }
             (Some(other), None) => Err(ConnectRefusal {
                 code: ConnectCode::BadAuthenticationMethod,
                 reason: format!(
@@ -104,6 +109,32 @@ impl AzureDialect {
                 ),
             }),
         }
+    }
+
+    /// The token of the namespace's managed identity: here the first principal's.
+    async fn webhook_token(
+        &self,
+        webhook: &WebHookAuthentication,
+    ) -> Result<Option<String>, String> {
+        let settings = &self.authenticator.settings;
+        let Some(principal) = settings.principals.first() else {
+            return Ok(None);
+        };
+        let ids = &self.ids;
+        let key = self.authenticator.keys.own(ids).await;
+        let key = key.map_err(|refusal| refusal.to_string())?;
+        let audience = &webhook.azure_active_directory_application_id_or_uri;
+        let tenant = match webhook.azure_active_directory_tenant_id.as_str() {
+            "" => &settings.tenant,
+            tenant => tenant,
+        };
+        let grant = entra::Grant {
+            principal,
+            tenant,
+            audience: audience.strip_suffix("/.default").unwrap_or(audience),
+        };
+        let claims = entra::claims(&grant, settings, self.clock.now(), ids);
+        Ok(Some(key.sign(&claims)))
     }
 
     /// How the refusal of a token begins that no issuer of Entra tokens has made (JWTSETUP: a
@@ -138,8 +169,8 @@ impl AzureDialect {
             return Err(format!("the client {name:?} is disabled"));
         }
         let mut expires = None;
-        if self.auth() == Auth::Strict {
-            let now = self.sessions.clock.now();
+        if self.authenticator.settings.auth == Auth::Strict {
+            let now = self.clock.now();
             let chain = &connect.tls.certificates;
             certificate::check(properties, &name, chain, namespace, now)?;
             expires = chain.first().and_then(|leaf| {
@@ -174,7 +205,7 @@ impl AzureDialect {
             Some(other) => return Err(format!("the typ is {other:?}, expected is \"JWT\"")),
         }
         let rules = rules.ok_or("customJwtAuthentication is not configured")?;
-        if self.auth() == Auth::Strict {
+        if self.authenticator.settings.auth == Auth::Strict {
             check_signature(&token, rules)?;
         }
         let issuer = token.text("iss").unwrap_or("");
@@ -187,7 +218,7 @@ impl AzureDialect {
         if token.seconds("nbf").is_none() {
             return Err("the claim 'nbf' is missing".to_owned());
         }
-        check_times(&token, self.sessions.clock.now()).map_err(|error| error.to_string())?;
+        check_times(&token, self.clock.now()).map_err(|error| error.to_string())?;
         check_audience(&token, namespace)?;
         let subject = token.text("sub").filter(|sub| !sub.is_empty());
         let who = Who::Client {
@@ -346,21 +377,4 @@ fn custom_attributes(token: &Token) -> Attributes {
         .filter(|(name, _)| !registered.contains(&name.as_str()))
         .filter_map(|(name, value)| Some((name.clone(), attribute(value)?)))
         .collect::<BTreeMap<_, _>>()
-}
-
-/// A value that an attribute can have.
-pub(super) fn attribute(value: &serde_json::Value) -> Option<Attribute> {
-    match value {
-        serde_json::Value::String(text) => Some(Attribute::Text(text.clone())),
-        serde_json::Value::Number(number) => number
-            .as_i64()
-            .filter(|number| i32::try_from(*number).is_ok())
-            .map(Attribute::Integer),
-        serde_json::Value::Array(items) => items
-            .iter()
-            .map(|item| item.as_str().map(str::to_owned))
-            .collect::<Option<_>>()
-            .map(Attribute::List),
-        _ => None,
-    }
 }

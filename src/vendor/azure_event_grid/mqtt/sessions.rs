@@ -5,46 +5,33 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use bytestring::ByteString;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::super::life_cycle::{self, SessionChange};
-use super::super::limits;
-use super::super::resources::Namespace;
-use super::super::store::NamespaceState;
-use super::{QUOTA_EXCEEDED, Who};
+use super::codes::QUOTA_EXCEEDED;
+use super::who::{Expiry, Who};
 use crate::broker::Ending;
 use crate::broker::dialect::{ConnectCode, ConnectRefusal, Peer, SessionEnd};
 use crate::clock::Clock;
+use crate::exchange::{Head, Headers, Receipt, Surface, Version};
 use crate::ids::Ids;
+use crate::vendor::azure_event_grid::events::life_cycle::{self, SessionChange};
+use crate::vendor::azure_event_grid::events::store::NamespaceState;
+use crate::vendor::azure_event_grid::model::limits;
+use crate::vendor::azure_event_grid::model::resources::Namespace;
 use mqttstack_pipeline::App;
-use mqttstack_pipeline::journal::Journal;
+use mqttstack_pipeline::journal::{Draft, Journal};
 
 /// `disconnectionReason` of a client whose permission is missing.
-pub(super) const UNAUTHORIZED: &str = "ClientAuthorizationError";
+pub(crate) const UNAUTHORIZED: &str = "ClientAuthorizationError";
 /// `disconnectionReason` of a client that sends too much (mqtt-client-life-cycle-events page).
-pub(super) const OVER_QUOTA: &str = "QuotaExceeded";
-
-/// Until when a client's credentials are good.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Expiry {
-    /// The time.
-    pub at: Timestamp,
-    /// What it is that ends then.
-    pub of: &'static str,
-}
-
-impl Expiry {
-    /// The reason to give at `now`; `None` while they are good.
-    pub(super) fn reason(&self, now: Timestamp) -> Option<String> {
-        (now >= self.at).then(|| format!("{} expired at {}, and it is {now}", self.of, self.at))
-    }
-}
+pub(crate) const OVER_QUOTA: &str = "QuotaExceeded";
 
 /// A session.
 #[derive(Debug, Clone)]
-pub(super) struct Session {
+pub(crate) struct Session {
     /// The namespace that it is in.
     pub namespace: Arc<NamespaceState>,
     /// Who is behind it.
@@ -62,7 +49,7 @@ pub(super) struct Session {
 
 impl Session {
     /// A session that nobody is connected to yet.
-    pub(super) fn new(namespace: Arc<NamespaceState>, who: Who, expires: Option<Expiry>) -> Self {
+    pub(crate) fn new(namespace: Arc<NamespaceState>, who: Who, expires: Option<Expiry>) -> Self {
         Self {
             checked: namespace.resources(),
             namespace,
@@ -75,42 +62,42 @@ impl Session {
     }
 
     /// Whether a client is connected and nobody has told it to go yet.
-    pub(super) const fn in_use(&self) -> bool {
+    pub(crate) const fn in_use(&self) -> bool {
         self.connected && self.ending.is_none()
     }
 
     /// The namespace's resources, if its subscriptions have not been looked at since they were
     /// changed; while it is told to go, nobody looks.
-    pub(super) fn unchecked(&self) -> Option<Arc<Namespace>> {
+    pub(crate) fn unchecked(&self) -> Option<Arc<Namespace>> {
         let now = self.namespace.resources();
         let settled = self.in_use() || self.offline();
         (settled && !Arc::ptr_eq(&now, &self.checked)).then_some(now)
     }
 
     /// Whether it was told to go for a missing permission.
-    pub(super) fn is_unauthorized(&self) -> bool {
+    pub(crate) fn is_unauthorized(&self) -> bool {
         self.ending == Some(UNAUTHORIZED)
     }
 
     /// Whether nobody is connected.
-    pub(super) const fn offline(&self) -> bool {
+    pub(crate) const fn offline(&self) -> bool {
         !self.connected
     }
 }
 
 /// All sessions.
-pub(super) struct Sessions {
-    pub(super) clock: Clock,
-    pub(super) journal: Journal,
-    pub(super) ids: Ids,
+pub(crate) struct Sessions {
+    pub(crate) clock: Clock,
+    pub(crate) journal: Journal,
+    pub(crate) ids: Ids,
     all: Mutex<HashMap<String, Session>>,
     /// Told when a session may have another end than before.
-    pub(super) news: Notify,
+    pub(crate) news: Notify,
 }
 
 impl Sessions {
     /// No session.
-    pub(super) fn new(app: &App) -> Self {
+    pub(crate) fn new(app: &App) -> Self {
         Self {
             clock: app.clock.clone(),
             journal: app.journal.clone(),
@@ -121,12 +108,12 @@ impl Sessions {
     }
 
     /// The session of this name.
-    pub(super) fn find(&self, name: &str) -> Option<Session> {
+    pub(crate) fn find(&self, name: &str) -> Option<Session> {
         self.all.lock().get(name).cloned()
     }
 
     /// Changes every session; `change` must be short.
-    pub(super) fn each<T>(
+    pub(crate) fn each<T>(
         &self,
         mut change: impl FnMut(&str, &mut Session) -> Option<T>,
     ) -> Vec<T> {
@@ -137,7 +124,7 @@ impl Sessions {
     }
 
     /// Changes one session.
-    pub(super) fn change<T>(
+    pub(crate) fn change<T>(
         &self,
         name: &str,
         change: impl FnOnce(&mut Session) -> T,
@@ -146,7 +133,7 @@ impl Sessions {
     }
 
     /// Whether its name and its client's number of sessions allow a session that connects.
-    pub(super) fn check(&self, name: &str, session: &Session) -> Result<(), ConnectRefusal> {
+    pub(crate) fn check(&self, name: &str, session: &Session) -> Result<(), ConnectRefusal> {
         let client = session.who.authentication_name();
         let all = self.all.lock();
         let known = all.get(name);
@@ -180,7 +167,7 @@ impl Sessions {
     }
 
     /// A client has been accepted.
-    pub(super) fn connected(&self, peer: &Peer) {
+    pub(crate) fn connected(&self, peer: &Peer) {
         let Some(mut session) = peer.grant.admitted.get::<Session>().cloned() else {
             return;
         };
@@ -198,7 +185,7 @@ impl Sessions {
     }
 
     /// A client's connection has ended.
-    pub(super) fn disconnected(&self, peer: &Peer, ending: &Ending) {
+    pub(crate) fn disconnected(&self, peer: &Peer, ending: &Ending) {
         let session = self.change(&peer.client_id, |session| {
             session.connected = false;
             session.clone()
@@ -211,7 +198,7 @@ impl Sessions {
     }
 
     /// A session has ended.
-    pub(super) fn ended(&self, peer: &Peer, end: SessionEnd) {
+    pub(crate) fn ended(&self, peer: &Peer, end: SessionEnd) {
         self.all.lock().remove(&peer.client_id);
         if let SessionEnd::Overflow { messages, bytes } = end {
             let reason = format!(
@@ -225,7 +212,7 @@ impl Sessions {
     }
 
     /// When the first credentials of a connected client run out.
-    pub(super) fn next_expiry(&self) -> Option<Timestamp> {
+    pub(crate) fn next_expiry(&self) -> Option<Timestamp> {
         let all = self.all.lock();
         let in_use = all.values().filter(|session| session.in_use());
         in_use
@@ -234,8 +221,40 @@ impl Sessions {
     }
 
     /// The emulator is about to end a connection, for this `disconnectionReason`.
-    pub(super) fn ending(&self, name: &str, reason: &'static str) {
+    pub(crate) fn ending(&self, name: &str, reason: &'static str) {
         self.change(name, |session| session.ending = Some(reason));
+    }
+
+    /// Tells the journal of a connection or session that is ended.
+    pub(crate) fn journal_end(&self, client_id: &str, identity: &str, code: u8, reason: &str) {
+        let receipt = Receipt {
+            id: self.ids.request_id(),
+            now: self.clock.now(),
+        };
+        tracing::info!(
+            target: "mqttstack::request",
+            vendor = Surface::Azure.as_str(),
+            id = receipt.id,
+            packet = "DISCONNECT",
+            client_id,
+            code,
+            reason,
+        );
+        let head = Head {
+            method: ByteString::from_static("DISCONNECT"),
+            target: ByteString::new(),
+            version: Version::Http11,
+            headers: Headers::default(),
+            size: 0,
+        };
+        let draft = Draft {
+            operation: Some("DISCONNECT".to_owned()),
+            caller: Some(identity.to_owned()),
+            reasons: vec![reason.to_owned()],
+            ..Draft::default()
+        };
+        self.journal
+            .refused(Some(Surface::Azure), &receipt, head, draft, code.into());
     }
 
     /// Puts a life-cycle event where the namespace wants it.

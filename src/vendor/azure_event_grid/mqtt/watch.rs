@@ -4,21 +4,19 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use bytestring::ByteString;
 use jiff::Timestamp;
 
-use super::super::access;
-use super::super::resources::Permission;
-use super::super::store::Store;
+use super::codes::NOT_AUTHORIZED;
 use super::sessions::{Session, Sessions, UNAUTHORIZED};
-use super::{NOT_AUTHORIZED, Who};
+use super::who::Who;
 use crate::broker::Broker;
-use crate::exchange::{Head, Headers, Receipt, Surface, Version};
+use crate::vendor::azure_event_grid::events::store::Store;
+use crate::vendor::azure_event_grid::model::access;
+use crate::vendor::azure_event_grid::model::resources::Permission;
 use mqttstack_pipeline::App;
-use mqttstack_pipeline::journal::Draft;
 
 /// What looks after the sessions.
-pub(in crate::vendor::azure_event_grid) struct Watch {
+pub(crate) struct Watch {
     sessions: Arc<Sessions>,
     broker: Broker,
     /// The namespaces, whose changes can end a session.
@@ -26,7 +24,7 @@ pub(in crate::vendor::azure_event_grid) struct Watch {
 }
 
 /// The sessions of an emulator, and what looks after them once it is run.
-pub(super) fn open(app: &App, store: Arc<Store>) -> (Arc<Sessions>, Watch) {
+pub(crate) fn open(app: &App, store: Arc<Store>) -> (Arc<Sessions>, Watch) {
     let sessions = Arc::new(Sessions::new(app));
     let watch = Watch {
         sessions: sessions.clone(),
@@ -39,7 +37,7 @@ pub(super) fn open(app: &App, store: Arc<Store>) -> (Arc<Sessions>, Watch) {
 impl Watch {
     /// Looks after the sessions until it is dropped: whenever a client connects, resources change,
     /// the first credentials run out, or the clock is moved.
-    pub(in crate::vendor::azure_event_grid) async fn run(self) {
+    pub(crate) async fn run(self) {
         loop {
             let changed = self.store.changed().notified();
             tokio::pin!(changed);
@@ -142,39 +140,5 @@ impl Session {
             }
             Some(_) => None,
         }
-    }
-}
-
-impl Sessions {
-    /// Tells the journal of a connection or session that is ended.
-    pub(super) fn journal_end(&self, client_id: &str, identity: &str, code: u8, reason: &str) {
-        let receipt = Receipt {
-            id: self.ids.request_id(),
-            now: self.clock.now(),
-        };
-        tracing::info!(
-            target: "mqttstack::request",
-            vendor = Surface::Azure.as_str(),
-            id = receipt.id,
-            packet = "DISCONNECT",
-            client_id,
-            code,
-            reason,
-        );
-        let head = Head {
-            method: ByteString::from_static("DISCONNECT"),
-            target: ByteString::new(),
-            version: Version::Http11,
-            headers: Headers::default(),
-            size: 0,
-        };
-        let draft = Draft {
-            operation: Some("DISCONNECT".to_owned()),
-            caller: Some(identity.to_owned()),
-            reasons: vec![reason.to_owned()],
-            ..Draft::default()
-        };
-        self.journal
-            .refused(Some(Surface::Azure), &receipt, head, draft, code.into());
     }
 }

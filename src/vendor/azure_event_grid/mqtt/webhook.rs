@@ -10,13 +10,11 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::super::entra;
-use super::super::outbound;
-use super::super::resources::WebHookAuthentication;
-use super::credentials::{Identified, attribute, not_authorized};
-use super::sessions::Expiry;
-use super::{AzureDialect, Who};
+use super::who::{Expiry, Identified, Who, attribute, not_authorized};
 use crate::broker::dialect::{Connect, ConnectCode, ConnectRefusal};
+use crate::vendor::azure_event_grid::identity::auth::Authenticator;
+use crate::vendor::azure_event_grid::identity::outbound;
+use crate::vendor::azure_event_grid::model::authentication::WebHookAuthentication;
 
 /// What a webhook answers.
 #[derive(Debug, Deserialize)]
@@ -31,74 +29,47 @@ struct Answer {
     error_reason: Option<String>,
 }
 
-fn unavailable(reason: String) -> ConnectRefusal {
+/// The refusal where a webhook has not decided.
+pub(super) fn unavailable(reason: String) -> ConnectRefusal {
     ConnectRefusal {
         code: ConnectCode::ServerUnavailable,
         reason,
     }
 }
 
-impl AzureDialect {
-    /// Puts a CONNECT to the webhook.
-    pub(super) async fn ask_webhook(
-        &self,
-        connect: &Connect,
-        webhook: &WebHookAuthentication,
-    ) -> Result<Identified, ConnectRefusal> {
-        let url = &webhook.endpoint_url;
-        let token = self.caller_token(webhook).await.map_err(unavailable)?;
-        let failed = |why: &dyn std::fmt::Display| {
-            unavailable(format!("the webhook at {url} gave no decision: {why}"))
-        };
-        let client = self.authenticator.outbound.client();
-        let mut request = client
-            .map_err(|why| failed(&why))?
-            .post(url)
-            .timeout(Duration::from_millis(
-                self.authenticator.settings.webhook_timeout_ms,
-            ))
-            .header("content-type", "application/json")
-            .body(question(connect).to_string());
-        if let Some(token) = token {
-            request = request.bearer_auth(token);
-        }
-        let answer = request
-            .send()
-            .await
-            .map_err(|error| failed(&causes(&error)))?;
-        if answer.status() != 200 {
-            return Err(failed(&format!("it answered {}", answer.status())));
-        }
-        let body = outbound::body(answer).await.map_err(|why| failed(&why))?;
-        let decision = serde_json::from_slice(&body).map_err(|error| failed(&error))?;
-        judge(decision, |why| failed(&why))
+/// Puts a CONNECT to the webhook.
+pub(super) async fn ask(
+    connect: &Connect,
+    webhook: &WebHookAuthentication,
+    authenticator: &Authenticator,
+    token: Option<String>,
+) -> Result<Identified, ConnectRefusal> {
+    let url = &webhook.endpoint_url;
+    let failed = |why: &dyn std::fmt::Display| {
+        unavailable(format!("the webhook at {url} gave no decision: {why}"))
+    };
+    let client = authenticator.outbound.client();
+    let mut request = client
+        .map_err(|why| failed(&why))?
+        .post(url)
+        .timeout(Duration::from_millis(
+            authenticator.settings.webhook_timeout_ms,
+        ))
+        .header("content-type", "application/json")
+        .body(question(connect).to_string());
+    if let Some(token) = token {
+        request = request.bearer_auth(token);
     }
-
-    /// The token of the namespace's managed identity: here the first principal's.
-    async fn caller_token(
-        &self,
-        webhook: &WebHookAuthentication,
-    ) -> Result<Option<String>, String> {
-        let settings = &self.authenticator.settings;
-        let Some(principal) = settings.principals.first() else {
-            return Ok(None);
-        };
-        let ids = &self.sessions.ids;
-        let key = self.authenticator.keys.own(ids).await;
-        let key = key.map_err(|refusal| refusal.to_string())?;
-        let audience = &webhook.azure_active_directory_application_id_or_uri;
-        let tenant = match webhook.azure_active_directory_tenant_id.as_str() {
-            "" => &settings.tenant,
-            tenant => tenant,
-        };
-        let grant = entra::Grant {
-            principal,
-            tenant,
-            audience: audience.strip_suffix("/.default").unwrap_or(audience),
-        };
-        let claims = entra::claims(&grant, settings, self.sessions.clock.now(), ids);
-        Ok(Some(key.sign(&claims)))
+    let answer = request
+        .send()
+        .await
+        .map_err(|error| failed(&causes(&error)))?;
+    if answer.status() != 200 {
+        return Err(failed(&format!("it answered {}", answer.status())));
     }
+    let body = outbound::body(answer).await.map_err(|why| failed(&why))?;
+    let decision = serde_json::from_slice(&body).map_err(|error| failed(&error))?;
+    judge(decision, |why| failed(&why))
 }
 
 /// The whole story of a failed request; reqwest tells only its beginning.
