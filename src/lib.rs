@@ -35,16 +35,12 @@
 pub mod admin;
 pub mod cli;
 pub mod config;
-pub mod edge;
+mod edge;
 pub mod emulator;
-pub mod reset;
+mod reset;
 pub mod server;
 pub mod tls;
-pub mod vendor;
-
-pub use mqttstack_base::{clock, exchange, ids, secret};
-pub use mqttstack_broker as broker;
-use mqttstack_tls::handshake;
+mod vendors;
 
 pub use config::Config;
 pub use emulator::Emulator;

@@ -7,7 +7,7 @@ use mqttstack_pipeline::App;
 
 use crate::admin::{Reset, ResetPart as Part, ResetScope};
 use crate::config::ClockStart;
-use crate::vendor::Vendors;
+use crate::vendors::Vendors;
 
 /// The state at the start.
 #[derive(Debug, Clone)]

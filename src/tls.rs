@@ -15,6 +15,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use mqttstack_base::ids::Ids;
 use parking_lot::Mutex;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
@@ -28,7 +29,6 @@ use rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::ids::Ids;
 use client::AnyClient;
 use key::Key;
 

@@ -26,11 +26,10 @@ pub use control::{Reset, ResetPart, ResetScope};
 pub use guard::{Guard, Settings};
 pub use problem::Problem;
 
+use mqttstack_base::exchange::Surface;
+use mqttstack_base::message::Message;
 use mqttstack_pipeline::App;
 use mqttstack_pipeline::journal::Entry;
-
-use crate::broker::message::Message;
-use crate::exchange::Surface;
 
 /// Where all admin routes are.
 pub const PREFIX: &str = "/_mqttstack";

@@ -10,6 +10,10 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
 use mqttstack_aliyun as aliyun;
+use mqttstack_azure_event_grid as azure_event_grid;
+use mqttstack_base::exchange::Surface;
+use mqttstack_base::message::TopicFilter;
+use mqttstack_broker as broker;
 use mqttstack_nanomq as nanomq;
 use mqttstack_pipeline::journal;
 use mqttstack_tencent_cloud_api as cloud_api;
@@ -17,10 +21,7 @@ use mqttstack_tencent_iot_hub as tencent_iot;
 use mqttstack_tencent_tdmq as tencent_tdmq;
 use serde::{Deserialize, Serialize};
 
-use crate::broker::message::TopicFilter;
-use crate::exchange::Surface;
-use crate::vendor::azure_event_grid;
-use crate::{admin, broker, server, tls};
+use crate::{admin, server, tls};
 
 pub use value::{ClockStart, LogFormat, LogLevel, NotAClockStart, NotAPort, NotASeed, Port, Seed};
 

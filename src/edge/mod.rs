@@ -9,6 +9,9 @@ mod table;
 use axum::Router;
 use axum::response::IntoResponse;
 use bytestring::ByteString;
+use mqttstack_base::exchange::{
+    Answer, BodyPolicy, HandshakeFailure, Head, Headers, Malformed, Request, Surface, Version,
+};
 use mqttstack_http1::Handler;
 use mqttstack_pipeline::App;
 use mqttstack_pipeline::journal::Draft;
@@ -16,10 +19,7 @@ use mqttstack_pipeline::{REQUEST_ID, logged};
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::Guard;
-use crate::exchange::{
-    Answer, BodyPolicy, HandshakeFailure, Head, Headers, Malformed, Request, Surface, Version,
-};
-use crate::vendor::Vendors;
+use crate::vendors::Vendors;
 
 pub use table::{ADMIN, Destination, takes_certificates, takes_certificates_over_websocket};
 use table::{destination, of_form, surface_of_host};

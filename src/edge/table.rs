@@ -5,10 +5,9 @@
 //! `/` in a path), `*` at the end for anything. Vendor hosts are those of the vendors' pages
 //! (documented); the `.localhost` names are ours and need no name server.
 
+use mqttstack_base::exchange::page::host_name;
+use mqttstack_base::exchange::{Head, Request, Surface};
 use percent_encoding::percent_decode_str;
-
-use crate::exchange::page::host_name;
-use crate::exchange::{Head, Request, Surface};
 
 pub use crate::admin::PREFIX as ADMIN;
 
@@ -243,7 +242,7 @@ fn matches(pattern: &str, text: &str, separator: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::exchange::{Headers, Version};
+    use mqttstack_base::exchange::{Headers, Version};
     use proptest::prelude::*;
 
     fn head(target: &str, headers: &[(&str, &str)]) -> Head {
@@ -392,7 +391,7 @@ mod tests {
                 malformed: None,
                 peer: ([127, 0, 0, 1], 1).into(),
                 local: ([127, 0, 0, 1], 2).into(),
-                scheme: crate::exchange::Scheme::Http,
+                scheme: mqttstack_base::exchange::Scheme::Http,
                 certificates: [].into(),
             })
         };

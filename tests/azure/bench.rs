@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use bytestring::ByteString;
-use mqttstack::vendor::azure_event_grid::{AzureEventGrid, Settings};
+use mqttstack_azure_event_grid::{AzureEventGrid, Settings};
 use mqttstack_base::clock::Clock;
 use mqttstack_base::exchange::{Answer, Head, Headers, Request, Scheme, Version};
 use mqttstack_base::ids::Ids;

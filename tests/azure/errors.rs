@@ -1,6 +1,6 @@
 //! Every refusal against the table in `fixtures/azure/errors.json`.
 
-use mqttstack::vendor::azure_event_grid::Error;
+use mqttstack_azure_event_grid::Error;
 use mqttstack_base::exchange::{Malformed, Refusal};
 use serde_json::Value;
 

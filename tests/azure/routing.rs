@@ -245,7 +245,7 @@ async fn enrichments_come_from_the_configuration_the_message_and_the_client() {
 
 #[test]
 fn wrong_settings_are_named() {
-    use mqttstack::vendor::azure_event_grid::{AzureEventGrid, Settings};
+    use mqttstack_azure_event_grid::{AzureEventGrid, Settings};
     let enriched = |key: &str| json!({"namespaces": [{"topic_spaces_configuration": {"routingEnrichments": {"static": [{"key": key, "value": "v"}]}}}]});
     for (settings, why) in [
         (enriched("Upper"), "lower-case"),

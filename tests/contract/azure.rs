@@ -15,7 +15,7 @@ use bytestring::ByteString;
 use libtest_mimic::{Failed, Trial};
 use mqttstack::Emulator;
 use mqttstack::config::Config;
-use mqttstack::vendor::azure_event_grid::{AzureEventGrid, Settings};
+use mqttstack_azure_event_grid::{AzureEventGrid, Settings};
 use mqttstack_base::exchange::{Head, Headers, Request, Scheme, Surface, Version};
 use mqttstack_pipeline as pipeline;
 use mqttstack_pipeline::App;

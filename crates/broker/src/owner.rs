@@ -1,8 +1,9 @@
 //! Whose a message is, for the vendors that answer for the messages of an instance.
 
+use mqttstack_base::exchange::Surface;
+
 use crate::Isolation;
 use crate::message::Message;
-use mqttstack_base::exchange::Surface;
 
 /// Who answers for a message, as one vendor sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
