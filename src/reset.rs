@@ -11,7 +11,7 @@ use crate::vendors::Vendors;
 
 /// The state at the start.
 #[derive(Debug, Clone)]
-pub struct Baseline {
+pub(crate) struct Baseline {
     app: App,
     vendors: Vendors,
     clock: ClockStart,
@@ -19,7 +19,7 @@ pub struct Baseline {
 
 impl Baseline {
     /// The state that these were configured to start in.
-    pub fn new(app: App, vendors: Vendors, clock: ClockStart) -> Self {
+    pub(crate) fn new(app: App, vendors: Vendors, clock: ClockStart) -> Self {
         Self {
             app,
             vendors,
@@ -29,7 +29,7 @@ impl Baseline {
 
     /// Puts these parts back. Sessions go first, because a session that ends may publish its
     /// will, and the journal last, so that it ends up empty.
-    pub async fn restore(&self, scope: &ResetScope) {
+    pub(crate) async fn restore(&self, scope: &ResetScope) {
         let has = |part| scope.contains(part);
         if has(Part::Sessions) {
             self.app.broker.clear_sessions().await;
@@ -58,7 +58,7 @@ impl Baseline {
     }
 
     /// The same as the admin API takes it.
-    pub fn into_reset(self) -> Reset {
+    pub(crate) fn into_reset(self) -> Reset {
         Arc::new(move |scope| {
             let baseline = self.clone();
             Box::pin(async move { baseline.restore(&scope).await })

@@ -16,7 +16,7 @@ use mqttstack_tencent_tdmq::{self as tencent_tdmq, TencentTdmq};
 
 /// The vendors of one emulator. A new one is a field, and an arm in each match.
 #[derive(Debug, Clone)]
-pub struct Vendors(Arc<Rooms>);
+pub(crate) struct Vendors(Arc<Rooms>);
 
 #[derive(Debug)]
 struct Rooms {
@@ -49,7 +49,7 @@ pub enum SettingsError {
 
 impl Vendors {
     /// The surfaces that this version emulates.
-    pub const EMULATED: [Surface; 5] = [
+    pub(crate) const EMULATED: [Surface; 5] = [
         Surface::Aliyun,
         Surface::TencentIot,
         Surface::TencentTdmq,
@@ -58,7 +58,7 @@ impl Vendors {
     ];
 
     /// All vendors in their seeded state.
-    pub fn new(
+    pub(crate) fn new(
         aliyun: aliyun::Settings,
         azure: azure_event_grid::Settings,
         nanomq: nanomq::Settings,
@@ -76,7 +76,7 @@ impl Vendors {
     }
 
     /// Tells those that care when they began, and the broker who speaks a dialect of their own.
-    pub fn started(&self, app: &App) {
+    pub(crate) fn started(&self, app: &App) {
         self.0.aliyun.started(app);
         self.0.azure.started(app);
         self.0.nanomq.started(app.clock.now());
@@ -85,7 +85,7 @@ impl Vendors {
     }
 
     /// Walks a request for one surface; refuses it if it is not answered before `cut`.
-    pub async fn answer(
+    pub(crate) async fn answer(
         &self,
         app: &App,
         surface: Surface,
@@ -102,7 +102,7 @@ impl Vendors {
     }
 
     /// How a surface wants a body read.
-    pub fn body_policy(&self, surface: Surface, head: &Head) -> BodyPolicy {
+    pub(crate) fn body_policy(&self, surface: Surface, head: &Head) -> BodyPolicy {
         match surface {
             Surface::Aliyun => self.0.aliyun.body_policy(head),
             Surface::Azure => self.0.azure.body_policy(head),
@@ -113,7 +113,7 @@ impl Vendors {
     }
 
     /// Puts every vendor's resources back to the configured ones.
-    pub fn reset(&self, app: &App) {
+    pub(crate) fn reset(&self, app: &App) {
         self.0.aliyun.reset();
         self.0.azure.reset();
         self.0.nanomq.reset();

@@ -9,11 +9,11 @@ use mqttstack_base::exchange::page::host_name;
 use mqttstack_base::exchange::{Head, Request, Surface};
 use percent_encoding::percent_decode_str;
 
-pub use crate::admin::PREFIX as ADMIN;
+pub(crate) use crate::admin::PREFIX as ADMIN;
 
 /// Who answers a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Destination {
+pub(crate) enum Destination {
     /// A vendor.
     Vendor(Surface),
     /// A vendor that only the form in the body names.
@@ -156,7 +156,7 @@ pub(super) fn surface_of_host(host: &str) -> Option<Surface> {
 
 /// Whether requests to this server name may come with a client certificate: those to TDMQ's data
 /// plane, and those to no vendor's name.
-pub fn takes_certificates(server_name: Option<&str>) -> bool {
+pub(crate) fn takes_certificates(server_name: Option<&str>) -> bool {
     let Some(name) = server_name else {
         return true;
     };
@@ -169,7 +169,7 @@ pub fn takes_certificates(server_name: Option<&str>) -> bool {
 
 /// Whether MQTT clients over WebSocket that name this server may come with a certificate: those of
 /// Azure's broker. Browsers fail on the question, and no page of theirs names it here.
-pub fn takes_certificates_over_websocket(server_name: Option<&str>) -> bool {
+pub(crate) fn takes_certificates_over_websocket(server_name: Option<&str>) -> bool {
     server_name.is_some_and(|name| {
         by_host(name) == Some(Surface::Azure)
             && host_name(name).ends_with(".ts.eventgrid.azure.net")
