@@ -45,6 +45,7 @@ fn all() -> Vec<(&'static str, Error)> {
             },
         ),
         ("RetainedQuota", Error::RetainedQuota(1)),
+        ("Quota", Error::Quota(text())),
         ("EventsTooLarge", Error::EventsTooLarge { got: 2, limit: 1 }),
         ("TopicGone", Error::TopicGone(text())),
         ("InvalidBody", Error::InvalidBody(text())),

@@ -65,6 +65,9 @@ pub enum Error {
     /// One retained message too many.
     #[error("There are {0} retained messages, as many as the namespace may have.")]
     RetainedQuota(usize),
+    /// One topic, event subscription or event too many.
+    #[error("The quota of the namespace is exceeded: {0}.")]
+    Quota(String),
     /// A publish of events over the limit.
     #[error("The request has {got} bytes; the limit is {limit}.")]
     EventsTooLarge {
@@ -211,6 +214,7 @@ impl Error {
             ),
             // The SDKs' reference of send names the statuses; the codes are assumed.
             Self::EventsTooLarge { .. } => row(403, "RequestEntityTooLarge", Documented, SEND),
+            Self::Quota(_) => row(403, "QuotaExceeded", Documented, SEND),
             Self::TopicGone(_) => row(410, "Gone", Documented, SEND),
             Self::InvalidBody(_) => row(400, "BadRequest", Assumed, "SPEC"),
             Self::MediaType(_) => row(415, "UnsupportedMediaType", Assumed, "SPEC"),

@@ -32,6 +32,7 @@ use self::api::topics::TopicCall;
 use self::arm::rules;
 pub use self::error::Error;
 use self::events::delivery::Deliveries;
+use self::events::failures::Failures;
 use self::events::routing::{Router, RoutingOutlet};
 use self::events::store::Store;
 use self::identity::auth::Authenticator;
@@ -96,14 +97,15 @@ impl AzureEventGrid {
     /// custom topics, until this is dropped. Must be called inside a tokio runtime, once.
     pub fn started(&self, app: &App) {
         let (dialect, watch) = self.mqtt_side(app);
+        let failures = Failures::of(app);
         app.broker.add_dialect(dialect);
         app.broker.add_outlet(Arc::new(RoutingOutlet {
             router: self.rooms.router.clone(),
-            ids: app.ids.clone(),
+            failures: failures.clone(),
         }));
         let (deliveries, clock) = (self.rooms.router.deliveries.clone(), app.clock.clone());
         let task = tokio::spawn(async move {
-            tokio::join!(deliveries.run(&clock), watch.run());
+            tokio::join!(deliveries.run(&clock, &failures), watch.run());
         });
         *self.tasks.lock() = Some(AbortOnDropHandle::new(task));
     }

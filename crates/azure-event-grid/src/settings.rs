@@ -119,6 +119,16 @@ pub struct Settings {
     /// Throughput units of every namespace, 1 to 40: the rates of the vendor's limits page apply,
     /// over HTTP and MQTT, and its number of retained messages; 0 (default) for none.
     pub throughput_units: u32,
+    /// Topics of a namespace beyond which none comes into being by its use (default 10,000).
+    pub max_topics: usize,
+    /// The same of the event subscriptions of a namespace, over all its topics (default 10,000).
+    pub max_event_subscriptions: usize,
+    /// Bytes that the waiting events of a namespace may occupy (default 64 MiB); then publishing
+    /// events is refused.
+    pub max_event_bytes: usize,
+    /// Sessions of a namespace, connected or not (default 10,000, the vendor's of one throughput
+    /// unit).
+    pub max_sessions: usize,
     /// PEM file of further certificate authorities for custom topics and issuers over https.
     pub trusted_ca: Option<String>,
     /// The namespaces; the first answers to host names that name none.
@@ -147,6 +157,10 @@ impl Default for Settings {
             quotas: BTreeMap::new(),
             webhook_timeout_ms: 5_000,
             throughput_units: 0,
+            max_topics: 10_000,
+            max_event_subscriptions: 10_000,
+            max_event_bytes: 64 << 20,
+            max_sessions: 10_000,
             trusted_ca: None,
             namespaces: vec![Namespace::default()],
             principals: vec![Principal {

@@ -77,7 +77,7 @@ impl Rooms {
 
     fn creates(&self, topic: &str, subscription: Option<&str>, walk: &Walk<'_>) -> Option<String> {
         let namespace = self.store.namespace(walk.request.head.host())?;
-        let (what, name) = namespace.creates(topic, subscription)?;
+        let (what, name) = namespace.topics().creates(topic, subscription)?;
         Some(format!(
             "{what} {name:?} was created by this request: azure.auto_create is on"
         ))

@@ -70,7 +70,8 @@ impl Rooms {
         })
     }
 
-    /// Publishes; routes; answers 204, or 202 where there is a routing topic.
+    /// Publishes; answers 204, or 202 where there is a routing topic. What could not be routed is
+    /// not published.
     pub(crate) async fn perform_publish(
         &self,
         call: Publish,
@@ -93,18 +94,15 @@ impl Rooms {
         )?;
         self.check_retained(publication, &namespace.name, walk)?;
         self.router.room(&namespace).await;
+        let routed = self
+            .router
+            .check(&call.namespace, publication, walk.receipt.now)?;
         let published = walk
             .app
             .broker
             .publish_in(&namespace.name, call.publication)
             .await?;
         walk.draft.published(&published.message);
-        let routed = self.router.route(
-            &call.namespace,
-            &published.message,
-            &call.caller,
-            &walk.app.ids,
-        )?;
         let status = match self.settings.publish_status {
             Some(status) => status,
             None if routed => 202,

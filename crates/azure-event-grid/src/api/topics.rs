@@ -1,6 +1,7 @@
 //! Namespace topics: publish, receive, acknowledge, release, reject, renewLock, as the vendor's
 //! SDKs of api-version 2024-06-01 call them (recorded; data-plane specification).
 
+use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +15,9 @@ use super::rooms::Rooms;
 use super::route::Action;
 use crate::error::Error;
 use crate::events::queue::{Received, Settlement, TokenError};
-use crate::events::store::{Missing, NamespaceState};
+use crate::events::store::NamespaceState;
+use crate::events::subscription::Subscription;
+use crate::events::topics::Unusable;
 use crate::identity::auth::Accept;
 use crate::model::{access, roles};
 use crate::render::answer;
@@ -142,7 +145,6 @@ impl Rooms {
             what,
             ..
         } = call;
-        let missing = |subscription: &str, missing| not_found(&topic, subscription, missing);
         let mut lent = None;
         let body = match what {
             What::Publish(events) => {
@@ -151,45 +153,51 @@ impl Rooms {
                     events.len(),
                     walk.request.body.len(),
                 )?;
-                namespace
-                    .publish(&topic, events, walk.receipt.now)
-                    .map_err(|_| Error::TopicGone(topic.clone()))?;
-                json!({})
+                let published = namespace
+                    .topics()
+                    .publish(&topic, &events, walk.receipt.now);
+                published.map_err(|why| match why {
+                    Unusable::NoTopic => Error::TopicGone(topic.clone()),
+                    other => unusable(&topic, "", other),
+                })?;
+                "{}".to_owned()
             }
             What::Receive {
                 subscription,
                 max,
                 wait,
             } => {
-                let received = receive(&namespace, &topic, &subscription, max, wait, walk)
+                let (held, received) = receive(&namespace, &topic, &subscription, max, wait, walk)
                     .await
-                    .map_err(|which| missing(&subscription, which))?;
-                let tokens: Vec<_> = received.iter().map(|one| one.lock_token.clone()).collect();
-                let value = json!({"value": received.iter().map(detail).collect::<Vec<_>>()});
-                lent = (!tokens.is_empty()).then_some((subscription, tokens));
-                value
+                    .map_err(|why| unusable(&topic, &subscription, why))?;
+                let body = details(&received);
+                let tokens: Vec<_> = received.into_iter().map(|one| one.lock_token).collect();
+                lent = (!tokens.is_empty()).then_some((held, tokens));
+                body
             }
             What::Settle {
                 subscription,
                 tokens,
                 settlement,
             } => {
-                let results = namespace
-                    .settle(&topic, &subscription, &tokens, settlement, walk.receipt.now)
-                    .map_err(|which| missing(&subscription, which))?;
-                settled(&tokens, results)
+                let topics = namespace.topics();
+                let held = topics
+                    .subscription(&topic, &subscription)
+                    .map_err(|why| unusable(&topic, &subscription, why))?;
+                let results = topics.settle(&held, &tokens, settlement, walk.receipt.now);
+                settled(&tokens, results).to_string()
             }
         };
         let answer = answer(200, walk)
             .header("Content-Type", "application/json; charset=utf-8")
-            .body(body.to_string());
-        let Some((subscription, tokens)) = lent else {
+            .body(body);
+        let Some((held, tokens)) = lent else {
             return Ok(answer);
         };
         let clock = walk.app.clock.clone();
         Ok(answer.undelivered(move || {
-            tracing::info!(target: "mqttstack::azure", topic, subscription, "a receiver was gone before it got its events: they are available again");
-            namespace.give_back(&topic, &subscription, &tokens, clock.now());
+            tracing::info!(target: "mqttstack::azure", topic, subscription = held.name(), "a receiver was gone before it got its events: they are available again");
+            held.give_back(&tokens, clock.now());
         }))
     }
 }
@@ -202,20 +210,24 @@ async fn receive(
     max: usize,
     wait: Duration,
     walk: &Walk<'_>,
-) -> Result<Vec<Received>, Missing> {
+) -> Result<(Arc<Subscription>, Vec<Received>), Unusable> {
     let app = walk.app;
     let deadline = tokio::time::Instant::now() + wait;
     loop {
-        let news = namespace.news().notified();
+        let held = namespace.topics().subscription(topic, subscription)?;
+        let news = held.news().notified();
         tokio::pin!(news);
         // Registered before looking, so that nothing slips in between.
         news.as_mut().enable();
-        let now = app.clock.now();
-        let received = namespace.receive(topic, subscription, max, now, &app.ids)?;
-        if !received.is_empty() || tokio::time::Instant::now() >= deadline {
-            return Ok(received);
+        if held.is_gone() {
+            continue;
         }
-        let next = namespace.next_available(topic, subscription, now);
+        let now = app.clock.now();
+        let received = namespace.topics().receive(&held, max, now, &app.ids);
+        if !received.is_empty() || tokio::time::Instant::now() >= deadline {
+            return Ok((held.clone(), received));
+        }
+        let next = held.next_change();
         tokio::select! {
             () = news => {}
             () = app.clock.reached_or_moved(next.unwrap_or(Timestamp::MAX)) => {}
@@ -243,23 +255,37 @@ fn settled(tokens: &[String], results: Vec<Result<(), TokenError>>) -> Value {
     json!({"succeededLockTokens": good, "failedLockTokens": failed})
 }
 
-fn detail(received: &Received) -> Value {
-    json!({
-        "brokerProperties": {
-            "lockToken": received.lock_token,
-            "deliveryCount": received.delivery_count,
-        },
-        "event": *received.event,
-    })
+/// The body with events and their lock tokens; the events are JSON texts already.
+fn details(received: &[Received]) -> String {
+    let mut body = "{\"value\":[".to_owned();
+    for (place, one) in received.iter().enumerate() {
+        let properties = json!({
+            "lockToken": one.lock_token,
+            "deliveryCount": one.delivery_count,
+        });
+        let comma = if place == 0 { "" } else { "," };
+        let event = one.event.text();
+        // A string takes whatever is written into it.
+        let _ = write!(
+            body,
+            "{comma}{{\"brokerProperties\":{properties},\"event\":{event}}}"
+        );
+    }
+    body.push_str("]}");
+    body
 }
 
-fn not_found(topic: &str, subscription: &str, missing: Missing) -> Error {
-    Error::NotFound(match missing {
-        Missing::Topic => format!("The namespace topic '{topic}' was not found."),
-        Missing::Subscription => {
-            format!("The event subscription '{subscription}' of the topic '{topic}' was not found.")
+/// How the vendor says that a topic or an event subscription cannot be used.
+fn unusable(topic: &str, subscription: &str, why: Unusable) -> Error {
+    match why {
+        Unusable::NoTopic => {
+            Error::NotFound(format!("The namespace topic '{topic}' was not found."))
         }
-    })
+        Unusable::NoSubscription => Error::NotFound(format!(
+            "The event subscription '{subscription}' of the topic '{topic}' was not found."
+        )),
+        full => Error::Quota(full.to_string()),
+    }
 }
 
 fn number(

@@ -197,8 +197,8 @@ impl Edit {
             if !put {
                 self.state.forget_client(name);
             }
-            if self.state.publish(topic, vec![event], now).is_err() {
-                tracing::warn!(target: "mqttstack::azure", topic, "the life-cycle topic was not found");
+            if let Err(why) = self.state.topics().publish(topic, &[event], now) {
+                tracing::warn!(target: "mqttstack::azure", topic, %why, "a life-cycle event was lost");
             }
         }
     }

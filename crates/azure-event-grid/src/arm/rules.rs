@@ -8,11 +8,9 @@ use crate::model::access::EVERYBODY;
 use crate::model::attribute::is_key;
 use crate::model::authentication::ClientAuthentication;
 use crate::model::limits;
-use crate::model::query::Query;
 use crate::model::resources::{
     CertificateAuthentication, ClientProperties, NAMES, Namespace, TopicSpacesConfiguration,
 };
-use crate::model::template::Template;
 
 /// Certificates that an issuer may have at a time (JWTSETUP: for rotation).
 const ISSUER_CERTIFICATES: usize = 2;
@@ -151,15 +149,7 @@ impl Namespace {
     fn check_groups(&self) -> Result<(), String> {
         at_most("client groups", self.client_groups.len(), limits::CHILDREN)?;
         for group in &self.client_groups {
-            let query = &group.properties.query;
-            if query.len() > limits::QUERY {
-                return Err(format!(
-                    "the query has {} bytes, the limit is {}",
-                    query.len(),
-                    limits::QUERY
-                ));
-            }
-            Query::parse(query)?;
+            group.properties.query.check()?;
         }
         Ok(())
     }
@@ -170,14 +160,7 @@ impl Namespace {
             let templates = &space.properties.topic_templates;
             at_most("topic templates", templates.len(), limits::TEMPLATES)?;
             for template in templates {
-                if template.len() > limits::TEMPLATE {
-                    return Err(format!(
-                        "the topic template has {} bytes, the limit is {}",
-                        template.len(),
-                        limits::TEMPLATE
-                    ));
-                }
-                Template::parse(template)?;
+                template.check()?;
             }
         }
         Ok(())

@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::failures::{Failures, Source};
 use crate::identity::outbound::Outbound;
 
 /// Seconds from each failed attempt to the next; the last repeats.
@@ -49,6 +50,10 @@ const STANDSTILL: Duration = Duration::from_secs(1);
 const CONCURRENT: usize = 16;
 /// How long an endpoint may take.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Why an event is not taken.
+const TOO_MANY_EVENTS: &str = "too many events wait for the custom topic";
+const TOO_MANY_TOPICS: &str = "events wait for too many custom topics";
 
 /// Everything that waits to be sent.
 #[derive(Debug)]
@@ -83,6 +88,8 @@ struct Backlog {
 #[derive(Debug)]
 struct Delivery {
     url: String,
+    /// The message that it is about.
+    source: Source,
     key: Option<Secret>,
     /// The request's body.
     body: String,
@@ -146,17 +153,21 @@ impl Backlog {
         self.events.len() >= CAPACITY || self.bytes + more > CAPACITY_BYTES
     }
 
-    /// Drops what has failed already, that longest in line first, until there is room; tells
+    /// Whether there is room, or what has failed already could make some.
+    fn accepts(&self, more: usize) -> bool {
+        !self.is_full(more) || self.events.len() > self.fresh
+    }
+
+    /// Takes out what has failed already, that longest in line first, until there is room; tells
     /// whether there is.
-    fn make_room(&mut self, more: usize) -> bool {
+    fn make_room(&mut self, more: usize, dropped: &mut Vec<Delivery>) -> bool {
         while self.is_full(more) {
             let failed = self.events.iter().find(|(_, one)| one.attempts > 0);
-            let Some(key) = failed.map(|(key, _)| *key) else {
+            let key = failed.map(|(key, _)| *key);
+            let Some(one) = key.and_then(|key| self.remove(key)) else {
                 return false;
             };
-            if let Some(dropped) = self.remove(key) {
-                tracing::warn!(target: "mqttstack::azure", url = dropped.shown(), attempts = dropped.attempts, "event dropped: too many wait for another attempt");
-            }
+            dropped.push(one);
         }
         true
     }
@@ -227,6 +238,15 @@ impl Deliveries {
         let _ = tokio::time::timeout(PUBLISHER_PATIENCE, wait).await;
     }
 
+    /// Whether an event of this size would be taken for a custom topic now.
+    pub(crate) fn check(&self, url: &str, size: usize) -> Result<(), &'static str> {
+        match self.waiting.lock().of(url) {
+            None => Err(TOO_MANY_TOPICS),
+            Some(topic) if topic.accepts(size) => Ok(()),
+            Some(_) => Err(TOO_MANY_EVENTS),
+        }
+    }
+
     /// Sends an event to a custom topic as soon as possible; refuses it if nothing that waits
     /// can make room.
     pub(crate) fn push(
@@ -234,25 +254,31 @@ impl Deliveries {
         url: &str,
         key: Option<&Secret>,
         event: &Value,
+        source: Source,
+        failures: &Failures,
     ) -> Result<(), &'static str> {
         let body = json!([event]).to_string();
+        let mut dropped = Vec::new();
         let mut waiting = self.waiting.lock();
-        let topic = waiting
-            .of(url)
-            .ok_or("events wait for too many custom topics")?;
-        if !topic.make_room(body.len()) {
-            return Err("too many events wait for the custom topic");
+        let topic = waiting.of(url).ok_or(TOO_MANY_TOPICS)?;
+        let has_room = topic.make_room(body.len(), &mut dropped);
+        if has_room {
+            let delivery = Delivery {
+                url: url.to_owned(),
+                source,
+                key: key.cloned(),
+                body,
+                attempts: 0,
+                era: waiting.era,
+            };
+            // Due whatever becomes of the clock.
+            waiting.insert(Timestamp::MIN, delivery);
         }
-        let delivery = Delivery {
-            url: url.to_owned(),
-            key: key.cloned(),
-            body,
-            attempts: 0,
-            era: waiting.era,
-        };
-        // Due whatever becomes of the clock.
-        waiting.insert(Timestamp::MIN, delivery);
         drop(waiting);
+        tell_of(&dropped, failures);
+        if !has_room {
+            return Err(TOO_MANY_EVENTS);
+        }
         self.news.notify_one();
         Ok(())
     }
@@ -270,11 +296,11 @@ impl Deliveries {
     }
 
     /// Sends what is due, for ever.
-    pub(crate) async fn run(&self, clock: &Clock) {
+    pub(crate) async fn run(&self, clock: &Clock, failures: &Failures) {
         let mut under_way = FuturesUnordered::new();
         loop {
             while let Some(delivery) = self.take_due(clock.now()) {
-                under_way.push(self.attempt(delivery, clock));
+                under_way.push(self.attempt(delivery, clock, failures));
             }
             tokio::select! {
                 Some(()) = under_way.next() => {}
@@ -322,7 +348,22 @@ impl Deliveries {
         }
     }
 
-    async fn attempt(&self, mut delivery: Delivery, clock: &Clock) {
+    /// Enters an event whose attempt has failed, unless everything was forgotten meanwhile.
+    fn try_again(&self, due: Timestamp, delivery: Delivery, dropped: &mut Vec<Delivery>) {
+        let mut waiting = self.waiting.lock();
+        if delivery.era != waiting.era {
+            return;
+        }
+        let size = delivery.body.len();
+        let topic = waiting.of(&delivery.url);
+        if topic.is_some_and(|topic| topic.make_room(size, dropped)) {
+            waiting.insert(due, delivery);
+        } else {
+            dropped.push(delivery);
+        }
+    }
+
+    async fn attempt(&self, mut delivery: Delivery, clock: &Clock, failures: &Failures) {
         let outcome = delivery.send(&self.outbound).await;
         let answered = !matches!(outcome, Outcome::Retry(_));
         self.over(&delivery, answered);
@@ -330,7 +371,7 @@ impl Deliveries {
         match outcome {
             Outcome::Done => {}
             Outcome::Drop(why) => {
-                tracing::warn!(target: "mqttstack::azure", url, why, "event dropped");
+                failures.tell(&delivery.source, &format!("{url}: {why}"));
             }
             Outcome::Retry(why) => {
                 let wait = SCHEDULE[delivery.attempts.min(SCHEDULE.len() - 1)];
@@ -340,14 +381,9 @@ impl Deliveries {
                     .now()
                     .checked_add(SignedDuration::from_secs(wait))
                     .unwrap_or(Timestamp::MAX);
-                let mut waiting = self.waiting.lock();
-                let room = delivery.era == waiting.era
-                    && waiting
-                        .of(&delivery.url)
-                        .is_some_and(|topic| topic.make_room(delivery.body.len()));
-                if room {
-                    waiting.insert(due, delivery);
-                }
+                let mut dropped = Vec::new();
+                self.try_again(due, delivery, &mut dropped);
+                tell_of(&dropped, failures);
             }
         }
     }
@@ -389,6 +425,18 @@ impl Delivery {
         }
         let joint = if self.url.contains('?') { '&' } else { '?' };
         format!("{}{joint}api-version=2018-01-01", self.url)
+    }
+}
+
+/// Tells of events that made room for others.
+fn tell_of(dropped: &[Delivery], failures: &Failures) {
+    for one in dropped {
+        let why = format!(
+            "{}: {TOO_MANY_EVENTS}, and {} attempts have failed",
+            one.shown(),
+            one.attempts
+        );
+        failures.tell(&one.source, &why);
     }
 }
 

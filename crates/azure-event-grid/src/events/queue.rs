@@ -1,7 +1,8 @@
 //! One event subscription's events: waiting, locked by a receiver, delayed, dead-lettered. All
-//! times are the emulator's; a lock runs out when somebody looks after its end.
+//! times are the emulator's; a lock runs out when somebody looks after its end. Whatever is done
+//! with one event costs by the logarithm of their number.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use base64::Engine;
@@ -10,33 +11,60 @@ use jiff::{SignedDuration, Timestamp};
 use mqttstack_base::ids::Ids;
 use serde_json::{Value, json};
 
+use super::budget::{Event, Place};
+use crate::model::filter::Filter;
 use crate::model::topic::EventSubscription;
 
-/// Events kept for one subscription; the oldest make room.
-const CAPACITY: usize = 100_000;
-/// The same in bytes, about.
-const CAPACITY_BYTES: usize = 256 << 20;
 /// How long after the first receipt a lock can be renewed (subscriber-operations page).
 const RENEWABLE: SignedDuration = SignedDuration::from_hours(1);
 /// How long an event is kept where the configured duration cannot be read.
 const DEFAULT_TIME_TO_LIVE: SignedDuration = SignedDuration::from_hours(7 * 24);
 
+/// What an event subscription's resource means to its queue.
+#[derive(Debug)]
+pub(crate) struct Terms {
+    filter: Filter,
+    lock_duration: SignedDuration,
+    max_count: u32,
+    time_to_live: SignedDuration,
+    /// The topic that dead-lettered events go to.
+    dead_letters: Option<Box<str>>,
+}
+
+impl Terms {
+    /// Reads them from the resource.
+    pub(crate) fn of(resource: &EventSubscription) -> Self {
+        let queue = &resource.properties.delivery_configuration.queue;
+        let seconds = i64::from(queue.receive_lock_duration_in_seconds);
+        Self {
+            filter: Filter::of(&resource.properties.filters_configuration),
+            lock_duration: SignedDuration::from_secs(seconds),
+            max_count: queue.max_delivery_count,
+            time_to_live: queue.time_to_live().unwrap_or(DEFAULT_TIME_TO_LIVE),
+            dead_letters: resource.dead_letter_target().map(Into::into),
+        }
+    }
+
+    /// Whether the filters let an event through.
+    pub(crate) fn take(&self, event: &Value) -> bool {
+        self.filter.takes(event)
+    }
+
+    /// The topic that dead-lettered events go to.
+    pub(crate) fn dead_letter_topic(&self) -> Option<&str> {
+        self.dead_letters.as_deref()
+    }
+}
+
 /// Why an event was taken out without being acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum DeadLetterReason {
+enum DeadLetterReason {
     /// It was handed out too often.
     MaxDeliveryCount,
     /// A receiver rejected it.
     Rejected,
     /// It was kept too long.
     Expired,
-}
-
-/// An event for the dead-letter topic.
-#[derive(Debug)]
-pub(crate) struct DeadLetter {
-    /// The event with the metadata that the vendor puts beside it.
-    pub event: Value,
 }
 
 /// An event in the hands of a receiver.
@@ -47,7 +75,7 @@ pub(crate) struct Received {
     /// How often it has been handed out, this time included.
     pub delivery_count: u32,
     /// The `CloudEvent`.
-    pub event: Arc<Value>,
+    pub event: Arc<Event>,
 }
 
 /// Why a lock token was not taken.
@@ -91,117 +119,125 @@ pub(crate) enum Settlement {
     RenewLock,
 }
 
-#[derive(Debug)]
-struct Lock {
-    secret: [u8; 16],
-    until: Timestamp,
+/// What may be done with an event now.
+#[derive(Debug, Clone, Copy)]
+enum State {
+    /// It can be handed out.
+    Free,
+    /// It can be handed out from this time on.
+    Delayed(Timestamp),
+    /// A receiver has it.
+    Locked { secret: [u8; 16], until: Timestamp },
 }
 
 #[derive(Debug)]
 struct Slot {
-    event: Arc<Value>,
-    weight: usize,
+    place: Place,
     published: Timestamp,
-    available: Timestamp,
+    state: State,
+    /// When it next changes by time alone.
+    due: Timestamp,
     count: u32,
     first_received: Option<Timestamp>,
     last_received: Option<Timestamp>,
-    lock: Option<Lock>,
+}
+
+impl Slot {
+    /// When its lock or its delay ends, or its life: a locked event does not expire.
+    fn next_change(&self, time_to_live: SignedDuration) -> Timestamp {
+        let ends = later(self.published, time_to_live);
+        match self.state {
+            State::Free => ends,
+            State::Delayed(until) => until.min(ends),
+            State::Locked { until, .. } => until,
+        }
+    }
 }
 
 /// The events of one subscription.
 #[derive(Debug)]
 pub(crate) struct Queue {
-    resource: EventSubscription,
-    time_to_live: SignedDuration,
-    slots: BTreeMap<u64, Slot>,
-    bytes: usize,
+    terms: Arc<Terms>,
+    /// In the order in which they came. Boxed, since most queues are short: a node of the tree has
+    /// room for eleven.
+    slots: BTreeMap<u64, Box<Slot>>,
+    /// Those that can be handed out.
+    free: BTreeSet<u64>,
+    /// All of them, by the time of their next change.
+    due: BTreeSet<(Timestamp, u64)>,
     next: u64,
-    dead: Vec<DeadLetter>,
-    /// Before this time no lock and no life ends.
-    due: Timestamp,
+    dead: Vec<Value>,
 }
 
 impl Queue {
     /// An empty queue.
-    pub(crate) fn new(resource: EventSubscription) -> Self {
+    pub(crate) fn new(terms: Arc<Terms>) -> Self {
         Self {
-            time_to_live: time_to_live(&resource),
-            resource,
+            terms,
             slots: BTreeMap::new(),
-            bytes: 0,
+            free: BTreeSet::new(),
+            due: BTreeSet::new(),
             next: 0,
             dead: Vec::new(),
-            due: Timestamp::MIN,
         }
     }
 
-    /// The same events under other settings.
-    pub(crate) fn configure(&mut self, resource: EventSubscription) {
-        self.time_to_live = time_to_live(&resource);
-        self.resource = resource;
-        self.due = Timestamp::MIN;
+    /// The same events under other terms.
+    pub(crate) fn configure(&mut self, terms: Arc<Terms>) {
+        self.terms = terms;
+        let life = self.terms.time_to_live;
+        self.due.clear();
+        for (number, slot) in &mut self.slots {
+            slot.due = slot.next_change(life);
+            self.due.insert((slot.due, *number));
+        }
     }
 
-    /// The topic that dead-lettered events go to.
-    pub(crate) fn dead_letter_topic(&self) -> Option<&str> {
-        self.resource.dead_letter_target()
+    /// What its subscription's resource says.
+    pub(crate) fn terms(&self) -> &Arc<Terms> {
+        &self.terms
     }
 
-    /// Takes an event if the filters let it through.
-    pub(crate) fn offer(&mut self, event: &Arc<Value>, now: Timestamp) {
-        if !self.resource.properties.filters_configuration.takes(event) {
-            return;
-        }
-        let weight = weight(event);
-        while self.slots.len() >= CAPACITY || self.bytes + weight > CAPACITY_BYTES {
-            let Some((_, oldest)) = self.slots.pop_first() else {
-                break;
-            };
-            self.bytes -= oldest.weight;
-            tracing::warn!(target: "mqttstack::azure", subscription = self.resource.name, "event dropped: too many wait");
-        }
-        self.bytes += weight;
-        self.due = self.due.min(later(now, self.time_to_live));
-        self.slots.insert(
-            self.next,
-            Slot {
-                event: event.clone(),
-                weight,
-                published: now,
-                available: now,
-                count: 0,
-                first_received: None,
-                last_received: None,
-                lock: None,
-            },
-        );
+    /// Takes an event that the filters have let through.
+    pub(crate) fn push(&mut self, event: &Arc<Event>, now: Timestamp) {
+        let number = self.next;
         self.next += 1;
+        let slot = Slot {
+            place: event.place(),
+            published: now,
+            state: State::Free,
+            due: Timestamp::MAX,
+            count: 0,
+            first_received: None,
+            last_received: None,
+        };
+        self.slots.insert(number, Box::new(slot));
+        self.plan(number);
     }
 
     /// Hands out up to `max` events and locks them.
     pub(crate) fn receive(&mut self, max: usize, now: Timestamp, ids: &Ids) -> Vec<Received> {
         self.sweep(now);
-        let until = later(now, self.lock_duration());
-        self.due = self.due.min(until);
-        let free = self
-            .slots
-            .iter_mut()
-            .filter(|(_, slot)| slot.lock.is_none() && slot.available <= now);
-        free.take(max)
-            .map(|(number, slot)| {
-                let secret = ids.bytes();
-                slot.count += 1;
-                slot.first_received.get_or_insert(now);
-                slot.last_received = Some(now);
-                slot.lock = Some(Lock { secret, until });
-                Received {
-                    lock_token: token(*number, secret),
-                    delivery_count: slot.count,
-                    event: slot.event.clone(),
-                }
-            })
-            .collect()
+        let until = later(now, self.terms.lock_duration);
+        let numbers: Vec<_> = self.free.iter().take(max).copied().collect();
+        let mut received = Vec::with_capacity(numbers.len());
+        for number in numbers {
+            let Some(slot) = self.slots.get_mut(&number) else {
+                continue;
+            };
+            let secret = ids.bytes();
+            slot.count += 1;
+            slot.first_received.get_or_insert(now);
+            slot.last_received = Some(now);
+            slot.state = State::Locked { secret, until };
+            received.push(Received {
+                lock_token: token(number, secret),
+                delivery_count: slot.count,
+                event: slot.place.event.clone(),
+            });
+            self.plan(number);
+        }
+        received
     }
 
     /// Settles one event by its lock token.
@@ -213,30 +249,31 @@ impl Queue {
     ) -> Result<(), TokenError> {
         let (number, secret) = read_token(text).ok_or(TokenError::Bad)?;
         self.sweep(now);
-        let lock_for = self.lock_duration();
-        let slot = self.slots.get_mut(&number).ok_or(TokenError::Lost)?;
-        let first = slot.first_received.unwrap_or(now);
-        let lock = slot.lock.as_mut().ok_or(TokenError::Lost)?;
-        if lock.secret != secret {
-            return Err(TokenError::Lost);
-        }
+        let lock_for = self.terms.lock_duration;
+        let slot = self.locked(number, secret).ok_or(TokenError::Lost)?;
         match settlement {
             Settlement::Acknowledge => {
                 self.remove(number);
             }
             Settlement::Reject => self.kill(number, DeadLetterReason::Rejected),
             Settlement::RenewLock => {
+                let first = slot.first_received.unwrap_or(now);
                 if now.duration_since(first) > RENEWABLE {
                     return Err(TokenError::NotRenewable);
                 }
-                lock.until = later(now, lock_for);
+                let until = later(now, lock_for);
+                slot.state = State::Locked { secret, until };
+                self.plan(number);
             }
             Settlement::Release(delay) => {
-                slot.lock = None;
-                self.due = self.due.min(later(slot.published, self.time_to_live));
-                slot.available = later(now, SignedDuration::from_secs(i64::from(delay)));
-                if slot.count >= self.max_count() {
+                slot.state = match delay {
+                    0 => State::Free,
+                    delay => State::Delayed(later(now, SignedDuration::from_secs(delay.into()))),
+                };
+                if slot.count >= self.terms.max_count {
                     self.kill(number, DeadLetterReason::MaxDeliveryCount);
+                } else {
+                    self.plan(number);
                 }
             }
         }
@@ -248,70 +285,79 @@ impl Queue {
         let Some((number, secret)) = read_token(text) else {
             return;
         };
-        let Some(slot) = self.slots.get_mut(&number) else {
+        let Some(slot) = self.locked(number, secret) else {
             return;
         };
-        if slot.lock.as_ref().is_some_and(|lock| lock.secret == secret) {
-            slot.count -= 1;
-            if slot.count == 0 {
-                slot.first_received = None;
-            }
-            // It is locked with this token, so it can be released with it.
-            let _ = self.settle(text, Settlement::Release(0), now);
+        slot.count -= 1;
+        if slot.count == 0 {
+            slot.first_received = None;
         }
+        // It is locked with this token, so it can be released with it.
+        let _ = self.settle(text, Settlement::Release(0), now);
     }
 
-    /// Events that were given up since the last call, where there is a topic for them.
-    pub(crate) fn take_dead(&mut self) -> Vec<DeadLetter> {
+    /// Events that were given up since the last call, where there is a topic for them: each with
+    /// what the vendor puts beside it.
+    pub(crate) fn take_dead(&mut self) -> Vec<Value> {
         std::mem::take(&mut self.dead)
     }
 
-    /// When time alone next makes an event available that is locked or delayed now.
-    pub(crate) fn next_available(&self, now: Timestamp) -> Option<Timestamp> {
-        self.slots
-            .values()
-            .map(|slot| {
-                let locked = slot.lock.as_ref().map(|lock| lock.until);
-                locked.unwrap_or(slot.available)
-            })
-            .filter(|at| *at > now)
-            .min()
+    /// When time alone next changes something.
+    pub(crate) fn next_change(&self) -> Option<Timestamp> {
+        self.due.first().map(|(at, _)| *at)
     }
 
-    /// Ends locks and lives that have run out. Between two times at which something does, it costs
-    /// nothing: one request may settle thousands of events.
-    fn sweep(&mut self, now: Timestamp) {
-        if now < self.due {
+    /// Ends locks, delays and lives that have run out.
+    pub(crate) fn sweep(&mut self, now: Timestamp) {
+        while let Some((at, number)) = self.due.first().copied()
+            && at <= now
+        {
+            self.due.remove(&(at, number));
+            let life = self.terms.time_to_live;
+            let Some(slot) = self.slots.get_mut(&number) else {
+                continue;
+            };
+            if matches!(slot.state, State::Locked { .. }) && slot.count >= self.terms.max_count {
+                self.kill(number, DeadLetterReason::MaxDeliveryCount);
+                continue;
+            }
+            slot.state = State::Free;
+            if later(slot.published, life) <= now {
+                self.kill(number, DeadLetterReason::Expired);
+            } else {
+                self.plan(number);
+            }
+        }
+    }
+
+    /// The slot that is locked with a token.
+    fn locked(&mut self, number: u64, secret: [u8; 16]) -> Option<&mut Slot> {
+        let slot = self.slots.get_mut(&number)?;
+        match slot.state {
+            State::Locked { secret: own, .. } if own == secret => Some(slot),
+            _ => None,
+        }
+    }
+
+    /// Enters a slot whose state has changed in the lists.
+    fn plan(&mut self, number: u64) {
+        let Some(slot) = self.slots.get_mut(&number) else {
             return;
-        }
-        let max_count = self.max_count();
-        let life = self.time_to_live;
-        let mut gone = Vec::new();
-        let mut due = Timestamp::MAX;
-        for (number, slot) in &mut self.slots {
-            if slot.lock.as_ref().is_some_and(|lock| lock.until <= now) {
-                slot.lock = None;
-                if slot.count >= max_count {
-                    gone.push((*number, DeadLetterReason::MaxDeliveryCount));
-                    continue;
-                }
-            }
-            let ends = later(slot.published, life);
-            match &slot.lock {
-                Some(lock) => due = due.min(lock.until),
-                None if ends <= now => gone.push((*number, DeadLetterReason::Expired)),
-                None => due = due.min(ends),
-            }
-        }
-        self.due = due;
-        for (number, reason) in gone {
-            self.kill(number, reason);
+        };
+        self.due.remove(&(slot.due, number));
+        slot.due = slot.next_change(self.terms.time_to_live);
+        self.due.insert((slot.due, number));
+        if matches!(slot.state, State::Free) {
+            self.free.insert(number);
+        } else {
+            self.free.remove(&number);
         }
     }
 
-    fn remove(&mut self, number: u64) -> Option<Slot> {
+    fn remove(&mut self, number: u64) -> Option<Box<Slot>> {
         let slot = self.slots.remove(&number)?;
-        self.bytes -= slot.weight;
+        self.due.remove(&(slot.due, number));
+        self.free.remove(&number);
         Some(slot)
     }
 
@@ -319,30 +365,16 @@ impl Queue {
         let Some(slot) = self.remove(number) else {
             return;
         };
-        if self.dead_letter_topic().is_some() {
-            self.dead.push(DeadLetter {
-                event: dead_letter(&slot, reason),
-            });
+        if self.terms.dead_letters.is_some() {
+            self.dead.extend(dead_letter(&slot, reason));
         }
-    }
-
-    fn lock_duration(&self) -> SignedDuration {
-        let queue = &self.resource.properties.delivery_configuration.queue;
-        SignedDuration::from_secs(i64::from(queue.receive_lock_duration_in_seconds))
-    }
-
-    fn max_count(&self) -> u32 {
-        self.resource
-            .properties
-            .delivery_configuration
-            .queue
-            .max_delivery_count
     }
 }
 
 /// The event with what the vendor's dead-letter page puts beside it, as extension attributes.
-fn dead_letter(slot: &Slot, reason: DeadLetterReason) -> Value {
-    let mut event = (*slot.event).clone();
+fn dead_letter(slot: &Slot, reason: DeadLetterReason) -> Option<Value> {
+    // It was written from a JSON object.
+    let mut event: Value = serde_json::from_str(slot.place.event.text()).ok()?;
     let (why, result) = match reason {
         DeadLetterReason::MaxDeliveryCount => (
             "Maximum delivery attempts was exceeded.",
@@ -361,32 +393,7 @@ fn dead_letter(slot: &Slot, reason: DeadLetterReason) -> Value {
     if let Some(at) = slot.last_received {
         event["deliveryattemptutc"] = json!(at.to_string());
     }
-    event
-}
-
-/// How long events are kept.
-fn time_to_live(resource: &EventSubscription) -> SignedDuration {
-    let queue = &resource.properties.delivery_configuration.queue;
-    queue.time_to_live().unwrap_or(DEFAULT_TIME_TO_LIVE)
-}
-
-/// About how many bytes a JSON value occupies.
-fn weight(value: &Value) -> usize {
-    let mut bytes = 0;
-    let mut left = vec![value];
-    while let Some(value) = left.pop() {
-        bytes += 32;
-        match value {
-            Value::String(text) => bytes += text.len(),
-            Value::Array(items) => left.extend(items),
-            Value::Object(members) => {
-                bytes += members.keys().map(|name| 32 + name.len()).sum::<usize>();
-                left.extend(members.values());
-            }
-            Value::Null | Value::Bool(_) | Value::Number(_) => {}
-        }
-    }
-    bytes
+    Some(event)
 }
 
 fn later(at: Timestamp, by: SignedDuration) -> Timestamp {

@@ -1,19 +1,20 @@
 //! Where the events of messages go: to a namespace topic at once, to a custom topic through
-//! `delivery.rs`. Messages of MQTT clients come through the broker's outlet, in the publisher's
-//! own task, so that none is missed; those over HTTP are routed by `api/publish.rs`, which
-//! answers for the outcome. What an event looks like is in `routing.rs`.
+//! `delivery.rs`. Every message comes through the broker's outlet, in the publisher's own task, so
+//! that none is missed. What an event looks like is in `cloud_event.rs`.
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use mqttstack_base::exchange::Surface;
-use mqttstack_base::ids::Ids;
-use mqttstack_base::message::{Message, OriginKind};
+use mqttstack_base::message::{Message, OriginKind, Publication};
 use mqttstack_broker::dialect::Peer;
 use mqttstack_broker::outlet::{Outlet, WaitForRoom};
 
 use super::cloud_event::cloud_event;
 use super::delivery::Deliveries;
+use super::failures::{Failures, Source};
 use super::store::{NamespaceState, Store};
+use super::topics::Unusable;
 use crate::error::Error;
 use crate::model::access;
 use crate::model::attribute::Identity;
@@ -36,34 +37,71 @@ impl Router {
         }
     }
 
-    /// Routes a message if its namespace has a routing topic; tells whether it has.
-    pub(crate) fn route(
+    /// Whether a namespace routes messages. Refuses where one of this size could not be routed now,
+    /// so that who can be told is told before anybody has the message.
+    pub(crate) fn check(
         &self,
         namespace: &NamespaceState,
-        message: &Message,
-        publisher: &str,
-        ids: &Ids,
+        publication: &Publication,
+        now: Timestamp,
     ) -> Result<bool, Error> {
         let resources = namespace.resources();
         let Some(route) = resources.route() else {
             return Ok(false);
+        };
+        let size = size_of(publication);
+        let checked = if is_address(route) {
+            let checked = self.deliveries.check(route, size);
+            checked.map_err(str::to_owned)
+        } else {
+            let checked = namespace.topics().check(route, size, now);
+            checked.map_err(|why| not_routed(route, why))
+        };
+        checked.map(|()| true).map_err(Error::Routing)
+    }
+
+    /// Routes a message if its namespace has a routing topic.
+    fn route(
+        &self,
+        namespace: &NamespaceState,
+        message: &Message,
+        publisher: &str,
+        failures: &Failures,
+    ) -> Result<(), String> {
+        let resources = namespace.resources();
+        let Some(route) = resources.route() else {
+            return Ok(());
         };
         let client = access::find_client(&resources, publisher);
         let publisher = Identity {
             authentication_name: publisher,
             attributes: client.map(|client| &client.properties.attributes),
         };
-        let event = cloud_event(message, &resources, publisher, ids);
+        let event = cloud_event(message, &resources, publisher, &failures.ids);
         if is_address(route) {
-            self.deliveries
-                .push(route, resources.route_key.as_ref(), &event)
-                .map_err(|why| Error::Routing(why.to_owned()))?;
-            return Ok(true);
+            let key = resources.route_key.as_ref();
+            let pushed = self
+                .deliveries
+                .push(route, key, &event, message.into(), failures);
+            return pushed.map_err(str::to_owned);
         }
-        namespace
-            .publish(route, vec![event], message.time)
-            .map(|()| true)
-            .map_err(|_| Error::Routing(format!("the routing topic '{route}' was not found")))
+        let published = namespace.topics().publish(route, &[event], message.time);
+        published.map_err(|why| not_routed(route, why))
+    }
+
+    /// The namespace that a message is routed for; `None` if it is none of Azure's business.
+    fn namespace_for(
+        &self,
+        message: &Message,
+        peer: Option<&Peer>,
+        tenant: Option<&str>,
+    ) -> Option<Arc<NamespaceState>> {
+        let origin = &message.origin;
+        match origin.kind {
+            OriginKind::Mqtt | OriginKind::Will => self.namespace_of(peer),
+            OriginKind::Http if origin.vendor == Some(Surface::Azure) => self.store.find(tenant?),
+            _ => None,
+        }
     }
 
     /// The namespace that a client's messages belong to; `None` if they are none of Azure's
@@ -88,12 +126,31 @@ fn is_address(route: &str) -> bool {
     route.starts_with("http://") || route.starts_with("https://")
 }
 
-/// The way of MQTT clients' messages into the router.
+/// Why a namespace topic does not get a message.
+fn not_routed(route: &str, why: Unusable) -> String {
+    format!("the routing topic '{route}': {why}")
+}
+
+/// About how many bytes the event of a message will have: its payload in base64 or with its quotes
+/// escaped, and its attributes.
+fn size_of(publication: &Publication) -> usize {
+    let properties = &publication.properties.user_properties;
+    let properties = properties
+        .iter()
+        .map(|(name, value)| name.len() + value.len());
+    1_024
+        + publication.topic.as_str().len()
+        + 2 * publication.payload.len()
+        + properties.sum::<usize>()
+}
+
+/// The way of every message, over MQTT or HTTP, into the router: the broker's outlet, which sees it in
+/// the task of whoever publishes it.
 pub(crate) struct RoutingOutlet {
     /// Where they go.
     pub router: Router,
-    /// For the events' ids.
-    pub ids: Ids,
+    /// Where those that go nowhere are told.
+    pub failures: Failures,
 }
 
 impl Outlet for RoutingOutlet {
@@ -114,11 +171,8 @@ impl Outlet for RoutingOutlet {
         Some(Box::pin(async move { deliveries.room(&url).await }))
     }
 
-    fn take(&self, message: &Arc<Message>, peer: Option<&Peer>, _tenant: Option<&str>) {
-        if !matches!(message.origin.kind, OriginKind::Mqtt | OriginKind::Will) {
-            return;
-        }
-        let Some(namespace) = self.router.namespace_of(peer) else {
+    fn take(&self, message: &Arc<Message>, peer: Option<&Peer>, tenant: Option<&str>) {
+        let Some(namespace) = self.router.namespace_for(message, peer, tenant) else {
             return;
         };
         let identity = peer.filter(|peer| peer.grant.surface.is_some());
@@ -126,9 +180,12 @@ impl Outlet for RoutingOutlet {
             .map(|peer| peer.grant.identity.as_str())
             .or(message.origin.client_id.as_deref())
             .unwrap_or_default();
+        let routed = self
+            .router
+            .route(&namespace, message, publisher, &self.failures);
         // The publisher is not told (mqtt-routing page).
-        if let Err(error) = self.router.route(&namespace, message, publisher, &self.ids) {
-            tracing::warn!(target: "mqttstack::azure", topic = message.topic, %error, "not routed");
+        if let Err(why) = routed {
+            self.failures.tell(&Source::from(&**message), &why);
         }
     }
 }

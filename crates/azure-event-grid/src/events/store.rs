@@ -1,19 +1,15 @@
-//! The namespaces with their topics and event subscriptions as they are now. `queue.rs` holds
-//! what a single subscription does with its events.
+//! The namespaces as they are now, and what is in them. What becomes of events is in `topics.rs`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use jiff::Timestamp;
-use mqttstack_base::ids::Ids;
 use parking_lot::{Mutex, MutexGuard, RwLock};
-use serde_json::Value;
 use tokio::sync::Notify;
 
-use super::queue::{Queue, Received, Settlement, TokenError};
+use super::topics::{Bounds, Topics};
 use crate::model::resources::Namespace;
-use crate::model::topic::EventSubscription;
 use crate::settings::Settings;
 
 /// All namespaces.
@@ -22,7 +18,8 @@ pub(crate) struct Store {
     configured: Vec<Arc<NamespaceState>>,
     /// Those that there are: configured or put, and not removed.
     namespaces: RwLock<Vec<Arc<NamespaceState>>>,
-    auto_create: bool,
+    /// Of every namespace.
+    bounds: Bounds,
     /// Held while resources are changed, so that no change is lost to another.
     editing: Mutex<()>,
     changed: Arc<Notify>,
@@ -32,57 +29,28 @@ pub(crate) struct Store {
 #[derive(Debug)]
 pub(crate) struct NamespaceState {
     configured: Namespace,
-    auto_create: bool,
     resources: RwLock<Arc<Namespace>>,
-    topics: Mutex<BTreeMap<String, Topic>>,
+    topics: Topics,
     /// When clients were put, by name.
     created: Mutex<BTreeMap<String, Timestamp>>,
-    news: Notify,
     removed: AtomicBool,
     /// The store's: told of every change.
     changed: Arc<Notify>,
 }
 
-/// The most topics that come into being by their use, and the most subscriptions of one: a caller
-/// that makes up names must not fill the memory.
-const TOPICS_BY_USE: usize = 10_000;
-
-#[derive(Debug, Default)]
-struct Topic {
-    subscriptions: BTreeMap<String, Queue>,
-    /// Events from before the first subscription, for it; only where subscriptions come into
-    /// being by use.
-    unclaimed: Option<Queue>,
-}
-
-/// What does not exist.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Missing {
-    /// The namespace topic.
-    Topic,
-    /// The event subscription.
-    Subscription,
-}
-
 impl Store {
     /// The configured namespaces.
     pub(crate) fn new(settings: &Settings) -> Self {
-        let auto_create = settings.auto_create;
+        let bounds = Bounds::of(settings);
         let changed = Arc::new(Notify::new());
         let namespaces = settings.namespaces.iter();
         let configured: Vec<_> = namespaces
-            .map(|one| {
-                Arc::new(NamespaceState::new(
-                    one.clone(),
-                    auto_create,
-                    changed.clone(),
-                ))
-            })
+            .map(|one| Arc::new(NamespaceState::new(one.clone(), bounds, changed.clone())))
             .collect();
         Self {
             namespaces: RwLock::new(configured.clone()),
             configured,
-            auto_create,
+            bounds,
             editing: Mutex::default(),
             changed,
         }
@@ -121,7 +89,7 @@ impl Store {
     pub(crate) fn new_namespace(&self, namespace: Namespace) -> Arc<NamespaceState> {
         Arc::new(NamespaceState::new(
             namespace,
-            self.auto_create,
+            self.bounds,
             self.changed.clone(),
         ))
     }
@@ -141,9 +109,8 @@ impl Store {
         namespaces.retain(|one| !Arc::ptr_eq(one, &state));
         drop(namespaces);
         state.removed.store(true, Ordering::Release);
-        state.topics.lock().clear();
         // Who waits at one of its topics is told that it is gone.
-        state.news.notify_waiters();
+        state.topics.close();
         self.changed.notify_waiters();
         true
     }
@@ -164,7 +131,7 @@ impl Store {
         }
         for namespace in &self.configured {
             *namespace.resources.write() = Arc::new(namespace.configured.clone());
-            *namespace.topics.lock() = topics(&namespace.configured);
+            namespace.topics.reset(&namespace.configured.topics);
             namespace.created.lock().clear();
             namespace.removed.store(false, Ordering::Release);
         }
@@ -173,24 +140,13 @@ impl Store {
     }
 }
 
-fn topics(configured: &Namespace) -> BTreeMap<String, Topic> {
-    let mut topics = BTreeMap::new();
-    for topic in &configured.topics {
-        let state: &mut Topic = topics.entry(topic.name.clone()).or_default();
-        state.configure(&topic.subscriptions);
-    }
-    topics
-}
-
 impl NamespaceState {
-    fn new(configured: Namespace, auto_create: bool, changed: Arc<Notify>) -> Self {
+    fn new(configured: Namespace, bounds: Bounds, changed: Arc<Notify>) -> Self {
         Self {
             changed,
-            auto_create,
             resources: RwLock::new(Arc::new(configured.clone())),
-            topics: Mutex::new(topics(&configured)),
+            topics: Topics::new(&configured.topics, bounds),
             created: Mutex::default(),
-            news: Notify::new(),
             removed: AtomicBool::new(false),
             configured,
         }
@@ -215,31 +171,13 @@ impl NamespaceState {
     pub(crate) fn replace(&self, resources: Namespace) {
         let next = Arc::new(resources);
         let before = std::mem::replace(&mut *self.resources.write(), next.clone());
-        let mut topics = self.topics.lock();
-        for old in &before.topics {
-            match next.topics.iter().find(|topic| topic.name == old.name) {
-                None => {
-                    topics.remove(&old.name);
-                }
-                Some(stays) => {
-                    let gone = old.subscriptions.iter().filter(|old| {
-                        let mut stay = stays.subscriptions.iter();
-                        !stay.any(|one| one.name == old.name)
-                    });
-                    if let Some(state) = topics.get_mut(&old.name) {
-                        gone.for_each(|old| drop(state.subscriptions.remove(&old.name)));
-                    }
-                }
-            }
-        }
-        for topic in &next.topics {
-            let state = topics.entry(topic.name.clone()).or_default();
-            state.configure(&topic.subscriptions);
-        }
+        self.topics.replace(&before.topics, &next.topics);
         self.changed.notify_waiters();
-        drop(topics);
-        // Who waits at something that is gone is told so.
-        self.news.notify_waiters();
+    }
+
+    /// Its namespace topics.
+    pub(crate) const fn topics(&self) -> &Topics {
+        &self.topics
     }
 
     /// When a client was first put; now, if it is the first time.
@@ -251,192 +189,4 @@ impl NamespaceState {
     pub(crate) fn forget_client(&self, client: &str) {
         self.created.lock().remove(client);
     }
-
-    /// What the use of a topic, and of an event subscription on it, brings into being: its kind
-    /// and its name.
-    pub(crate) fn creates<'a>(
-        &self,
-        topic: &'a str,
-        subscription: Option<&'a str>,
-    ) -> Option<(&'static str, &'a str)> {
-        if !self.auto_create {
-            return None;
-        }
-        let topics = self.topics.lock();
-        let Some(known) = topics.get(topic) else {
-            return Some(("topic", topic));
-        };
-        let new = subscription.filter(|name| !known.subscriptions.contains_key(*name));
-        new.map(|name| ("event subscription", name))
-    }
-
-    /// Puts events on a topic.
-    pub(crate) fn publish(
-        &self,
-        topic: &str,
-        events: Vec<Value>,
-        now: Timestamp,
-    ) -> Result<(), Missing> {
-        {
-            let mut topics = self.topics.lock();
-            if !topics.contains_key(topic) && !self.may_create(topics.len()) {
-                return Err(Missing::Topic);
-            }
-            let topic = topics.entry(topic.to_owned()).or_default();
-            for event in events {
-                topic.offer(&Arc::new(event), now);
-            }
-        }
-        self.news.notify_waiters();
-        Ok(())
-    }
-
-    /// Hands out what is there now.
-    pub(crate) fn receive(
-        &self,
-        topic: &str,
-        subscription: &str,
-        max: usize,
-        now: Timestamp,
-        ids: &Ids,
-    ) -> Result<Vec<Received>, Missing> {
-        self.with(topic, subscription, now, |queue| {
-            queue.receive(max, now, ids)
-        })
-    }
-
-    /// Settles events by their lock tokens, in order.
-    pub(crate) fn settle(
-        &self,
-        topic: &str,
-        subscription: &str,
-        tokens: &[String],
-        settlement: Settlement,
-        now: Timestamp,
-    ) -> Result<Vec<Result<(), TokenError>>, Missing> {
-        let settled = self.with(topic, subscription, now, |queue| {
-            tokens
-                .iter()
-                .map(|token| queue.settle(token, settlement, now))
-                .collect()
-        });
-        self.news.notify_waiters();
-        settled
-    }
-
-    /// Takes back events whose receiver did not get them.
-    pub(crate) fn give_back(
-        &self,
-        topic: &str,
-        subscription: &str,
-        tokens: &[String],
-        now: Timestamp,
-    ) {
-        // Where topic or subscription are gone, so are the events.
-        let _ = self.with(topic, subscription, now, |queue| {
-            for token in tokens {
-                queue.give_back(token, now);
-            }
-        });
-        self.news.notify_waiters();
-    }
-
-    /// When time alone next makes a locked or delayed event available.
-    pub(crate) fn next_available(
-        &self,
-        topic: &str,
-        subscription: &str,
-        now: Timestamp,
-    ) -> Option<Timestamp> {
-        self.topics
-            .lock()
-            .get(topic)
-            .and_then(|topic| topic.subscriptions.get(subscription))
-            .and_then(|queue| queue.next_available(now))
-    }
-
-    /// Tells when something was published or settled.
-    pub(crate) fn news(&self) -> &Notify {
-        &self.news
-    }
-
-    /// Whether one more of so many may come into being by its use.
-    fn may_create(&self, count: usize) -> bool {
-        self.auto_create && count < TOPICS_BY_USE && !self.is_removed()
-    }
-
-    fn with<T>(
-        &self,
-        topic: &str,
-        subscription: &str,
-        now: Timestamp,
-        act: impl FnOnce(&mut Queue) -> T,
-    ) -> Result<T, Missing> {
-        let mut topics = self.topics.lock();
-        if topics.contains_key(topic) || self.may_create(topics.len()) {
-            let topic = topics.entry(topic.to_owned()).or_default();
-            if self.may_create(topic.subscriptions.len()) {
-                topic.subscribe(subscription);
-            }
-        }
-        let queue = topics
-            .get_mut(topic)
-            .ok_or(Missing::Topic)?
-            .subscriptions
-            .get_mut(subscription)
-            .ok_or(Missing::Subscription)?;
-        let result = act(queue);
-        let dead = queue.take_dead();
-        let target = queue.dead_letter_topic().map(str::to_owned);
-        if let (false, Some(target)) = (dead.is_empty(), target) {
-            let target = topics.entry(target).or_default();
-            for letter in dead {
-                target.offer(&Arc::new(letter.event), now);
-            }
-            drop(topics);
-            self.news.notify_waiters();
-        }
-        Ok(result)
-    }
-}
-
-impl Topic {
-    fn offer(&mut self, event: &Arc<Value>, now: Timestamp) {
-        if self.subscriptions.is_empty() {
-            let unclaimed = self.unclaimed.get_or_insert_with(|| named("unclaimed"));
-            unclaimed.offer(event, now);
-        }
-        for queue in self.subscriptions.values_mut() {
-            queue.offer(event, now);
-        }
-    }
-
-    /// Creates a subscription that is not there; the first one gets what came before it.
-    fn subscribe(&mut self, name: &str) {
-        if self.subscriptions.contains_key(name) {
-            return;
-        }
-        let queue = self.unclaimed.take().unwrap_or_else(|| named(name));
-        self.subscriptions.insert(name.to_owned(), queue);
-    }
-
-    /// Creates these subscriptions, or gives those that are there their settings.
-    fn configure(&mut self, subscriptions: &[EventSubscription]) {
-        for one in subscriptions {
-            if let Some(queue) = self.subscriptions.get_mut(&one.name) {
-                queue.configure(one.clone());
-            } else {
-                let queue = Queue::new(one.clone());
-                self.subscriptions.insert(one.name.clone(), queue);
-            }
-        }
-    }
-}
-
-/// A queue with the default settings.
-fn named(name: &str) -> Queue {
-    Queue::new(EventSubscription {
-        name: name.to_owned(),
-        ..EventSubscription::default()
-    })
 }

@@ -3,11 +3,10 @@
 //! log descriptions, so that they can be searched for.
 
 use super::attribute::Identity;
-use super::query::Query;
 use super::resource::Resource;
 use super::resources::{ClientProperties, Namespace, Permission, TopicSpaceProperties};
 use super::roles::{DATA_CONTRIBUTOR, PUBLISHER, RoleAssignment, SUBSCRIBER};
-use super::template::{Template, covers};
+use super::template::covers;
 
 /// The client group that is built in.
 pub(crate) const EVERYBODY: &str = "$all";
@@ -112,7 +111,11 @@ fn is_member(namespace: &Namespace, group: &str, identity: Identity<'_>) -> bool
     group.eq_ignore_ascii_case(EVERYBODY)
         || namespace.client_groups.iter().any(|known| {
             known.is_called(group)
-                && Query::parse(&known.properties.query).is_ok_and(|query| query.holds(identity))
+                && known
+                    .properties
+                    .query
+                    .meaning()
+                    .is_some_and(|query| query.holds(identity))
         })
 }
 
@@ -121,9 +124,10 @@ fn space_covers(
     identity: Identity<'_>,
     topic: &str,
 ) -> bool {
-    space.properties.topic_templates.iter().any(|template| {
-        Template::parse(template)
-            .ok()
+    let mut templates = space.properties.topic_templates.iter();
+    templates.any(|template| {
+        template
+            .meaning()
             .and_then(|template| template.fill(identity))
             .is_some_and(|filter| covers(&filter, topic))
     })

@@ -92,19 +92,6 @@ impl FiltersConfiguration {
             )),
         }
     }
-
-    /// Whether a `CloudEvent` is taken.
-    pub(crate) fn takes(&self, event: &Value) -> bool {
-        let text = |name: &str| event.get(name).and_then(Value::as_str).unwrap_or("");
-        let types = &self.included_event_types;
-        // Types and subjects are compared without case (the vendor's default).
-        let kind = text("type");
-        let subject = text("subject").to_lowercase();
-        (types.is_empty() || types.iter().any(|known| known.eq_ignore_ascii_case(kind)))
-            && subject.starts_with(&self.subject_begins_with.to_lowercase())
-            && subject.ends_with(&self.subject_ends_with.to_lowercase())
-            && self.filters.iter().all(|filter| filter.takes(event))
-    }
 }
 
 impl AdvancedFilter {
@@ -113,67 +100,152 @@ impl AdvancedFilter {
         let values = self.values.iter().chain([&self.value]);
         values.filter_map(Value::as_str).chain([self.key.as_str()])
     }
+}
 
-    fn takes(&self, event: &Value) -> bool {
-        use Operator as O;
-        let mut found = event;
-        for step in self.key.split('.') {
-            found = found.get(step).unwrap_or(&Value::Null);
-        }
-        let missing = found.is_null();
-        let number = found.as_f64();
-        let text = found.as_str().map(str::to_lowercase);
-        let texts = || {
-            self.values
-                .iter()
-                .filter_map(|value| value.as_str().map(str::to_lowercase))
-        };
-        let any_text = |holds: fn(&str, &str) -> bool| {
-            text.as_deref()
-                .is_some_and(|text| texts().any(|one| holds(text, &one)))
-        };
-        let against = |holds: fn(&f64, &f64) -> bool| {
-            number
-                .zip(self.value.as_f64())
-                .is_some_and(|(a, b)| holds(&a, &b))
-        };
-        let number_in = || {
-            self.values
-                .iter()
-                .any(|value| number.is_some() && value.as_f64() == number)
-        };
-        match self.operator_type {
-            O::NumberIn => number_in(),
-            O::NumberNotIn => !number_in(),
-            O::NumberLessThan => against(f64::lt),
-            O::NumberGreaterThan => against(f64::gt),
-            O::NumberLessThanOrEquals => against(f64::le),
-            O::NumberGreaterThanOrEquals => against(f64::ge),
-            O::NumberInRange => self.in_range(number),
-            O::NumberNotInRange => !self.in_range(number),
-            O::BoolEquals => found.is_boolean() && *found == self.value,
-            O::StringContains => any_text(|text, part| text.contains(part)),
-            O::StringNotContains => !any_text(|text, part| text.contains(part)),
-            O::StringBeginsWith => any_text(|text, part| text.starts_with(part)),
-            O::StringNotBeginsWith => !any_text(|text, part| text.starts_with(part)),
-            O::StringEndsWith => any_text(|text, part| text.ends_with(part)),
-            O::StringNotEndsWith => !any_text(|text, part| text.ends_with(part)),
-            O::StringIn => any_text(|text, part| text == part),
-            O::StringNotIn => !any_text(|text, part| text == part),
-            O::IsNullOrUndefined => missing,
-            O::IsNotNull => !missing,
+/// The conditions of an event subscription, ready to be asked: texts in lower case, paths in steps.
+#[derive(Debug)]
+pub(crate) struct Filter {
+    types: Box<[String]>,
+    begins_with: String,
+    ends_with: String,
+    conditions: Box<[Condition]>,
+}
+
+#[derive(Debug)]
+struct Condition {
+    /// Where the value is.
+    path: Box<[String]>,
+    test: Test,
+    /// Whether the test must fail.
+    negated: bool,
+}
+
+#[derive(Debug)]
+enum Test {
+    /// One number against another.
+    Compare(fn(&f64, &f64) -> bool, Option<f64>),
+    /// One of these numbers.
+    NumberIn(Box<[f64]>),
+    /// Within one of these pairs.
+    InRange(Box<[(f64, f64)]>),
+    /// This value.
+    Bool(Value),
+    /// Compares with one of these texts.
+    Text(fn(&str, &str) -> bool, Box<[String]>),
+    /// Nothing is there.
+    Missing,
+}
+
+impl Filter {
+    /// Reads the resource.
+    pub(crate) fn of(configuration: &FiltersConfiguration) -> Self {
+        Self {
+            types: configuration.included_event_types.clone().into(),
+            // Subjects are compared without case, and so are types (the vendor's default).
+            begins_with: configuration.subject_begins_with.to_lowercase(),
+            ends_with: configuration.subject_ends_with.to_lowercase(),
+            conditions: configuration.filters.iter().map(Condition::of).collect(),
         }
     }
 
-    /// Whether the number lies in one of the pairs `[low, high]`.
-    fn in_range(&self, number: Option<f64>) -> bool {
-        self.values.iter().any(|pair| {
-            let bound = |at: usize| pair.get(at).and_then(Value::as_f64);
-            match (number, bound(0), bound(1)) {
-                (Some(number), Some(low), Some(high)) => (low..=high).contains(&number),
-                _ => false,
+    /// Whether a `CloudEvent` is taken.
+    pub(crate) fn takes(&self, event: &Value) -> bool {
+        let text = |name: &str| event.get(name).and_then(Value::as_str).unwrap_or("");
+        let has_type = || {
+            let kind = text("type");
+            let mut types = self.types.iter();
+            self.types.is_empty() || types.any(|known| known.eq_ignore_ascii_case(kind))
+        };
+        let has_subject = || {
+            if self.begins_with.is_empty() && self.ends_with.is_empty() {
+                return true;
             }
-        })
+            let subject = text("subject").to_lowercase();
+            subject.starts_with(&self.begins_with) && subject.ends_with(&self.ends_with)
+        };
+        has_type() && has_subject() && self.conditions.iter().all(|one| one.holds(event))
+    }
+}
+
+impl Condition {
+    fn of(filter: &AdvancedFilter) -> Self {
+        use Operator as O;
+        let numbers = || filter.values.iter().filter_map(Value::as_f64).collect();
+        let pairs = || {
+            let bound = |pair: &Value, at: usize| pair.get(at).and_then(Value::as_f64);
+            let values = filter.values.iter();
+            values
+                .filter_map(|pair| Some((bound(pair, 0)?, bound(pair, 1)?)))
+                .collect()
+        };
+        let compare = |holds| Test::Compare(holds, filter.value.as_f64());
+        let text = |holds| {
+            let texts = filter.values.iter().filter_map(Value::as_str);
+            Test::Text(holds, texts.map(str::to_lowercase).collect())
+        };
+        let test = match filter.operator_type {
+            O::NumberIn | O::NumberNotIn => Test::NumberIn(numbers()),
+            O::NumberLessThan => compare(f64::lt),
+            O::NumberGreaterThan => compare(f64::gt),
+            O::NumberLessThanOrEquals => compare(f64::le),
+            O::NumberGreaterThanOrEquals => compare(f64::ge),
+            O::NumberInRange | O::NumberNotInRange => Test::InRange(pairs()),
+            O::BoolEquals => Test::Bool(filter.value.clone()),
+            O::StringContains | O::StringNotContains => text(|text, part| text.contains(part)),
+            O::StringBeginsWith | O::StringNotBeginsWith => {
+                text(|text, part| text.starts_with(part))
+            }
+            O::StringEndsWith | O::StringNotEndsWith => text(|text, part| text.ends_with(part)),
+            O::StringIn | O::StringNotIn => text(|text, part| text == part),
+            O::IsNullOrUndefined | O::IsNotNull => Test::Missing,
+        };
+        Self {
+            path: filter.key.split('.').map(str::to_owned).collect(),
+            test,
+            negated: matches!(
+                filter.operator_type,
+                O::NumberNotIn
+                    | O::NumberNotInRange
+                    | O::StringNotContains
+                    | O::StringNotBeginsWith
+                    | O::StringNotEndsWith
+                    | O::StringNotIn
+                    | O::IsNotNull
+            ),
+        }
+    }
+
+    fn holds(&self, event: &Value) -> bool {
+        let mut found = event;
+        for step in &self.path {
+            found = found.get(step).unwrap_or(&Value::Null);
+        }
+        self.test.holds(found) != self.negated
+    }
+}
+
+impl Test {
+    fn holds(&self, found: &Value) -> bool {
+        match self {
+            Self::Compare(holds, value) => {
+                let pair = found.as_f64().zip(*value);
+                pair.is_some_and(|(a, b)| holds(&a, &b))
+            }
+            Self::NumberIn(values) => {
+                let number = found.as_f64();
+                number.is_some_and(|number| values.contains(&number))
+            }
+            Self::InRange(pairs) => found.as_f64().is_some_and(|number| {
+                let mut pairs = pairs.iter();
+                pairs.any(|(low, high)| (*low..=*high).contains(&number))
+            }),
+            Self::Bool(value) => found.is_boolean() && found == value,
+            Self::Text(holds, texts) => found.as_str().is_some_and(|text| {
+                let text = text.to_lowercase();
+                texts.iter().any(|one| holds(&text, one))
+            }),
+            Self::Missing => found.is_null(),
+        }
     }
 }
 
@@ -184,7 +256,7 @@ mod tests {
 
     fn takes(filters: Value) -> bool {
         let configuration: FiltersConfiguration = serde_json::from_value(filters).unwrap();
-        configuration.takes(&json!({
+        Filter::of(&configuration).takes(&json!({
             "type": "MQTT.EventPublished",
             "subject": "dev/1/temp",
             "area": "west",

@@ -7,6 +7,7 @@ pub(super) mod authentication;
 pub(super) mod enrichment;
 pub(super) mod filter;
 pub(super) mod limits;
+mod parsed;
 pub(super) mod query;
 pub(super) mod rates;
 pub(super) mod resource;

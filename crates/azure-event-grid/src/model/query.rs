@@ -2,10 +2,12 @@
 //! authentication name, joined by `and` (binds tighter) and `or`, with parentheses.
 
 use super::attribute::{Attribute, Identity, is_key};
+use super::limits;
+use super::parsed::Language;
 
 /// A parsed query.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Query {
+pub enum Query {
     /// Nobody: the query is empty.
     Nobody,
     /// All hold. A list: a query of thousands of terms must not nest.
@@ -20,7 +22,7 @@ pub(crate) enum Query {
 
 /// What is asked about.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Field {
+pub enum Field {
     /// `authenticationName`.
     AuthenticationName,
     /// `attributes.x`.
@@ -29,7 +31,7 @@ pub(crate) enum Field {
 
 /// How it is compared.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Operator {
+pub enum Operator {
     /// `=`
     Equal,
     /// `<>` and `!=`
@@ -56,9 +58,15 @@ const SYMBOLS: [&str; 11] = ["<>", "!=", "<=", ">=", "=", "<", ">", "(", ")", "[
 /// Parentheses may not nest deeper: the parser recurses.
 const MAX_DEPTH: usize = 32;
 
-impl Query {
-    /// Reads a query; the error says what is wrong with it.
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+impl Language for Query {
+    fn parse(text: &str) -> Result<Self, String> {
+        if text.len() > limits::QUERY {
+            return Err(format!(
+                "the query has {} bytes, the limit is {}",
+                text.len(),
+                limits::QUERY
+            ));
+        }
         let broken = |why: String| format!("the query {text:?} is invalid: {why}");
         let lexemes = lex(text).map_err(broken)?;
         if lexemes.is_empty() {
@@ -75,7 +83,9 @@ impl Query {
             Some(other) => Err(broken(format!("{other:?} is unexpected"))),
         }
     }
+}
 
+impl Query {
     /// Whether a client belongs to the group.
     pub(crate) fn holds(&self, identity: Identity<'_>) -> bool {
         match self {

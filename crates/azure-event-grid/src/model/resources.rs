@@ -11,7 +11,10 @@ use serde::{Deserialize, Serialize};
 use super::attribute::Attribute;
 use super::authentication::ClientAuthentication;
 use super::enrichment::Enrichments;
+use super::parsed::Parsed;
+use super::query::Query;
 use super::resource::{PassedOver, Resource};
+use super::template::Template;
 use super::topic::Topic;
 
 impl Resource<ClientProperties> {
@@ -214,7 +217,7 @@ pub struct CaCertificateProperties {
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct ClientGroupProperties {
     /// Who belongs to it.
-    pub query: String,
+    pub query: Parsed<Query>,
     /// `description`.
     #[serde(skip_serializing)]
     pub description: PassedOver,
@@ -228,7 +231,7 @@ pub struct ClientGroupProperties {
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct TopicSpaceProperties {
     /// Topic filters with variables, at most ten.
-    pub topic_templates: Vec<String>,
+    pub topic_templates: Vec<Parsed<Template>>,
     /// `description`.
     #[serde(skip_serializing)]
     pub description: PassedOver,

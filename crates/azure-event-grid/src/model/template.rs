@@ -1,7 +1,11 @@
 //! Topic templates: MQTT topic filters with variables of the client (mqtt-topic-spaces page).
 //! `${client.authenticationName}`, `${client.attributes.x}`, either with `|literal` behind it.
 
+use std::borrow::Cow;
+
 use super::attribute::{Attribute, Identity, is_key};
+use super::limits;
+use super::parsed::Language;
 
 #[derive(Debug, Clone, PartialEq)]
 enum Part {
@@ -17,11 +21,17 @@ enum Source {
 
 /// A parsed topic template.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Template(Vec<Part>);
+pub struct Template(Vec<Part>);
 
-impl Template {
-    /// Reads a template; the error says what is wrong with it.
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+impl Language for Template {
+    fn parse(text: &str) -> Result<Self, String> {
+        if text.len() > limits::TEMPLATE {
+            return Err(format!(
+                "the topic template has {} bytes, the limit is {}",
+                text.len(),
+                limits::TEMPLATE
+            ));
+        }
         let broken = |why: &str| Err(format!("the topic template {text:?} is invalid: {why}"));
         if text.is_empty() {
             return broken("it is empty");
@@ -66,9 +76,14 @@ impl Template {
             .map_err(|why| format!("the topic template {text:?} is invalid: {why}"))?;
         Ok(template)
     }
+}
 
+impl Template {
     /// The topic filter for one client; `None` where it lacks an attribute.
-    pub(crate) fn fill(&self, identity: Identity<'_>) -> Option<String> {
+    pub(crate) fn fill(&self, identity: Identity<'_>) -> Option<Cow<'_, str>> {
+        if let [Part::Literal(text)] = &*self.0 {
+            return Some(Cow::Borrowed(text));
+        }
         let mut filter = String::new();
         for part in &self.0 {
             match part {
@@ -79,7 +94,7 @@ impl Template {
                 }
             }
         }
-        Some(filter)
+        Some(Cow::Owned(filter))
     }
 
     fn sample(&self) -> String {
@@ -137,10 +152,12 @@ mod tests {
             ("floor".to_owned(), Attribute::Integer(7)),
             ("tags".to_owned(), Attribute::List(vec!["a".to_owned()])),
         ]);
-        Template::parse(template).unwrap().fill(Identity {
+        let template = Template::parse(template).unwrap();
+        let filter = template.fill(Identity {
             authentication_name: name,
             attributes: Some(&attributes),
-        })
+        });
+        filter.map(Cow::into_owned)
     }
 
     #[test]

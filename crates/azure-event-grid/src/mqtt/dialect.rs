@@ -42,7 +42,7 @@ pub(crate) fn open(
     rates: Rates,
     app: &App,
 ) -> (Arc<dyn Dialect>, Watch) {
-    let (sessions, watch) = watch::open(app, store.clone());
+    let (sessions, watch) = watch::open(app, store.clone(), authenticator.settings.max_sessions);
     let dialect = AzureDialect {
         credentials: Credentials {
             authenticator,

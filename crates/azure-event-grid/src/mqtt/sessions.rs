@@ -91,18 +91,21 @@ pub(crate) struct Sessions {
     pub(crate) journal: Journal,
     pub(crate) ids: Ids,
     all: Mutex<HashMap<String, Session>>,
+    /// Sessions of one namespace.
+    most: usize,
     /// Told when a session may have another end than before.
     pub(crate) news: Notify,
 }
 
 impl Sessions {
     /// No session.
-    pub(crate) fn new(app: &App) -> Self {
+    pub(super) fn new(app: &App, most: usize) -> Self {
         Self {
             clock: app.clock.clone(),
             journal: app.journal.clone(),
             ids: app.ids.clone(),
             all: Mutex::default(),
+            most,
             news: Notify::new(),
         }
     }
@@ -150,20 +153,31 @@ impl Sessions {
             .topic_spaces_configuration
             .maximum_client_sessions_per_authentication_name;
         let others = all.iter().filter(|(other, known)| {
-            other.as_str() != name
-                && known.who.authentication_name() == client
-                && Arc::ptr_eq(&known.namespace, &session.namespace)
+            other.as_str() != name && Arc::ptr_eq(&known.namespace, &session.namespace)
         });
-        let others: Vec<_> = others.map(|(other, _)| other.as_str()).collect();
-        if others.len() >= most as usize {
-            return Err(ConnectRefusal {
-                code: ConnectCode::QuotaExceeded,
-                reason: format!(
-                    "QuotaExceeded: {client:?} has the sessions {others:?} (those that are offline count), maximumClientSessionsPerAuthenticationName is {most}"
-                ),
-            });
+        let (mut count, mut own) = (0, Vec::new());
+        for (other, known) in others {
+            count += 1;
+            if known.who.authentication_name() == client {
+                own.push(other.as_str());
+            }
         }
-        Ok(())
+        let reason = if own.len() >= most as usize {
+            format!(
+                "QuotaExceeded: {client:?} has the sessions {own:?} (those that are offline count), maximumClientSessionsPerAuthenticationName is {most}"
+            )
+        } else if count >= self.most {
+            format!(
+                "QuotaExceeded: the namespace has {count} sessions (those that are offline count), the limit is {} (azure.max_sessions)",
+                self.most
+            )
+        } else {
+            return Ok(());
+        };
+        Err(ConnectRefusal {
+            code: ConnectCode::QuotaExceeded,
+            reason,
+        })
     }
 
     /// A client has been accepted.
@@ -271,8 +285,8 @@ impl Sessions {
         };
         let now = self.clock.now();
         let event = change.event(&namespace, now, &self.ids);
-        if session.namespace.publish(topic, vec![event], now).is_err() {
-            tracing::warn!(target: "mqttstack::azure", topic, "the life-cycle topic was not found");
+        if let Err(why) = session.namespace.topics().publish(topic, &[event], now) {
+            tracing::warn!(target: "mqttstack::azure", topic, %why, "a life-cycle event was lost");
         }
     }
 }

@@ -24,8 +24,8 @@ pub(crate) struct Watch {
 }
 
 /// The sessions of an emulator, and what looks after them once it is run.
-pub(crate) fn open(app: &App, store: Arc<Store>) -> (Arc<Sessions>, Watch) {
-    let sessions = Arc::new(Sessions::new(app));
+pub(crate) fn open(app: &App, store: Arc<Store>, most: usize) -> (Arc<Sessions>, Watch) {
+    let sessions = Arc::new(Sessions::new(app, most));
     let watch = Watch {
         sessions: sessions.clone(),
         broker: app.broker.clone(),

@@ -1,5 +1,8 @@
 //! Tests of what waits for custom topics.
 
+use mqttstack_base::ids::Ids;
+use mqttstack_pipeline::journal::Journal;
+
 use super::*;
 
 fn deliveries() -> Deliveries {
@@ -9,7 +12,23 @@ fn deliveries() -> Deliveries {
 const URL: &str = "http://127.0.0.1:9/t";
 
 fn push(deliveries: &Deliveries, bytes: usize) -> Result<(), &'static str> {
-    deliveries.push(URL, None, &json!("x".repeat(bytes)))
+    push_to(deliveries, URL, &json!("x".repeat(bytes)))
+}
+
+fn push_to(deliveries: &Deliveries, url: &str, event: &Value) -> Result<(), &'static str> {
+    deliveries.push(url, None, event, source(), &failures())
+}
+
+fn source() -> Source {
+    Source::new("1", "t")
+}
+
+fn failures() -> Failures {
+    Failures {
+        journal: Journal::new(&mqttstack_pipeline::journal::Settings::default()),
+        clock: Clock::frozen(Timestamp::UNIX_EPOCH),
+        ids: Ids::new(Some(1)),
+    }
 }
 
 fn length(deliveries: &Deliveries, url: &str) -> usize {
@@ -30,15 +49,21 @@ fn what_has_failed_makes_room_for_what_is_new_and_nothing_else_does() {
     for _ in 0..CAPACITY {
         push(&deliveries, 1).unwrap();
     }
-    assert!(push(&deliveries, 1).is_err());
+    assert!(push(&deliveries, 1).is_err() && deliveries.check(URL, 1).is_err());
     fail_one(&deliveries);
-    push(&deliveries, 1).unwrap();
+    deliveries.check(URL, 1).unwrap();
+    let told = failures();
+    let pushed = deliveries.push(URL, None, &json!("x"), source(), &told);
+    pushed.unwrap();
+    assert_eq!(
+        told.journal.requests().len(),
+        1,
+        "of the one that made room"
+    );
     assert!(push(&deliveries, 1).is_err());
     assert_eq!(length(&deliveries, URL), CAPACITY);
     // Another topic has room of its own.
-    deliveries
-        .push("http://127.0.0.1:9/other", None, &json!("x"))
-        .unwrap();
+    push_to(&deliveries, "http://127.0.0.1:9/other", &json!("x")).unwrap();
 }
 
 #[test]
@@ -96,7 +121,7 @@ fn one_topic_has_so_many_attempts_at_a_time_whatever_waits_for_it() {
     for _ in 0..100 {
         push(&deliveries, 1).unwrap();
     }
-    deliveries.push(other, None, &json!("x")).unwrap();
+    push_to(&deliveries, other, &json!("x")).unwrap();
     let taken: Vec<_> = std::iter::from_fn(|| deliveries.take_due(Timestamp::MIN)).collect();
     assert_eq!(
         taken.iter().filter(|one| one.url == URL).count(),
@@ -133,7 +158,7 @@ async fn a_failed_event_is_due_again_as_the_routing_page_says() {
     // It takes connections and says nothing: every attempt runs out of time.
     let silent = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let url = format!("http://{}/t?key=secret", silent.local_addr().unwrap());
-    deliveries.push(&url, None, &json!({})).unwrap();
+    push_to(&deliveries, &url, &json!({})).unwrap();
     let clock = Clock::frozen("2026-11-21T22:51:00Z".parse().unwrap());
     let minutes = [1, 5, 10, 30, 60, 180, 360, 720, 720, 720].map(|minutes| minutes * 60);
     for wait in [10, 30].into_iter().chain(minutes) {
@@ -143,7 +168,7 @@ async fn a_failed_event_is_due_again_as_the_routing_page_says() {
             url.split('?').next().unwrap(),
             "no key is logged"
         );
-        deliveries.attempt(event, &clock).await;
+        deliveries.attempt(event, &clock, &failures()).await;
         let just_before = SignedDuration::from_secs(wait - 1);
         clock.advance(just_before).unwrap();
         assert!(deliveries.take_due(clock.now()).is_none(), "{wait}");

@@ -1,9 +1,14 @@
 //! Tests of one event subscription's queue.
 
+use super::super::budget::Budget;
 use super::*;
 
 fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + seconds).unwrap()
+}
+
+fn event(id: &str) -> Arc<Event> {
+    Event::new(json!({"id": id}).to_string(), &Budget::new(usize::MAX))
 }
 
 fn queue(max: u32) -> (Queue, Ids) {
@@ -16,8 +21,8 @@ fn queue(max: u32) -> (Queue, Ids) {
         .delivery_configuration
         .queue
         .max_delivery_count = max;
-    let mut queue = Queue::new(resource);
-    queue.offer(&Arc::new(json!({"id": "1"})), at(0));
+    let mut queue = Queue::new(Arc::new(Terms::of(&resource)));
+    queue.push(&event("1"), at(0));
     (queue, Ids::new(Some(1)))
 }
 
@@ -27,7 +32,7 @@ fn a_locked_event_comes_back_when_its_lock_runs_out() {
     let first = queue.receive(5, at(0), &ids).pop().unwrap();
     assert_eq!(first.delivery_count, 1);
     assert!(queue.receive(5, at(59), &ids).is_empty());
-    assert_eq!(queue.next_available(at(59)), Some(at(60)));
+    assert_eq!(queue.next_change(), Some(at(60)));
     let second = queue.receive(5, at(60), &ids).pop().unwrap();
     assert_eq!(second.delivery_count, 2);
     assert_eq!(
@@ -38,7 +43,7 @@ fn a_locked_event_comes_back_when_its_lock_runs_out() {
         queue.settle(&second.lock_token, Settlement::Acknowledge, at(61)),
         Ok(())
     );
-    assert_eq!(queue.next_available(at(61)), None);
+    assert_eq!(queue.next_change(), None);
 }
 
 #[test]
@@ -49,7 +54,7 @@ fn a_released_event_waits_for_its_delay() {
         .settle(&event.lock_token, Settlement::Release(10), at(1))
         .unwrap();
     assert!(queue.receive(1, at(10), &ids).is_empty());
-    assert_eq!(queue.next_available(at(10)), Some(at(11)));
+    assert_eq!(queue.next_change(), Some(at(11)));
     assert_eq!(queue.receive(1, at(11), &ids).len(), 1);
 }
 
@@ -59,7 +64,7 @@ fn an_event_handed_out_too_often_is_dead_lettered_with_its_history() {
     queue.receive(1, at(0), &ids);
     queue.receive(1, at(60), &ids);
     assert!(queue.receive(1, at(120), &ids).is_empty());
-    let dead = queue.take_dead().pop().unwrap().event;
+    let dead = queue.take_dead().pop().unwrap();
     assert_eq!(
         dead["deadletterreason"],
         "Maximum delivery attempts was exceeded."
@@ -78,10 +83,10 @@ fn a_rejected_and_an_old_event_are_dead_lettered() {
         .settle(&event.lock_token, Settlement::Reject, at(1))
         .unwrap();
     assert_eq!(queue.take_dead().len(), 1);
-    queue.offer(&Arc::new(json!({"id": "2"})), at(0));
+    queue.push(&event("2"), at(0));
     assert!(queue.receive(1, at(7 * 86_400), &ids).is_empty());
     assert_eq!(
-        queue.take_dead()[0].event["deadletterreason"],
+        queue.take_dead()[0]["deadletterreason"],
         "Event time to live expired."
     );
 }
@@ -130,4 +135,31 @@ fn an_event_that_is_given_back_is_as_if_it_had_not_been_handed_out() {
         queue.settle(&got.lock_token, Settlement::Acknowledge, at(3)),
         Ok(())
     );
+}
+
+#[test]
+fn events_are_handed_out_in_the_order_in_which_they_came() {
+    let (mut queue, ids) = queue(10);
+    for id in ["2", "3"] {
+        queue.push(&event(id), at(0));
+    }
+    let first = queue.receive(1, at(0), &ids).pop().unwrap();
+    queue
+        .settle(&first.lock_token, Settlement::Release(0), at(1))
+        .unwrap();
+    let received = queue.receive(3, at(1), &ids);
+    let texts: Vec<_> = received.iter().map(|one| one.event.text()).collect();
+    assert_eq!(texts, [r#"{"id":"1"}"#, r#"{"id":"2"}"#, r#"{"id":"3"}"#]);
+}
+
+#[test]
+fn a_shorter_life_reaches_what_waits_already() {
+    let (mut queue, ids) = queue(10);
+    let mut resource = EventSubscription::default();
+    let settings = &mut resource.properties.delivery_configuration.queue;
+    settings.event_time_to_live = "PT1M".to_owned();
+    queue.configure(Arc::new(Terms::of(&resource)));
+    assert_eq!(queue.next_change(), Some(at(60)));
+    assert!(queue.receive(1, at(60), &ids).is_empty());
+    assert_eq!(queue.next_change(), None);
 }
