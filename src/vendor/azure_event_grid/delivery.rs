@@ -11,12 +11,12 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use jiff::{SignedDuration, Timestamp};
+use mqttstack_kit::outbound::Outbound;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::outbound::Outbound;
 use crate::clock::Clock;
 use crate::secret::Secret;
 

@@ -22,7 +22,6 @@ mod leniency;
 mod life_cycle;
 mod limits;
 mod mqtt;
-mod outbound;
 mod query;
 mod queue;
 mod rates;
@@ -37,6 +36,7 @@ pub mod topic;
 
 use std::sync::Arc;
 
+use mqttstack_kit::outbound::Outbound;
 use parking_lot::Mutex;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -50,7 +50,6 @@ use self::auth::Authenticator;
 use self::delivery::Deliveries;
 use self::entra::Keys;
 pub use self::error::Error;
-use self::outbound::Outbound;
 use self::rates::Rates;
 use self::router::{Router, RoutingOutlet};
 pub use self::settings::{Settings, SettingsError};
@@ -96,6 +95,7 @@ impl AzureEventGrid {
         Ok(Self {
             authenticator: Authenticator {
                 keys: Arc::new(Keys::new(&settings)?),
+                verifier: Arc::default(),
                 outbound: outbound.clone(),
                 settings: settings.clone(),
             },
@@ -139,6 +139,8 @@ impl AzureEventGrid {
     pub fn reset(&self) {
         self.store.reset();
         self.router.deliveries.clear();
+        self.authenticator.keys.forget_outside();
+        self.authenticator.verifier.clear();
     }
 
     /// The vendor's rates, as far as they were asked for.

@@ -14,8 +14,9 @@ pub mod wire;
 
 use jiff::Timestamp;
 use mqttstack_kit::auth::AuthMode;
+use mqttstack_kit::key::Key;
+use mqttstack_kit::token::Verifier;
 use percent_encoding::percent_decode_str;
-use rsa::RsaPublicKey;
 
 use crate::broker::message::Counters;
 use crate::exchange::{
@@ -45,7 +46,8 @@ const MAX_BODY_UNSEEN: usize = 1 << 20;
 pub struct Nanomq {
     settings: Settings,
     state: State,
-    key: Option<RsaPublicKey>,
+    key: Option<Key>,
+    verifier: Verifier,
     issuer: String,
 }
 
@@ -72,6 +74,7 @@ impl Nanomq {
         settings.check_documents()?;
         Ok(Self {
             key: settings.public_key()?,
+            verifier: Verifier::default(),
             state: State::new(&settings),
             issuer: settings.issuer(),
             settings,
@@ -86,6 +89,7 @@ impl Nanomq {
     /// Back to the configuration of the start.
     pub fn reset(&self) {
         self.state.reset();
+        self.verifier.clear();
     }
 
     /// Counts messages and connections from these figures of the broker on; the broker itself
@@ -131,8 +135,9 @@ impl Nanomq {
             auth::basic(header, reading, &login.username, &login.password)
                 .map(|()| login.username.clone())
         } else {
-            let (key, now) = (self.key.as_ref(), walk.receipt.now);
-            auth::bearer(header, reading, key, &self.issuer, now).map(str::to_owned)
+            let (key, verifier) = (self.key.as_ref(), &self.verifier);
+            let (issuer, now) = (&self.issuer, walk.receipt.now);
+            auth::bearer(header, reading, key, verifier, issuer, now).map(str::to_owned)
         };
         match judged {
             Ok(caller) => {

@@ -7,11 +7,11 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
+use mqttstack_kit::outbound;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::super::entra;
-use super::super::outbound;
 use super::super::resources::WebHookAuthentication;
 use super::credentials::{Identified, attribute, not_authorized};
 use super::sessions::Expiry;

@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::super::jwt;
+use super::super::auth::key_from_pem;
 use super::PassedOver;
 use super::rules::NAMES;
 
@@ -165,7 +165,7 @@ impl ClientAuthentication {
                 "customJwtAuthentication has {count} issuer certificates, the limit is {ISSUER_CERTIFICATES}"
             ));
         }
-        if custom.pems().any(|pem| jwt::key_from_pem(pem).is_none()) {
+        if custom.pems().any(|pem| key_from_pem(pem).is_none()) {
             return Err(
                 "an issuer certificate is not an RSA public key or certificate in PEM".to_owned(),
             );
