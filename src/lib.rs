@@ -6,7 +6,7 @@
 //! crates/base     time, ids, secrets, HTTP values, topics and messages
 //! crates/tls      handshakes                            over base
 //! crates/broker   the MQTT broker core                  over base and tls
-//! crates/kit      forms, hex, standing: what several vendors need
+//! crates/kit      forms, tokens, certificates: what several vendors need
 //! this crate      journal, pipeline, the five vendors, server, edge, admin, cli
 //! ```
 //!
