@@ -19,6 +19,7 @@ mod settings;
 
 use std::sync::Arc;
 
+use mqttstack_kit::outbound::Outbound;
 use parking_lot::Mutex;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -37,7 +38,6 @@ use self::events::routing::{Router, RoutingOutlet};
 use self::events::store::Store;
 use self::identity::auth::Authenticator;
 use self::identity::entra::Keys;
-use self::identity::outbound::Outbound;
 use self::model::limits;
 pub use self::settings::{Settings, SettingsError};
 use mqttstack_base::exchange::{Answer, BodyPolicy, Head, Receipt, Refusal, Request, Surface};
@@ -79,6 +79,7 @@ impl AzureEventGrid {
             rooms: Rooms {
                 authenticator: Authenticator {
                     keys: Arc::new(Keys::new(&settings)?),
+                    verifier: Arc::default(),
                     outbound: outbound.clone(),
                     settings: settings.clone(),
                 },
@@ -129,6 +130,8 @@ impl AzureEventGrid {
     pub fn reset(&self) {
         self.rooms.store.reset();
         self.rooms.router.deliveries.clear();
+        self.rooms.authenticator.keys.forget_outside();
+        self.rooms.authenticator.verifier.clear();
     }
 
     /// Whether a path belongs to this surface.

@@ -1,17 +1,13 @@
 //! Who calls: a user name and password, or an RS256 token, judged as NanoMQ judges them.
-//! Pure functions; the running login is in `state.rs`. Captured, 21 token cases among them.
+//! The running login is in `state.rs`. Captured, 21 token cases among them.
 
 use base64::Engine;
 use base64::alphabet;
-use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use jiff::Timestamp;
 use mqttstack_base::secret::Secret;
-use rsa::RsaPublicKey;
-use rsa::pkcs1::DecodeRsaPublicKey;
-use rsa::pkcs1v15::{Signature, VerifyingKey};
-use rsa::pkcs8::DecodePublicKey;
-use rsa::sha2::Sha256;
-use rsa::signature::Verifier;
+use mqttstack_kit::key::Key;
+use mqttstack_kit::token::{Algorithm, Verifier};
 use serde::{Deserialize, Serialize};
 
 use super::cjson::until_nul;
@@ -99,17 +95,21 @@ pub(crate) fn basic(
 pub(crate) fn bearer<'a>(
     header: Option<&str>,
     reading: Reading,
-    key: Option<&RsaPublicKey>,
+    key: Option<&Key>,
+    verifier: &Verifier,
     issuer: &'a str,
     now: Timestamp,
 ) -> Result<&'a str, Problem> {
-    let token = credential(header, "Bearer", reading)?;
+    let text = credential(header, "Bearer", reading)?;
     let key = key.ok_or(Problem::WrongCredentials)?;
-    let claims = signed_claims(token, key).ok_or(Problem::WrongCredentials)?;
-    if claims.get("iss").and_then(|iss| iss.as_str()) != Some(issuer) {
+    let token = verifier.read(text, now);
+    let token = token.map_err(|_| Problem::WrongCredentials)?;
+    let signed = verifier.is_signed_by(&token, Algorithm::RS256, key, now);
+    if !signed || token.text("iss") != Some(issuer) {
         return Err(Problem::WrongCredentials);
     }
-    let in_time = claims
+    let in_time = token
+        .claims()
         .get("exp")
         .and_then(serde_json::Value::as_i64)
         .is_some_and(|exp| exp.saturating_add(GRACE_S) >= now.as_second());
@@ -118,26 +118,6 @@ pub(crate) fn bearer<'a>(
     } else {
         Err(Problem::TokenExpired)
     }
-}
-
-/// The claims of a compact token whose signature is right.
-fn signed_claims(token: &str, key: &RsaPublicKey) -> Option<serde_json::Value> {
-    let (signed, signature) = token.rsplit_once('.')?;
-    let (header, claims) = signed.split_once('.')?;
-    let decode = |part: &str| URL_SAFE_NO_PAD.decode(part).ok();
-    serde_json::from_slice::<serde_json::Value>(&decode(header)?).ok()?;
-    let signature = Signature::try_from(decode(signature)?.as_slice()).ok()?;
-    VerifyingKey::<Sha256>::new(key.clone())
-        .verify(signed.as_bytes(), &signature)
-        .ok()?;
-    serde_json::from_slice(&decode(claims)?).ok()
-}
-
-/// Reads a public key from PEM text, in either of its two usual forms.
-pub(crate) fn public_key(pem: &str) -> Result<RsaPublicKey, String> {
-    RsaPublicKey::from_public_key_pem(pem)
-        .or_else(|_| RsaPublicKey::from_pkcs1_pem(pem))
-        .map_err(|_| "it holds no RSA public key in PEM".to_owned())
 }
 
 /// Base64 as NanoMQ decodes it: a length that is no multiple of four or a foreign character

@@ -18,9 +18,10 @@ use mqttstack_base::exchange::{
 };
 use mqttstack_base::message::Counters;
 use mqttstack_kit::auth::AuthMode;
+use mqttstack_kit::key::Key;
+use mqttstack_kit::token::Verifier;
 use mqttstack_pipeline::{Vendor, Walk};
 use percent_encoding::percent_decode_str;
-use rsa::RsaPublicKey;
 
 pub use auth::AuthType;
 pub use error::{Error, Problem};
@@ -44,7 +45,8 @@ const MAX_BODY_UNSEEN: usize = 1 << 20;
 pub struct Nanomq {
     settings: Settings,
     state: State,
-    key: Option<RsaPublicKey>,
+    key: Option<Key>,
+    verifier: Verifier,
     issuer: String,
 }
 
@@ -71,6 +73,7 @@ impl Nanomq {
         settings.check_documents()?;
         Ok(Self {
             key: settings.public_key()?,
+            verifier: Verifier::default(),
             state: State::new(&settings),
             issuer: settings.issuer(),
             settings,
@@ -85,6 +88,7 @@ impl Nanomq {
     /// Back to the configuration of the start.
     pub fn reset(&self) {
         self.state.reset();
+        self.verifier.clear();
     }
 
     /// Counts messages and connections from these figures of the broker on; the broker itself
@@ -130,8 +134,9 @@ impl Nanomq {
             auth::basic(header, reading, &login.username, &login.password)
                 .map(|()| login.username.clone())
         } else {
-            let (key, now) = (self.key.as_ref(), walk.receipt.now);
-            auth::bearer(header, reading, key, &self.issuer, now).map(str::to_owned)
+            let (key, verifier) = (self.key.as_ref(), &self.verifier);
+            let (issuer, now) = (&self.issuer, walk.receipt.now);
+            auth::bearer(header, reading, key, verifier, issuer, now).map(str::to_owned)
         };
         match judged {
             Ok(caller) => {

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 
 use mqttstack_base::secret::Secret;
 use mqttstack_kit::auth::AuthMode;
-use rsa::RsaPublicKey;
+use mqttstack_kit::key::Key;
 use serde::{Deserialize, Serialize};
 
-use super::auth::{AuthType, public_key};
+use super::auth::AuthType;
 use super::configuration::Document;
 
 /// Which API is served on `NanoMQ`'s port. No real `NanoMQ` serves both.
@@ -161,7 +161,7 @@ impl Settings {
     }
 
     /// The key that tokens are checked with; `None` where none is needed or given.
-    pub fn public_key(&self) -> Result<Option<RsaPublicKey>, SettingsError> {
+    pub fn public_key(&self) -> Result<Option<Key>, SettingsError> {
         let (key, pem) = match (&self.jwt_public_key, &self.jwt_public_keyfile) {
             (Some(pem), _) => ("nanomq.jwt_public_key", pem.clone()),
             (None, Some(path)) => {
@@ -176,8 +176,9 @@ impl Settings {
             }
             (None, None) => return Ok(None),
         };
-        let key = public_key(&pem).map_err(|why| SettingsError::new(key, why))?;
-        Ok(Some(key))
+        let problem = "it holds no RSA public key in PEM";
+        let read = Key::of_rsa_pem(&pem).ok_or_else(|| SettingsError::new(key, problem))?;
+        Ok(Some(read))
     }
 
     /// The `iss` that tokens must have: the key file's base name.

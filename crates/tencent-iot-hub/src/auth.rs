@@ -13,8 +13,6 @@ use jiff::Timestamp;
 use mqttstack_base::exchange::Request;
 use mqttstack_base::secret::Secret;
 use mqttstack_kit::hex;
-use rsa::pkcs1v15;
-use rsa::signature::Verifier;
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
@@ -210,15 +208,8 @@ pub(super) fn verify(
 pub(super) fn fits(signature: &Signature<'_>, key: Key<'_>, text: &str) -> bool {
     match (signature.algorithm, key) {
         (Algorithm::RsaSha256, Key::Public(key)) => {
-            let Ok(bytes) = STANDARD.decode(signature.value) else {
-                return false;
-            };
-            let Ok(signed) = pkcs1v15::Signature::try_from(bytes.as_slice()) else {
-                return false;
-            };
-            pkcs1v15::VerifyingKey::<rsa::sha2::Sha256>::new(key.rsa.clone())
-                .verify(text.as_bytes(), &signed)
-                .is_ok()
+            let bytes = STANDARD.decode(signature.value);
+            bytes.is_ok_and(|signed| key.verifies(text, &signed))
         }
         (Algorithm::RsaSha256, Key::Text(_)) | (_, Key::Public(_)) => false,
         (algorithm, Key::Text(key)) => {

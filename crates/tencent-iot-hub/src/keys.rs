@@ -1,5 +1,6 @@
 //! Keys of devices: reading public keys and certificates, making new ones, and the encrypted
-//! payload in which dynamic registration hands them out.
+//! payload in which dynamic registration hands them out. New keys are made with the `rsa` crate:
+//! `ring` makes none, and `Ids` must be able to make the same key again.
 
 use aes::Aes128;
 use base64::Engine;
@@ -7,25 +8,24 @@ use base64::engine::general_purpose::STANDARD;
 use cbc::cipher::{BlockModeEncrypt, KeyIvInit};
 use mqttstack_base::ids::Ids;
 use mqttstack_base::secret::Secret;
+use mqttstack_kit::key::Key;
+use mqttstack_kit::token::Algorithm;
+use mqttstack_kit::x509;
 use rcgen::{CertificateParams, DnType, KeyPair, PKCS_RSA_SHA256};
-use rsa::pkcs8::{DecodePublicKey, EncodePrivateKey, EncodePublicKey, LineEnding};
+use rsa::RsaPrivateKey;
+use rsa::pkcs8::{EncodePrivateKey, LineEnding};
 use rsa::rand_core::{CryptoRng, Error as RandError, RngCore};
-use rsa::{RsaPrivateKey, RsaPublicKey};
 
-/// An RSA public key, with its DER for comparing.
+/// An RSA public key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct PublicKey {
-    /// The key, for verifying.
-    pub(super) rsa: RsaPublicKey,
-    der: Vec<u8>,
-}
+pub(super) struct PublicKey(Key);
 
 impl PublicKey {
     /// Reads `-----BEGIN PUBLIC KEY-----`.
     pub(super) fn of_pem(pem: &str) -> Result<Self, String> {
-        let rsa = RsaPublicKey::from_public_key_pem(pem)
-            .map_err(|error| format!("public_key is not an RSA public key in PEM: {error}"))?;
-        Self::of_rsa(rsa)
+        let key = Key::of_rsa_pem(pem);
+        key.map(Self)
+            .ok_or_else(|| "public_key is not an RSA public key in PEM".to_owned())
     }
 
     /// Reads the public key of an X.509 certificate in PEM.
@@ -37,20 +37,17 @@ impl PublicKey {
 
     /// Reads the public key of an X.509 certificate in DER.
     pub(super) fn of_certificate_der(der: &[u8]) -> Result<Self, String> {
-        let (_, certificate) = x509_parser::parse_x509_certificate(der)
-            .map_err(|error| format!("certificate is not X.509: {error}"))?;
-        let spki = certificate.public_key().raw;
-        let rsa = RsaPublicKey::from_public_key_der(spki)
-            .map_err(|error| format!("certificate has no RSA key: {error}"))?;
-        Self::of_rsa(rsa)
+        let certificate =
+            x509::read(der).map_err(|error| format!("certificate is not X.509: {error}"))?;
+        let key = Key::of_rsa_spki(certificate.public_key().raw);
+        key.map(Self)
+            .ok_or_else(|| "certificate has no RSA key of 1024 to 8192 bits".to_owned())
     }
 
-    fn of_rsa(rsa: RsaPublicKey) -> Result<Self, String> {
-        let der = rsa
-            .to_public_key_der()
-            .map_err(|error| error.to_string())?
-            .into_vec();
-        Ok(Self { rsa, der })
+    /// Whether this key made an RSASSA-PKCS1-v1_5 signature with SHA-256.
+    pub(super) fn verifies(&self, text: &str, signature: &[u8]) -> bool {
+        self.0
+            .verifies(Algorithm::RS256, text.as_bytes(), signature)
     }
 }
 
@@ -86,7 +83,7 @@ impl Identity {
         Ok(Self {
             certificate: certificate.pem(),
             private_key: Secret::new(pem.as_str()),
-            public_key: PublicKey::of_rsa(key.to_public_key())?,
+            public_key: PublicKey::of_certificate_der(certificate.der())?,
         })
     }
 }

@@ -2,25 +2,19 @@
 //! by a configured authority, and what does its subject say. The chain is judged by rustls, on
 //! the emulator's clock; the subject is read by `x509-parser`.
 
-use std::sync::Arc;
-use std::time::Duration;
-
 use bytes::Bytes;
 use jiff::Timestamp;
 use mqttstack_kit::hex;
-use rustls::RootCertStore;
+use mqttstack_kit::x509::{self, X509Certificate};
+use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, UnixTime};
-use rustls::server::WebPkiClientVerifier;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use x509_parser::der_parser::oid::Oid;
 use x509_parser::oid_registry::{
     OID_X509_COMMON_NAME, OID_X509_COUNTRY_NAME, OID_X509_ORGANIZATION_NAME,
     OID_X509_ORGANIZATIONAL_UNIT, OID_X509_SERIALNUMBER, OID_X509_STATE_OR_PROVINCE_NAME,
 };
-use x509_parser::prelude::{FromDer, X509Certificate, X509Name};
-use x509_parser::time::ASN1Time;
-use x509_parser::x509::X509Version;
+use x509_parser::prelude::X509Name;
 
 use super::error::Error;
 
@@ -42,11 +36,9 @@ impl Authority {
         let certificates = CertificateDer::pem_slice_iter(&pem)
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| format!("not a PEM certificate: {error}"))?;
-        let mut store = RootCertStore::empty();
         for certificate in &certificates {
-            store
-                .add(certificate.clone())
-                .map_err(|error| format!("not a certificate authority: {error}"))?;
+            x509::check_authority(certificate)
+                .map_err(|why| format!("not a certificate authority: {why}"))?;
         }
         if certificates.is_empty() {
             return Err("there is no certificate in it".to_owned());
@@ -128,16 +120,10 @@ pub(super) fn verify(
     authorities: &[Authority],
     now: Timestamp,
 ) -> Result<Identity, Error> {
-    let Some((leaf, intermediates)) = chain.split_first() else {
-        return Err(refused("there is none"));
-    };
-    let (_, parsed) = X509Certificate::from_der(leaf)
-        .map_err(|error| refused(format!("it cannot be read: {error}")))?;
-    if parsed.version() == X509Version::V1 {
-        verify_version_1(&parsed, authorities, now)?;
-    } else {
-        verify_chain(leaf, intermediates, authorities, now)?;
-    }
+    let leaf = chain.first().ok_or_else(|| refused("there is none"))?;
+    let parsed = x509::read(leaf).map_err(|why| refused(format!("it cannot be read: {why}")))?;
+    let known = authorities.iter().flat_map(|it| &it.certificates);
+    x509::check_chain(chain, known, now).map_err(|why| refused(why.to_string()))?;
     let identity = Identity::read(&parsed);
     if identity
         .common_name
@@ -152,58 +138,4 @@ pub(super) fn verify(
 
 fn refused(why: impl Into<String>) -> Error {
     Error::Certificate(why.into())
-}
-
-/// rustls reads no certificate of X.509 version 1, but `openssl x509 -req` makes those unless told
-/// otherwise, so developers have them. One counts if a configured authority itself issued it.
-fn verify_version_1(
-    leaf: &X509Certificate<'_>,
-    authorities: &[Authority],
-    now: Timestamp,
-) -> Result<(), Error> {
-    let now = ASN1Time::from_timestamp(now.as_second())
-        .map_err(|error| refused(format!("the time cannot be compared: {error}")))?;
-    if !leaf.validity().is_valid_at(now) {
-        return Err(refused("it is expired or not yet good"));
-    }
-    let is_issuer = |authority: &CertificateDer<'_>| {
-        X509Certificate::from_der(authority).is_ok_and(|(_, authority)| {
-            authority.subject() == leaf.issuer()
-                && leaf.verify_signature(Some(authority.public_key())).is_ok()
-        })
-    };
-    let mut all = authorities.iter().flat_map(|it| &it.certificates);
-    if all.any(is_issuer) {
-        return Ok(());
-    }
-    Err(refused("no configured authority issued it"))
-}
-
-fn verify_chain(
-    leaf: &Bytes,
-    intermediates: &[Bytes],
-    authorities: &[Authority],
-    now: Timestamp,
-) -> Result<(), Error> {
-    let mut roots = RootCertStore::empty();
-    for certificate in authorities.iter().flat_map(|it| &it.certificates) {
-        roots
-            .add(certificate.clone())
-            .map_err(|error| refused(error.to_string()))?;
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
-        .build()
-        .map_err(|error| refused(error.to_string()))?;
-    let leaf = CertificateDer::from(leaf.to_vec());
-    let intermediates: Vec<_> = intermediates
-        .iter()
-        .map(|certificate| CertificateDer::from(certificate.to_vec()))
-        .collect();
-    let seconds = u64::try_from(now.as_second()).unwrap_or(0);
-    let now = UnixTime::since_unix_epoch(Duration::from_secs(seconds));
-    verifier
-        .verify_client_cert(&leaf, &intermediates, now)
-        .map_err(|error| refused(error.to_string()))?;
-    Ok(())
 }

@@ -1,19 +1,23 @@
 //! The token authenticators of the MQTT side: a JSON Web Token in the user name or the password,
 //! signed with a shared secret, by a key pair or by a key of a key set. `exp`, `nbf`, `iat`,
-//! `iss` and `aud` are checked on the emulator's clock. Key sets are in `jwks.rs`, the access
-//! list that a token may carry in `claims.rs`.
+//! `iss` and `aud` are checked on the emulator's clock. The access list that a token may carry is
+//! in `claims.rs`.
 //!
 //! Sources: `CreateJWTAuthenticator` and `CreateJWKSAuthenticator` (models.py of the Python SDK;
 //! cloud.tencent.com/document/api/1778/111077), tencentcloud.com/document/product/1294/76421.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
-use jsonwebtoken::{Algorithm as Alg, DecodingKey, Header, Validation};
 use mqttstack_base::secret::Secret;
+use mqttstack_kit::key::Key;
+use mqttstack_kit::key_set::{KeySet, KeySets};
+use mqttstack_kit::outbound::Outbound;
+use mqttstack_kit::token::{Algorithm as Alg, AlgorithmFamily as Family, Token};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::claims;
-use super::jwks::{self, KeySets};
 use super::policy::Policy;
 
 /// How tokens are signed.
@@ -114,6 +118,20 @@ impl Default for Authenticator {
     }
 }
 
+/// The key sets of the JWKS authenticators, and how they are reached.
+#[derive(Debug, Default)]
+pub(super) struct Issuers {
+    key_sets: KeySets,
+    outbound: Outbound,
+}
+
+impl Issuers {
+    /// Forgets the key sets that were fetched.
+    pub(super) fn clear(&self) {
+        self.key_sets.clear();
+    }
+}
+
 /// The fields of a CONNECT that can hold a token.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Presented<'a> {
@@ -141,12 +159,10 @@ impl Authenticator {
                 _ => Err(("Secret", "hmac-based needs one".to_owned())),
             },
             Algorithm::PublicKey => {
-                let pem = self.public_key.as_deref().unwrap_or_default().as_bytes();
-                let fits = DecodingKey::from_rsa_pem(pem)
-                    .or_else(|_| DecodingKey::from_ec_pem(pem))
-                    .or_else(|_| DecodingKey::from_ed_pem(pem));
-                fits.map(|_| ())
-                    .map_err(|_| ("PublicKey", "public-key needs one in PEM".to_owned()))
+                let pem = self.public_key.as_deref().unwrap_or_default();
+                let key = Key::of_pem(pem);
+                key.map(|_| ())
+                    .ok_or_else(|| ("PublicKey", "public-key needs one in PEM".to_owned()))
             }
             Algorithm::Jwks => self.check_key_set(),
         }
@@ -160,7 +176,7 @@ impl Authenticator {
         match (&self.endpoint, &self.text) {
             (None, None) => Err(("Endpoint", "jwks needs it or Text".to_owned())),
             (Some(_), Some(_)) => Err(("Text", "there is an Endpoint already".to_owned())),
-            (None, Some(text)) => jwks::parse(text.as_bytes())
+            (None, Some(text)) => KeySet::parse(text.as_bytes())
                 .map(|_| ())
                 .map_err(|problem| ("Text", problem)),
             (Some(url), None) => match reqwest::Url::parse(url) {
@@ -181,82 +197,81 @@ impl Authenticator {
         field.filter(|text| self.open && looks_like_token(text))
     }
 
-    /// The keys that may have signed a token of this header.
+    /// The keys that may have signed a token with this algorithm.
     async fn keys(
         &self,
-        header: &Header,
-        key_sets: &KeySets,
+        algorithm: Alg,
+        id: Option<&str>,
+        issuers: &Issuers,
         now: Timestamp,
-    ) -> Result<Vec<DecodingKey>, String> {
+    ) -> Result<Vec<Key>, String> {
         if self.algorithm != Algorithm::Jwks {
-            return self.own_key(header.alg).map(|key| vec![key]);
+            return self.own_key(algorithm).map(|key| vec![key]);
         }
-        let id = header.kid.as_deref();
         let set = match (&self.endpoint, &self.text) {
-            (Some(url), _) => key_sets.at(url, self.refresh_interval, id, now).await?,
-            (None, text) => jwks::parse(text.as_deref().unwrap_or_default().as_bytes())?,
+            (Some(url), _) => {
+                let (sets, refresh_s) = (&issuers.key_sets, self.refresh_interval);
+                sets.at(&issuers.outbound, url, refresh_s, id, now).await?
+            }
+            (None, text) => Arc::new(KeySet::parse(
+                text.as_deref().unwrap_or_default().as_bytes(),
+            )?),
         };
-        let fitting: Vec<DecodingKey> = set
-            .iter()
-            .filter(|key| id.is_none() || key.common.key_id.as_deref() == id)
-            .filter_map(|key| DecodingKey::from_jwk(key).ok())
-            .filter(|key| key.family() == header.alg.family())
+        let fitting: Vec<Key> = set
+            .keys(id)
+            .filter(|key| key.family() == algorithm.family())
+            .cloned()
             .collect();
         if fitting.is_empty() {
             let name = id.unwrap_or_default();
-            return Err(format!("the key set has no {:?} key {name:?}", header.alg));
+            return Err(format!("the key set has no {algorithm:?} key {name:?}"));
         }
         Ok(fitting)
     }
 
-    fn own_key(&self, algorithm: Alg) -> Result<DecodingKey, String> {
-        use Alg::{
-            ES256, ES384, EdDSA, HS256, HS384, HS512, PS256, PS384, PS512, RS256, RS384, RS512,
-        };
-        let pem = self.public_key.as_deref().unwrap_or_default().as_bytes();
-        let key = match (self.algorithm, algorithm) {
-            (Algorithm::HmacBased, HS256 | HS384 | HS512) => {
+    fn own_key(&self, algorithm: Alg) -> Result<Key, String> {
+        match (self.algorithm, algorithm.family()) {
+            (Algorithm::HmacBased, Family::Hmac) => {
                 let secret = self.secret.as_ref().map(Secret::expose).unwrap_or_default();
                 if secret.is_empty() {
                     return Err("the authenticator has no secret".to_owned());
                 }
-                return Ok(DecodingKey::from_secret(secret.as_bytes()));
+                Ok(Key::of_secret(secret.as_bytes()))
             }
-            (Algorithm::PublicKey, RS256 | RS384 | RS512 | PS256 | PS384 | PS512) => {
-                DecodingKey::from_rsa_pem(pem)
+            (Algorithm::PublicKey, Family::Rsa | Family::Ec | Family::Ed) => {
+                let pem = self.public_key.as_deref().unwrap_or_default();
+                Key::of_pem(pem)
+                    .filter(|key| key.family() == algorithm.family())
+                    .ok_or_else(|| {
+                        format!(
+                            "the authenticator's key does not fit: it is not one of {algorithm:?}"
+                        )
+                    })
             }
-            (Algorithm::PublicKey, ES256 | ES384) => DecodingKey::from_ec_pem(pem),
-            (Algorithm::PublicKey, EdDSA) => DecodingKey::from_ed_pem(pem),
-            _ => {
-                return Err(format!(
-                    "its algorithm {algorithm:?} is not this authenticator's"
-                ));
-            }
-        };
-        key.map_err(|error| format!("the authenticator's key does not fit: {error}"))
+            _ => Err(format!(
+                "its algorithm {algorithm:?} is not this authenticator's"
+            )),
+        }
     }
 
     async fn verify(
         &self,
-        token: &str,
-        key_sets: &KeySets,
+        text: &str,
+        issuers: &Issuers,
         now: Timestamp,
     ) -> Result<Bearer, String> {
-        let header = jsonwebtoken::decode_header(token).map_err(|error| error.to_string())?;
-        let mut validation = Validation::new(header.alg);
-        // Times and names are checked below, on the emulator's clock.
-        validation.validate_exp = false;
-        validation.validate_nbf = false;
-        validation.validate_aud = false;
-        validation.required_spec_claims.clear();
-        let mut refusal = "there is no key".to_owned();
-        for key in self.keys(&header, key_sets, now).await? {
-            match jsonwebtoken::decode::<Value>(token, &key, &validation) {
-                Ok(data) => return self.bearer(&data.claims, now),
-                Err(error) => refusal = error.to_string(),
-            }
+        let token = Token::parse(text).map_err(|why| why.to_string())?;
+        let name = token.header("alg").ok_or("its header has no alg")?;
+        let algorithm: Alg = name
+            .parse()
+            .map_err(|_| format!("its algorithm {name:?} is not known"))?;
+        let keys = self.keys(algorithm, token.header("kid"), issuers, now);
+        let keys = keys.await?;
+        if !keys.iter().any(|key| token.is_signed_by(algorithm, key)) {
+            return Err("its signature does not match the key".to_owned());
         }
-        Err(refusal)
+        // Times and names are checked here, on the emulator's clock.
+        self.bearer(&Value::Object(token.claims().clone()), now)
     }
 
     fn bearer(&self, claims: &Value, now: Timestamp) -> Result<Bearer, String> {
@@ -340,7 +355,7 @@ pub(super) fn has_token(authenticators: &[Authenticator], presented: Presented<'
 pub(super) async fn authenticate(
     authenticators: &[Authenticator],
     presented: Presented<'_>,
-    key_sets: &KeySets,
+    issuers: &Issuers,
     now: Timestamp,
 ) -> Option<Result<Bearer, String>> {
     let mut refusal = None;
@@ -348,7 +363,7 @@ pub(super) async fn authenticate(
         let Some(token) = authenticator.token(presented) else {
             continue;
         };
-        match authenticator.verify(token, key_sets, now).await {
+        match authenticator.verify(token, issuers, now).await {
             Ok(bearer) => return Some(Ok(bearer)),
             Err(why) => refusal = Some(Err(format!("the token is refused: {why}"))),
         }

@@ -23,7 +23,6 @@ mod cloud;
 mod error;
 mod events;
 mod history;
-mod jwks;
 mod jwt;
 mod messages;
 mod mqtt;
@@ -42,8 +41,8 @@ pub use self::certificate::Authority;
 pub use self::cloud::Action as CloudAction;
 pub use self::error::{Error, Plane, Row};
 use self::history::History;
-use self::jwks::KeySets;
 pub use self::jwt::Authenticator;
+use self::jwt::Issuers;
 pub use self::policy::{Action, Effect, Policy};
 pub use self::settings::{Settings, SettingsError, UnknownUsers};
 pub use self::store::User;
@@ -73,7 +72,7 @@ pub struct TencentTdmq {
     cloud: Arc<cloud_api::Settings>,
     store: Arc<Store>,
     subjects: Arc<Subjects>,
-    key_sets: Arc<KeySets>,
+    issuers: Arc<Issuers>,
     history: Arc<History>,
 }
 
@@ -102,7 +101,7 @@ impl TencentTdmq {
             cloud: Arc::new(cloud),
             store: Arc::new(store),
             subjects: Arc::default(),
-            key_sets: Arc::default(),
+            issuers: Arc::default(),
             history: Arc::default(),
         })
     }
@@ -111,7 +110,7 @@ impl TencentTdmq {
     pub fn reset(&self) {
         self.store.reset();
         self.subjects.forget_absent();
-        self.key_sets.clear();
+        self.issuers.clear();
         self.history.clear();
     }
 

@@ -176,8 +176,8 @@ impl MqttSide {
         }
         let presented = presented(connect);
         let authenticators = instance.resources.read().authenticators.clone();
-        let key_sets = &self.vendor.key_sets;
-        match jwt::authenticate(&authenticators, presented, key_sets, now).await {
+        let issuers = &self.vendor.issuers;
+        match jwt::authenticate(&authenticators, presented, issuers, now).await {
             Some(bearer) => {
                 let bearer = bearer?;
                 // A token is nobody's name; its bearer has one in it (assumed).

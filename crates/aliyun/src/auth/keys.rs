@@ -7,12 +7,8 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use jiff::Timestamp;
 use mqttstack_base::secret::Secret;
+use mqttstack_kit::key::Key as PublicKey;
 use mqttstack_pipeline::journal::Draft;
-use rsa::RsaPublicKey;
-use rsa::pkcs1::DecodeRsaPublicKey;
-use rsa::pkcs1v15::VerifyingKey;
-use rsa::pkcs8::DecodePublicKey;
-use rsa::sha2::Sha256;
 
 use super::same;
 use crate::error::Error;
@@ -23,7 +19,7 @@ use crate::settings::{AccessKey, BearerToken, SettingsError, Status};
 pub(super) struct Key {
     pub(super) id: String,
     pub(super) secret: Option<Secret>,
-    pub(super) verifier: Option<VerifyingKey<Sha256>>,
+    pub(super) verifier: Option<PublicKey>,
     security_token: Option<Secret>,
     expires: Option<Timestamp>,
     active: bool,
@@ -212,7 +208,7 @@ fn key(settings: &AccessKey, at: &str) -> Result<Key, SettingsError> {
         .public_key
         .as_deref()
         .map(|text| {
-            public_key(text).map(VerifyingKey::new).ok_or_else(|| {
+            public_key(text).ok_or_else(|| {
                 SettingsError::new(
                     format!("{at}.public_key"),
                     "it is not an RSA public key in PEM or in Base64 of its DER",
@@ -236,18 +232,13 @@ fn key(settings: &AccessKey, at: &str) -> Result<Key, SettingsError> {
     })
 }
 
-fn public_key(text: &str) -> Option<RsaPublicKey> {
+fn public_key(text: &str) -> Option<PublicKey> {
     let text = text.trim();
     if text.starts_with("-----") {
-        return RsaPublicKey::from_public_key_pem(text)
-            .ok()
-            .or_else(|| RsaPublicKey::from_pkcs1_pem(text).ok());
+        return PublicKey::of_rsa_pem(text);
     }
     let compact: String = text.split_whitespace().collect();
-    let der = BASE64_STANDARD.decode(compact).ok()?;
-    RsaPublicKey::from_public_key_der(&der)
-        .ok()
-        .or_else(|| RsaPublicKey::from_pkcs1_der(&der).ok())
+    PublicKey::of_rsa_der(&BASE64_STANDARD.decode(compact).ok()?)
 }
 
 #[cfg(test)]

@@ -6,9 +6,8 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use mqttstack_kit::form::encode_into;
+use mqttstack_kit::token::Algorithm;
 use mqttstack_pipeline::journal::Draft;
-use rsa::pkcs1v15::Signature;
-use rsa::signature::Verifier;
 use sha1::Sha1;
 
 use super::keys::Key;
@@ -114,10 +113,7 @@ impl Proof<'_> {
 
 /// Whether an RSASSA-PKCS1-v1_5 signature with SHA-256 holds under the key's public key.
 pub(super) fn rsa_holds(key: &Key, text: &str, signature: &[u8]) -> bool {
-    let Ok(signature) = Signature::try_from(signature) else {
-        return false;
-    };
     key.verifier
         .as_ref()
-        .is_some_and(|verifier| verifier.verify(text.as_bytes(), &signature).is_ok())
+        .is_some_and(|key| key.verifies(Algorithm::RS256, text.as_bytes(), signature))
 }

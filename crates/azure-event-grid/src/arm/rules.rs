@@ -3,7 +3,8 @@
 
 use std::collections::HashSet;
 
-use crate::identity::{certificate, jwt};
+use crate::identity::auth::key_from_pem;
+use crate::identity::certificate;
 use crate::model::access::EVERYBODY;
 use crate::model::attribute::is_key;
 use crate::model::authentication::ClientAuthentication;
@@ -291,7 +292,7 @@ impl ClientAuthentication {
                 "customJwtAuthentication has {count} issuer certificates, the limit is {ISSUER_CERTIFICATES}"
             ));
         }
-        if custom.pems().any(|pem| jwt::key_from_pem(pem).is_none()) {
+        if custom.pems().any(|pem| key_from_pem(pem).is_none()) {
             return Err(
                 "an issuer certificate is not an RSA public key or certificate in PEM".to_owned(),
             );

@@ -13,13 +13,13 @@ use futures_util::stream::FuturesUnordered;
 use jiff::{SignedDuration, Timestamp};
 use mqttstack_base::clock::Clock;
 use mqttstack_base::secret::Secret;
+use mqttstack_kit::outbound::Outbound;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::failures::{Failures, Source};
-use crate::identity::outbound::Outbound;
 
 /// Seconds from each failed attempt to the next; the last repeats.
 const SCHEDULE: [i64; 10] = [

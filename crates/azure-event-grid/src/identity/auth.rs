@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use mqttstack_base::exchange::Request;
+use mqttstack_kit::key::Key;
+use mqttstack_kit::outbound::Outbound;
+use mqttstack_kit::token::{Algorithm, Token, Verifier};
 
 use super::entra::{self, Keys};
-use super::jwt::{self, Token};
-use super::outbound::Outbound;
 use super::sas::Proof;
 use crate::error::Error;
 use crate::model::resources::Namespace;
@@ -53,6 +54,8 @@ pub(crate) struct Authenticator {
     pub settings: Arc<Settings>,
     /// The issuers' keys.
     pub keys: Arc<Keys>,
+    /// Verifies tokens.
+    pub verifier: Arc<Verifier>,
     /// How outside issuers are reached.
     pub outbound: Arc<Outbound>,
 }
@@ -105,7 +108,10 @@ impl Authenticator {
         namespace: &Namespace,
         now: Timestamp,
     ) -> Result<Caller, Error> {
-        let token = Token::parse(text).map_err(|why| Error::InvalidToken(why.to_owned()))?;
+        let invalid = |why: String| Error::InvalidToken(why);
+        let read = self.verifier.read(text, now);
+        let token = read.map_err(|why| invalid(why.to_string()))?;
+        algorithm(&token).map_err(|why| invalid(why.to_owned()))?;
         let mut outside = None;
         if self.settings.auth == Auth::Strict {
             let name = token.text("iss").unwrap_or("");
@@ -114,8 +120,21 @@ impl Authenticator {
                 .issuers
                 .iter()
                 .find(|issuer| issuer.issuer == name);
-            self.check_signature(&token, outside.map(|issuer| issuer.jwks_url.as_str()))
-                .await?;
+            check_algorithm(&token).map_err(invalid)?;
+            let key = match outside {
+                Some(issuer) => {
+                    let (url, id) = (&issuer.jwks_url, token.header("kid"));
+                    let key = self.keys.outside(&self.outbound, url, id, now).await;
+                    key.map_err(invalid)?
+                }
+                None => self.own_key(&token)?,
+            };
+            let verifier = &self.verifier;
+            if !verifier.is_signed_by(&token, Algorithm::RS256, &key, now) {
+                return Err(invalid(
+                    "the signature does not match the issuer's key".to_owned(),
+                ));
+            }
         }
         check_times(&token, now)?;
         self.check_audience(&token, namespace)?;
@@ -137,33 +156,8 @@ impl Authenticator {
         Ok(caller)
     }
 
-    /// Verifies the signature with the keys of the issuer that the token names.
-    async fn check_signature(&self, token: &Token, jwks_url: Option<&str>) -> Result<(), Error> {
-        let invalid = |why: String| Err(Error::InvalidToken(why));
-        if token.algorithm != "RS256" {
-            return invalid(format!(
-                "the algorithm is {:?}, expected is \"RS256\"",
-                token.algorithm
-            ));
-        }
-        let key = match jwks_url {
-            Some(url) => {
-                let client = self.outbound.client().map_err(Error::InvalidToken)?;
-                self.keys
-                    .outside(client, url, token.key_id.as_deref())
-                    .await
-                    .map_err(Error::InvalidToken)?
-            }
-            None => self.own_key(token)?,
-        };
-        if token.is_signed_by(&key) {
-            Ok(())
-        } else {
-            invalid("the signature does not match the issuer's key".to_owned())
-        }
-    }
-
-    fn own_key(&self, token: &Token) -> Result<rsa::RsaPublicKey, Error> {
+    /// The key of the emulator's own issuer, if the token names it.
+    fn own_key(&self, token: &Token) -> Result<Key, Error> {
         let invalid = |why: String| Error::InvalidToken(why);
         let issuer = token
             .text("iss")
@@ -179,12 +173,12 @@ impl Authenticator {
             )));
         }
         let own = self.keys.own_if_made();
-        own.filter(|key| token.key_id.as_deref().is_none_or(|id| id == key.id()))
+        own.filter(|key| token.header("kid").is_none_or(|id| id == key.id()))
             .map(|key| key.public().clone())
             .ok_or_else(|| {
                 invalid(format!(
                     "it is signed with the key {:?}, which this emulator has not made; get the token from this emulator or configure its issuer in azure.issuers",
-                    token.key_id.as_deref().unwrap_or("")
+                    token.header("kid").unwrap_or("")
                 ))
             })
     }
@@ -222,6 +216,24 @@ impl Authenticator {
     }
 }
 
+/// Reads an RSA key in PEM (SPKI, PKCS#1), or that of a certificate in PEM.
+pub(crate) fn key_from_pem(pem: &str) -> Option<Key> {
+    Key::of_rsa_pem(pem).or_else(|| Key::of_rsa_certificate(pem))
+}
+
+/// `alg` of a token's header, which must be there.
+pub(crate) fn algorithm(token: &Token) -> Result<&str, &'static str> {
+    token.header("alg").ok_or("its header has no alg")
+}
+
+/// Refuses every algorithm but RS256.
+pub(crate) fn check_algorithm(token: &Token) -> Result<(), String> {
+    match algorithm(token)? {
+        "RS256" => Ok(()),
+        other => Err(format!("the algorithm is {other:?}, expected is \"RS256\"")),
+    }
+}
+
 /// Checks `exp` and `nbf` at the emulator's time.
 pub(crate) fn check_times(token: &Token, now: Timestamp) -> Result<(), Error> {
     let shown = |seconds: i64| {
@@ -251,13 +263,18 @@ pub(crate) fn check_times(token: &Token, now: Timestamp) -> Result<(), Error> {
 /// Checks a client assertion against the key configured for its application.
 pub(crate) fn check_assertion(text: &str, pem: &str, now: Timestamp) -> Result<(), Error> {
     let failed = |why: String| Error::Assertion(why);
-    let key = jwt::key_from_pem(pem)
+    let key = key_from_pem(pem)
         .ok_or_else(|| failed("the configured assertion_key is not a PEM RSA key".to_owned()))?;
-    let token = Token::parse(text).map_err(|why| failed(why.to_owned()))?;
-    if !token.is_signed_by(&key) {
+    let token = Token::parse(text).map_err(|why| failed(why.to_string()))?;
+    let name = algorithm(&token).map_err(|why| failed(why.to_owned()))?;
+    let signed = match name {
+        "RS256" => token.is_signed_by(Algorithm::RS256, &key),
+        "PS256" => token.is_signed_by(Algorithm::PS256, &key),
+        _ => false,
+    };
+    if !signed {
         return Err(failed(format!(
-            "the {} signature does not match the application's key",
-            token.algorithm
+            "the {name} signature does not match the application's key"
         )));
     }
     check_times(&token, now).map_err(|error| match error {

@@ -1,19 +1,14 @@
 //! What a client's certificate says: the names it can authenticate by, its thumbprints, and
 //! whether a registered authority signed it (mqtt-client-authentication, mqtt-clients pages).
 
-use std::sync::Arc;
-use std::time::Duration;
-
 use bytes::Bytes;
 use jiff::Timestamp;
-use mqttstack_kit::hex;
+use mqttstack_kit::{hex, x509};
+use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, UnixTime};
-use rustls::server::WebPkiClientVerifier;
 use sha1::{Digest, Sha1};
 use sha2::Sha256;
 use x509_parser::extensions::GeneralName;
-use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::model::resources::{CertificateAuthentication, ClientProperties, Namespace};
 
@@ -35,7 +30,7 @@ pub(crate) struct Names {
 impl Names {
     /// Reads a leaf in DER; `None` if it is no certificate.
     pub(crate) fn read(der: &[u8]) -> Option<Self> {
-        let (_, certificate) = X509Certificate::from_der(der).ok()?;
+        let certificate = x509::read(der).ok()?;
         let mut names = Self::default();
         let subject = certificate.subject();
         let common = subject
@@ -134,15 +129,12 @@ fn is_same(name: &str, authentication_name: &str) -> bool {
 pub(crate) fn is_pem(text: &str) -> bool {
     let mut certificates = CertificateDer::pem_slice_iter(text.as_bytes()).peekable();
     certificates.peek().is_some()
-        && certificates.all(|one| one.is_ok_and(|der| X509Certificate::from_der(&der).is_ok()))
+        && certificates.all(|one| one.is_ok_and(|der| x509::read(&der).is_ok()))
 }
 
 /// The times between which a certificate is good.
 fn validity(leaf: &[u8]) -> Option<(Timestamp, Timestamp)> {
-    let (_, certificate) = X509Certificate::from_der(leaf).ok()?;
-    let validity = certificate.validity();
-    let at = |time: x509_parser::time::ASN1Time| Timestamp::from_second(time.timestamp()).ok();
-    Some((at(validity.not_before)?, at(validity.not_after)?))
+    x509::validity(&x509::read(leaf).ok()?)
 }
 
 /// Until when a certificate is good; `None` if that cannot be read.
@@ -188,30 +180,16 @@ fn check_chain(chain: &[Bytes], namespace: &Namespace, now: Timestamp) -> Result
     if namespace.ca_certificates.is_empty() {
         return Ok(());
     }
-    let mut roots = rustls::RootCertStore::empty();
+    let mut known = Vec::new();
     for authority in &namespace.ca_certificates {
         let pem = authority.properties.encoded_certificate.as_bytes();
         for certificate in CertificateDer::pem_slice_iter(pem).flatten() {
-            roots.add(certificate).map_err(|error| {
-                format!(
-                    "the CA certificate {:?} is invalid: {error}",
-                    authority.name
-                )
+            x509::check_authority(&certificate).map_err(|why| {
+                format!("the CA certificate {:?} is invalid: {why}", authority.name)
             })?;
+            known.push(certificate);
         }
     }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
-        .build()
-        .map_err(|error| error.to_string())?;
-    let chain: Vec<_> = chain
-        .iter()
-        .map(|der| CertificateDer::from(der.to_vec()))
-        .collect();
-    let since_epoch = u64::try_from(now.as_second()).unwrap_or(0);
-    let now = UnixTime::since_unix_epoch(Duration::from_secs(since_epoch));
-    verifier
-        .verify_client_cert(&chain[0], &chain[1..], now)
-        .map(|_| ())
-        .map_err(|error| format!("no registered CA certificate signed it: {error}"))
+    x509::check_chain(chain, known.iter(), now)
+        .map_err(|why| format!("no registered CA certificate signed it: {why}"))
 }

@@ -2,53 +2,33 @@
 //! outside. The endpoints that hand tokens out are in `api/identity.rs`, the check of a token
 //! that comes back in `auth.rs`.
 
-use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use mqttstack_base::exchange::Refusal;
 use mqttstack_base::ids::Ids;
-use parking_lot::Mutex;
-use rsa::RsaPublicKey;
+use mqttstack_kit::key::Key;
+use mqttstack_kit::key_set::KeySets;
+use mqttstack_kit::outbound::Outbound;
+use mqttstack_kit::token::AlgorithmFamily;
 use serde_json::{Map, Value, json};
 use tokio::sync::OnceCell;
 
-use super::jwt::{self, SigningKey};
-use super::outbound;
+use super::jwt::SigningKey;
 use crate::model::roles::RoleAssignment;
 use crate::settings::{Principal, Settings, SettingsError};
 
 /// What the vendor's MQTT broker and namespace topics are called as a resource.
 pub(crate) const RESOURCE: &str = "https://eventgrid.azure.net";
 
-/// How long an outside issuer may take to answer with its keys.
-const KEY_SET_PATIENCE: Duration = Duration::from_secs(5);
-
-/// How many keys of one issuer are known.
-const KEY_SET: usize = 100;
-/// How often a key set is fetched within a span of real time: whoever sends tokens with key ids that
-/// the set lacks must not make the emulator ask its issuer, and wait for it, each time.
-const FETCHES: u32 = 10;
-const SPAN: Duration = Duration::from_secs(10);
-
-/// Key ids and keys of one issuer.
-type KeySet = Vec<(String, RsaPublicKey)>;
-
-/// One fetch of a key set; whoever needs it while it is under way waits for the same one.
-#[derive(Debug)]
-struct Fetch {
-    set: OnceCell<Result<KeySet, String>>,
-    /// When the span began that it is in, and how many fetches came before it in that.
-    since: Instant,
-    before: u32,
-}
+/// How old the key set of an outside issuer may be, in seconds: a day (assumed).
+const REFRESH_S: u32 = 24 * 3600;
 
 /// The keys of the emulator's own issuer, and those of others once they were fetched.
 #[derive(Debug)]
 pub(crate) struct Keys {
     own: OnceCell<Arc<SigningKey>>,
-    outside: Mutex<HashMap<String, Arc<Fetch>>>,
+    outside: KeySets,
 }
 
 impl Keys {
@@ -64,7 +44,7 @@ impl Keys {
         };
         Ok(Self {
             own,
-            outside: Mutex::default(),
+            outside: KeySets::default(),
         })
     }
 
@@ -86,79 +66,25 @@ impl Keys {
         self.own.get()
     }
 
-    /// The key `id` of the set at `url`. A set is fetched again when it lacks the key.
+    /// The key `id` of the set at `url`.
     pub(crate) async fn outside(
         &self,
-        client: &reqwest::Client,
+        outbound: &Outbound,
         url: &str,
         id: Option<&str>,
-    ) -> Result<RsaPublicKey, String> {
-        let fetch = self.fetch_of(url, id);
-        let set = fetch.set.get_or_init(|| fetched(client, url)).await;
-        let set = set.as_ref().map_err(Clone::clone)?;
-        pick(set, id).ok_or_else(|| format!("the key set at {url} has no RSA key {id:?}"))
+        now: Timestamp,
+    ) -> Result<Key, String> {
+        let set = self.outside.at(outbound, url, REFRESH_S, id, now).await?;
+        let mut keys = set.keys(id);
+        keys.find(|key| key.family() == AlgorithmFamily::Rsa)
+            .cloned()
+            .ok_or_else(|| format!("the key set at {url} has no RSA key {id:?}"))
     }
 
-    /// The fetch that has the key or may have it, else the next one.
-    fn fetch_of(&self, url: &str, id: Option<&str>) -> Arc<Fetch> {
-        let mut all = self.outside.lock();
-        let (mut since, mut before) = (Instant::now(), 0);
-        if let Some(last) = all.get(url) {
-            let may_have_it = match last.set.get() {
-                None => true,
-                Some(Ok(set)) => pick(set, id).is_some(),
-                Some(Err(_)) => false,
-            };
-            let is_over = last.since.elapsed() >= SPAN;
-            if may_have_it || (!is_over && last.before + 1 >= FETCHES) {
-                return last.clone();
-            }
-            if !is_over {
-                (since, before) = (last.since, last.before + 1);
-            }
-        }
-        let next = Arc::new(Fetch {
-            set: OnceCell::new(),
-            since,
-            before,
-        });
-        all.insert(url.to_owned(), next.clone());
-        next
+    /// Forgets the keys of outside issuers.
+    pub(crate) fn forget_outside(&self) {
+        self.outside.clear();
     }
-}
-
-fn pick(set: &[(String, RsaPublicKey)], id: Option<&str>) -> Option<RsaPublicKey> {
-    match id {
-        Some(id) => set.iter().find(|(known, _)| known == id),
-        None => set.first(),
-    }
-    .map(|(_, key)| key.clone())
-}
-
-async fn fetched(client: &reqwest::Client, url: &str) -> Result<KeySet, String> {
-    let failed =
-        |error: &dyn std::fmt::Display| format!("the key set at {url} cannot be read: {error}");
-    let response = client
-        .get(url)
-        .timeout(KEY_SET_PATIENCE)
-        .send()
-        .await
-        .and_then(reqwest::Response::error_for_status)
-        .map_err(|error| failed(&error))?;
-    let body = outbound::body(response);
-    let bytes = body.await.map_err(|error| failed(&error))?;
-    let set: Value = serde_json::from_slice(&bytes)
-        .map_err(|error| format!("the key set at {url} is not JSON: {error}"))?;
-    let keys = set.get("keys").and_then(Value::as_array);
-    Ok(keys
-        .into_iter()
-        .flatten()
-        .filter_map(|jwk| {
-            let id = jwk.get("kid").and_then(Value::as_str).unwrap_or_default();
-            Some((id.to_owned(), jwt::key_from_jwk(jwk)?))
-        })
-        .take(KEY_SET)
-        .collect())
 }
 
 /// `iss` of tokens of this version.

@@ -4,5 +4,4 @@ pub(super) mod auth;
 pub(super) mod certificate;
 pub(super) mod entra;
 pub(super) mod jwt;
-pub(super) mod outbound;
 mod sas;

@@ -7,14 +7,14 @@ use std::collections::BTreeMap;
 use mqttstack_base::clock::Clock;
 use mqttstack_base::ids::Ids;
 use mqttstack_broker::dialect::{Connect, ConnectCode, ConnectRefusal};
+use mqttstack_kit::token::{Algorithm, Token};
 
 use super::webhook;
 use super::who::{Expiry, Identified, Who, attribute, not_authorized};
 use crate::events::store::NamespaceState;
-use crate::identity::auth::{Authenticator, check_times};
+use crate::identity::auth::{Authenticator, algorithm, check_algorithm, check_times, key_from_pem};
 use crate::identity::certificate::{self, Names};
 use crate::identity::entra;
-use crate::identity::jwt::{self, Token};
 use crate::model::attribute::Attributes;
 use crate::model::authentication::{CustomJwtAuthentication, WebHookAuthentication};
 use crate::model::resources::Namespace;
@@ -195,10 +195,11 @@ impl Credentials {
         rules: Option<&CustomJwtAuthentication>,
         namespace: &Namespace,
     ) -> Result<Identified, String> {
-        let token = Token::parse(text)?;
+        let token = Token::parse(text).map_err(|why| why.to_string())?;
+        algorithm(&token)?;
         // oauth-json-web-token-authentication page: the header has both typ and alg. Its text says
         // JWS, its sample JWT.
-        match token.kind.as_deref() {
+        match token.header("typ") {
             Some("JWT" | "JWS") => {}
             None => return Err("its header has no typ, expected is \"JWT\"".to_owned()),
             Some(other) => return Err(format!("the typ is {other:?}, expected is \"JWT\"")),
@@ -232,27 +233,25 @@ impl Credentials {
 
 /// Whether one of the issuer's keys made the signature.
 fn check_signature(token: &Token, rules: &CustomJwtAuthentication) -> Result<(), String> {
-    if token.algorithm != "RS256" {
-        return Err(format!(
-            "the algorithm is {:?}, expected is \"RS256\"",
-            token.algorithm
-        ));
-    }
-    let pems = match &token.key_id {
+    check_algorithm(token)?;
+    let id = token.header("kid");
+    let pems = match id {
         None => rules.pems().collect(),
         Some(kid) => rules.pems_of(kid),
     };
-    if let (Some(kid), true) = (&token.key_id, pems.is_empty()) {
+    if let (Some(kid), true) = (id, pems.is_empty()) {
         return Err(format!(
             "the kid is {kid:?}, the issuer's certificates have {:?}",
             rules.key_ids().collect::<Vec<_>>()
         ));
     }
-    let signed = |pem: &&str| jwt::key_from_pem(pem).is_some_and(|key| token.is_signed_by(&key));
+    let signed = |pem: &&str| {
+        key_from_pem(pem).is_some_and(|key| token.is_signed_by(Algorithm::RS256, &key))
+    };
     if pems.iter().any(signed) {
         return Ok(());
     }
-    Err(match (rules.key_vault_url(), &token.key_id) {
+    Err(match (rules.key_vault_url(), id) {
         (Some(url), _) => format!(
             "the signature matches none of the issuerCertificates; that of {url} is not known here: give the certificate in PEM instead"
         ),
@@ -371,7 +370,7 @@ fn custom_attributes(token: &Token) -> Attributes {
     // RFC 7519 section 4.1.
     let registered = ["iss", "sub", "aud", "exp", "nbf", "iat", "jti"];
     token
-        .claims
+        .claims()
         .iter()
         .filter(|(name, _)| !registered.contains(&name.as_str()))
         .filter_map(|(name, value)| Some((name.clone(), attribute(value)?)))

@@ -8,12 +8,12 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use mqttstack_broker::dialect::{Connect, ConnectCode, ConnectRefusal};
+use mqttstack_kit::outbound;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::who::{Expiry, Identified, Who, attribute, not_authorized};
 use crate::identity::auth::Authenticator;
-use crate::identity::outbound;
 use crate::model::authentication::WebHookAuthentication;
 
 /// What a webhook answers.

@@ -8,8 +8,6 @@ use base64::engine::general_purpose::STANDARD;
 use mqttstack_base::secret::Secret;
 use mqttstack_broker::dialect::{ConnectCode, ConnectRefusal};
 use mqttstack_kit::hex;
-use rsa::pkcs1v15;
-use rsa::signature::Verifier;
 
 use crate::auth::{hmac_sha1, hmac_sha256};
 use crate::keys::PublicKey;
@@ -174,13 +172,7 @@ fn unknown_algorithm(algorithm: &str) -> ConnectRefusal {
 
 fn check_rsa(digest: &str, user_name: &str, key: Option<&PublicKey>) -> Result<(), ConnectRefusal> {
     let key = key.ok_or_else(|| bad("rsa-sha256 needs a device with a certificate"))?;
-    let verified = hex::bytes(digest)
-        .and_then(|bytes| pkcs1v15::Signature::try_from(bytes.as_slice()).ok())
-        .is_some_and(|signature| {
-            pkcs1v15::VerifyingKey::<rsa::sha2::Sha256>::new(key.rsa.clone())
-                .verify(user_name.as_bytes(), &signature)
-                .is_ok()
-        });
+    let verified = hex::bytes(digest).is_some_and(|signature| key.verifies(user_name, &signature));
     if verified {
         return Ok(());
     }

@@ -78,9 +78,9 @@ fn an_event_handed_out_too_often_is_dead_lettered_with_its_history() {
 #[test]
 fn a_rejected_and_an_old_event_are_dead_lettered() {
     let (mut queue, ids) = queue(10);
-    let event = queue.receive(1, at(0), &ids).pop().unwrap();
+    let received = queue.receive(1, at(0), &ids).pop().unwrap();
     queue
-        .settle(&event.lock_token, Settlement::Reject, at(1))
+        .settle(&received.lock_token, Settlement::Reject, at(1))
         .unwrap();
     assert_eq!(queue.take_dead().len(), 1);
     queue.push(&event("2"), at(0));

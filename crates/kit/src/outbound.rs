@@ -1,7 +1,8 @@
-//! Calls that the emulator itself makes, only to addresses that were configured: custom topics
-//! and key sets of outside issuers. The client is made on first use, for most runs never.
+//! Calls that the emulator itself makes, only to addresses that were configured: custom topics,
+//! webhooks and key sets of outside issuers. The client is made on first use, for most runs never.
 
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -10,7 +11,7 @@ use rustls::pki_types::pem::PemObject;
 const ANSWER: usize = 1 << 20;
 
 /// The body of an answer, as long as it is not too long.
-pub(crate) async fn body(mut response: reqwest::Response) -> Result<Vec<u8>, String> {
+pub async fn body(mut response: reqwest::Response) -> Result<Vec<u8>, String> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|error| error.to_string())? {
         if body.len() + chunk.len() > ANSWER {
@@ -21,16 +22,16 @@ pub(crate) async fn body(mut response: reqwest::Response) -> Result<Vec<u8>, Str
     Ok(body)
 }
 
-/// An HTTP client that is made when it is first needed.
-#[derive(Debug)]
-pub(crate) struct Outbound {
+/// An HTTP client that is made when it is first needed. It follows no redirect.
+#[derive(Debug, Default)]
+pub struct Outbound {
     trusted_ca: Option<String>,
     client: OnceLock<Result<reqwest::Client, String>>,
 }
 
 impl Outbound {
     /// Trusts the system's authorities and those of the PEM file.
-    pub(crate) fn new(trusted_ca: Option<String>) -> Self {
+    pub fn new(trusted_ca: Option<String>) -> Self {
         Self {
             trusted_ca,
             client: OnceLock::new(),
@@ -38,11 +39,24 @@ impl Outbound {
     }
 
     /// The client.
-    pub(crate) fn client(&self) -> Result<&reqwest::Client, String> {
+    pub fn client(&self) -> Result<&reqwest::Client, String> {
         self.client
             .get_or_init(|| self.build())
             .as_ref()
             .map_err(Clone::clone)
+    }
+
+    /// The body of what `url` answers within `patience`, if it answers with success.
+    pub async fn get(&self, url: &str, patience: Duration) -> Result<Vec<u8>, String> {
+        let response = self
+            .client()?
+            .get(url)
+            .timeout(patience)
+            .send()
+            .await
+            .and_then(reqwest::Response::error_for_status)
+            .map_err(|error| error.to_string())?;
+        body(response).await
     }
 
     fn build(&self) -> Result<reqwest::Client, String> {
