@@ -317,7 +317,7 @@ async fn an_mqtt_publish_that_cannot_be_routed_is_told_to_the_journal() {
     assert_eq!(draft.messages, [message.id.clone()]);
     let reasons = draft.reasons.join("\n");
     assert!(
-        reasons.ends_with("the routing topic 'none': the topic was not found"),
+        reasons.ends_with("the routing topic 'none' was not found"),
         "{reasons}"
     );
 }

@@ -441,4 +441,28 @@ pub const CHOICES: &[Choice] = &[
         "SUPPORT: the connection is terminated",
         None,
     ),
+    choice(
+        "a topic, an event subscription or an event more than a namespace may keep is 403 QuotaExceeded, of receive as of publish",
+        Assumed,
+        "SDK reference of send: 403 for a quota; of the other calls nothing is said",
+        Some("max_topics, max_event_subscriptions, max_event_bytes"),
+    ),
+    choice(
+        "a session more than a namespace may have is refused with 0x97",
+        Captured,
+        "azure-iot-ops-cli-extension PR 809, of the sessions of one name",
+        Some("max_sessions"),
+    ),
+    choice(
+        "an HTTP publish that cannot be routed is 500, and nobody gets the message",
+        Assumed,
+        "HOWTO: 500 where routing failed; whether subscribers have the message is not said",
+        None,
+    ),
+    choice(
+        "an MQTT message that cannot be routed is acknowledged like any other",
+        Documented,
+        "ROUTING: the publisher is not told",
+        None,
+    ),
 ];

@@ -91,7 +91,7 @@ pub enum Error {
     /// The path takes other methods.
     #[error("The method is not allowed here; allowed is {0}.")]
     Method(&'static str),
-    /// The routing topic does not exist.
+    /// The message cannot be routed.
     #[error("The message could not be routed: {0}.")]
     Routing(String),
     /// A metadata request without `Metadata: true`.

@@ -128,7 +128,10 @@ fn is_address(route: &str) -> bool {
 
 /// Why a namespace topic does not get a message.
 fn not_routed(route: &str, why: Unusable) -> String {
-    format!("the routing topic '{route}': {why}")
+    match why {
+        Unusable::NoTopic => format!("the routing topic '{route}' was not found"),
+        other => format!("the routing topic '{route}' takes no more: {other}"),
+    }
 }
 
 /// About how many bytes the event of a message will have: its payload in base64 or with its quotes
