@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::broker::message::TopicFilter;
 use crate::exchange::Surface;
 use crate::vendor::{aliyun, azure_event_grid, nanomq, tencent_iot, tencent_tc3, tencent_tdmq};
-use crate::{admin, broker, journal, server, tls};
+use crate::{admin, bridge, broker, journal, server, tls};
 
 pub use value::{ClockStart, LogFormat, LogLevel, NotAClockStart, NotAPort, NotASeed, Port, Seed};
 
@@ -75,6 +75,8 @@ pub struct Config {
     pub tls: tls::Settings,
     /// What the broker grants and refuses.
     pub mqtt: broker::Settings,
+    /// Another broker that messages go to and come from.
+    pub bridge: bridge::Settings,
     /// How much the journal keeps.
     pub journal: journal::Settings,
     /// The Aliyun surface.
@@ -116,6 +118,7 @@ impl Default for Config {
             admin: admin::Settings::default(),
             tls: tls::Settings::default(),
             mqtt: broker::Settings::default(),
+            bridge: bridge::Settings::default(),
             journal: journal::Settings::default(),
             aliyun: aliyun::Settings::default(),
             azure: azure_event_grid::Settings::default(),
