@@ -82,8 +82,9 @@ fn keep_noted(app: &App) -> Arc<dyn Fn(Noted) + Send + Sync> {
             target: "mqttstack::request",
             vendor = noted.surface.map(Surface::as_str),
             id = receipt.id,
-            packet = CONNECT,
+            packet = noted.packet,
             client_id = noted.client_id,
+            topic = noted.topic.as_deref().map(logged).as_deref(),
             code = 0,
             hint = noted.hints.join("; "),
         );
@@ -93,17 +94,15 @@ fn keep_noted(app: &App) -> Arc<dyn Fn(Noted) + Send + Sync> {
             noted.identity
         };
         let draft = Draft {
-            operation: Some(CONNECT.to_owned()),
+            operation: Some(noted.packet.to_owned()),
             caller: Some(caller),
             hints: noted.hints,
             ..Draft::default()
         };
-        let head = head(CONNECT, ByteString::new());
+        let head = head(noted.packet, noted.topic.unwrap_or_default().into());
         journal.noted(noted.surface, &receipt, head, draft);
     })
 }
-
-const CONNECT: &str = "CONNECT";
 
 /// A packet in the shape of a request's head.
 fn head(packet: &'static str, topic: ByteString) -> Head {

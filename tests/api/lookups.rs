@@ -298,6 +298,50 @@ async fn a_client_for_whom_something_was_created_is_noted() {
 }
 
 #[tokio::test]
+async fn what_a_publish_or_subscribe_was_let_off_is_noted_once() {
+    let emulator = lenient().await;
+    let address = emulator.mqtt_addr().unwrap();
+    let later = "ABCDE12345dev01;12010126;X1Y2Z;1900003600";
+    let clients = [
+        (
+            Options::login("GID_test@@@1", "Signature|testid|post-cn-test0001", "x"),
+            ["new1/a", "new2/a"],
+            "parent topic \"new",
+        ),
+        (
+            Options::login("ABCDE12345dev01", later, "x"),
+            ["ABCDE12345/dev01/new1", "ABCDE12345/dev01/new2"],
+            "is not a topic of product ABCDE12345: tencent_iot.auto_create is on",
+        ),
+    ];
+    for (login, [subscribed, published], expected) in clients {
+        let mut device = Device::connect_v4(address, login).await;
+        let (before, _) = emulator.requests().since(0).pop().unwrap();
+        assert_eq!(device.subscribe(subscribed, 1).await, [1]);
+        for _ in 0..3 {
+            device.publish(published, 1, false, "x").await;
+        }
+        let noted = emulator.requests().since(before);
+        let noted: Vec<_> = noted
+            .iter()
+            .map(|(_, entry)| {
+                let head = &entry.head;
+                assert_eq!(entry.outcome().unwrap().status, Some(0));
+                assert!(
+                    entry.hints().concat().contains(expected),
+                    "{:?}",
+                    entry.hints()
+                );
+                (head.method.to_string(), head.target.to_string())
+            })
+            .collect();
+        let packets = [("SUBSCRIBE", subscribed), ("PUBLISH", published)];
+        let packets = packets.map(|(packet, topic)| (packet.to_owned(), topic.to_owned()));
+        assert_eq!(noted, packets);
+    }
+}
+
+#[tokio::test]
 async fn a_refusal_by_rate_says_in_the_journal_that_the_clock_stands_still() {
     let parsed =
         Config::from_toml("[tencent_tdmq]\nauth = \"off\"\n[tencent_tdmq.quotas]\nPublish = 1\n");

@@ -532,15 +532,18 @@ async fn all_gone(mut brokers: tokio::sync::mpsc::UnboundedReceiver<()>) {
 #[tokio::test]
 async fn stopped_brokers_leave_nothing_behind() {
     let (sender, brokers) = tokio::sync::mpsc::unbounded_channel();
-    for _ in 0..300 {
-        let (broker, address) = kept_by(&sender).await;
-        let mut client = Wire::connect(address, &lasting(5, "c")).await.0;
-        client.subscribe("$SYS/#", 0).await;
-        client.subscribe("t", 1).await;
-        client.publish("t", "x", 3, &[]).await;
-        let leaves = async move { client.disconnected().await };
-        assert_eq!(tokio::join!(broker.stop(), leaves).1, 0x8b);
-    }
+    let lanes = (0..30).map(|_| async {
+        for _ in 0..10 {
+            let (broker, address) = kept_by(&sender).await;
+            let mut client = Wire::connect(address, &lasting(5, "c")).await.0;
+            client.subscribe("$SYS/#", 0).await;
+            client.subscribe("t", 1).await;
+            client.publish("t", "x", 3, &[]).await;
+            let leaves = async move { client.disconnected().await };
+            assert_eq!(tokio::join!(broker.stop(), leaves).1, 0x8b);
+        }
+    });
+    futures_util::future::join_all(lanes).await;
     drop(sender);
     all_gone(brokers).await;
 }

@@ -112,7 +112,8 @@ impl Core {
         });
         match verdict {
             Ok(grant) => {
-                self.noted(&connect.client_id, &grant);
+                let hints = grant.hints.clone();
+                self.noted((&connect.client_id, &grant), ("CONNECT", None), hints);
                 let peer = Arc::new(Peer {
                     client_id: connect.client_id.clone(),
                     grant: Arc::new(grant),

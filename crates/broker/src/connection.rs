@@ -3,7 +3,7 @@
 //! The session outlives it; when the connection ends it lets the session go, and whoever waits to
 //! take it over has it.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::future::poll_fn;
 use std::hash::{Hash, Hasher};
 use std::io;
@@ -54,6 +54,8 @@ const FAREWELL: Duration = Duration::from_millis(500);
 const HIGH_WATER: usize = 64 * 1024;
 /// How many packets, and how many bytes, are put off while the client's own publish waits.
 const MOST_DEFERRED: usize = 64;
+/// How many hints the journal is told about one connection, CONNECT apart.
+const MOST_HINTS: usize = 64;
 const MOST_DEFERRED_BYTES: usize = 256 * 1024;
 
 /// What the listener knows of a connection.
@@ -151,6 +153,8 @@ struct Connection<S> {
     deferred: VecDeque<Packet>,
     deferred_bytes: usize,
     subacks_withheld: bool,
+    /// The hints that the journal has been told of.
+    hinted: HashSet<String>,
     /// Set once the client has closed its side.
     closed: bool,
     /// Set once the broker or a vendor ends the connection: why, and until when what waits is
@@ -332,6 +336,7 @@ where
         deferred: VecDeque::new(),
         deferred_bytes: 0,
         subacks_withheld: false,
+        hinted: HashSet::new(),
         closed: false,
         leaving: None,
         keep_alive: grace(granted.keep_alive),
@@ -791,12 +796,27 @@ where
             tenant: None,
         };
         let question = draft.question();
+        let dialect = self.dialect.as_ref();
+        let hint = dialect.and_then(|own| own.publish_hint(&self.peer, &draft.topic));
         let verdict = match &self.dialect {
             Some(dialect) => dialect.publish(&self.peer, &question),
             None => self.core.open_publish(&question),
         };
         let verdict = self.core.retainable(&self.peer, &question, verdict);
+        if let Some(hint) = hint
+            && verdict.lets_through()
+        {
+            self.hint("PUBLISH", draft.topic.as_str(), hint);
+        }
         self.judged(verdict, draft, PacketId(packet_id, digest))
+    }
+
+    /// Tells the journal what was lenient about a packet, once.
+    fn hint(&mut self, packet: &'static str, topic: &str, hint: String) {
+        if self.hinted.len() < MOST_HINTS && self.hinted.insert(hint.clone()) {
+            let client = (&*self.peer.client_id, &*self.peer.grant);
+            self.core.noted(client, (packet, Some(topic)), vec![hint]);
+        }
     }
 
     fn judged(
@@ -982,8 +1002,13 @@ where
         let mut granted = Vec::new();
         let mut ending = None;
         for asked in &subscribe.filters {
+            let dialect = self.dialect.as_ref();
+            let hint = dialect.and_then(|own| own.subscribe_hint(&self.peer, &asked.filter));
             match self.grant(asked, &subscribe.user_properties) {
                 Ok((qos, filter)) => {
+                    if let Some(hint) = hint {
+                        self.hint("SUBSCRIBE", &asked.filter, hint);
+                    }
                     codes.push(qos.level());
                     granted.extend(self.enter(asked, qos, filter, subscribe.identifier));
                 }

@@ -126,16 +126,23 @@ impl Core {
         });
     }
 
-    /// Tells of the hints of a grant.
-    pub(crate) fn noted(&self, client_id: &str, grant: &Grant) {
+    /// Tells of hints about a packet that was let through.
+    pub(crate) fn noted(
+        &self,
+        (client_id, grant): (&str, &Grant),
+        (packet, topic): (&'static str, Option<&str>),
+        hints: Vec<String>,
+    ) {
         if let Some(tell) = self.on_noted.get()
-            && !grant.hints.is_empty()
+            && !hints.is_empty()
         {
             tell(Noted {
                 surface: grant.surface,
+                packet,
+                topic: topic.map(str::to_owned),
                 client_id: client_id.to_owned(),
                 identity: grant.identity.clone(),
-                hints: grant.hints.clone(),
+                hints,
             });
         }
     }

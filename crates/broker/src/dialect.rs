@@ -358,6 +358,16 @@ pub enum PublishVerdict {
     },
 }
 
+impl PublishVerdict {
+    /// Whether the message is routed, to whomever.
+    pub(crate) const fn lets_through(&self) -> bool {
+        matches!(
+            self,
+            Self::Allow | Self::AllowUnretained | Self::DeliverTo(_)
+        )
+    }
+}
+
 /// Which of the messages that match a subscription's topic filter the client gets.
 pub trait MessageFilter: std::fmt::Debug + Send + Sync {
     /// Whether the client gets this message. Asked while the message is routed, perhaps more than
@@ -477,6 +487,18 @@ pub trait Dialect: Send + Sync {
         SubscribeVerdict::Allow(qos)
     }
 
+    /// What a PUBLISH to this topic name would be allowed by leniency alone, in words; asked
+    /// before it is judged. If it is let through, the journal gets an entry, once for each
+    /// connection and text.
+    fn publish_hint(&self, _peer: &Peer, _topic: &str) -> Option<String> {
+        None
+    }
+
+    /// The same of a SUBSCRIBE to this filter.
+    fn subscribe_hint(&self, _peer: &Peer, _filter: &str) -> Option<String> {
+        None
+    }
+
     /// The client has been accepted.
     fn connected(&self, _peer: &Peer) {}
 
@@ -539,11 +561,15 @@ impl std::fmt::Display for SessionEnd {
     }
 }
 
-/// A CONNECT that was accepted with hints, for the journal.
+/// A packet that was let through with hints, for the journal.
 #[derive(Debug, Clone)]
 pub struct Noted {
     /// Whose client it is; `None` for an open one.
     pub surface: Option<Surface>,
+    /// `CONNECT`, `PUBLISH` or `SUBSCRIBE`.
+    pub packet: &'static str,
+    /// The topic name or filter; none of a CONNECT.
+    pub topic: Option<String>,
     /// The client id.
     pub client_id: String,
     /// The identity granted.

@@ -234,14 +234,9 @@ pub(super) fn check_enabled(product: &Product, device: &Device) -> Result<(), Er
     Ok(())
 }
 
-/// Whether a topic is allowed by `auto_create` alone, in words.
 fn lenient_topic(product: &Product, device: &str, fields: &Fields) -> Option<String> {
     let name = fields.text("TopicName").ok()?;
-    let id = &product.id;
-    let denied = |own| topic::denial(id, device, &product.topics, own, name, Wish::Publish);
-    (denied(false).is_some() && denied(true).is_none()).then(|| {
-        format!("topic {name:?} is not a topic of product {id}: tencent_iot.auto_create is on")
-    })
+    topic::lenient(&product.id, device, &product.topics, name, Wish::Publish)
 }
 
 fn publish_fields(

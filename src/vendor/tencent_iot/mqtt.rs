@@ -220,6 +220,15 @@ impl IotHub {
             .filter(|_| !self.may_for_sub_device(&product, &device, topic, wish))
     }
 
+    /// Whether the topic is allowed by `auto_create` alone, in words.
+    fn lenient(&self, peer: &Peer, topic: &str, wish: Wish) -> Option<String> {
+        if !self.settings.auto_create {
+            return None;
+        }
+        let (product, device) = self.device(peer)?;
+        topic::lenient(&product.id, &device.name, &product.topics, topic, wish)
+    }
+
     /// Whether a gateway may do it in the name of a sub-device that it has online.
     fn may_for_sub_device(
         &self,
@@ -354,6 +363,14 @@ impl Dialect for IotHub {
             Some(reason) => SubscribeVerdict::Refuse { code: 0x80, reason },
             None => SubscribeVerdict::Allow(qos.min(Qos::AtLeastOnce)),
         }
+    }
+
+    fn publish_hint(&self, peer: &Peer, topic: &str) -> Option<String> {
+        self.lenient(peer, topic, Wish::Publish)
+    }
+
+    fn subscribe_hint(&self, peer: &Peer, filter: &str) -> Option<String> {
+        self.lenient(peer, filter, Wish::Subscribe)
     }
 
     /// QoS 1 alone is kept (persistent session page), and no broadcast, which reaches the devices

@@ -79,6 +79,22 @@ pub(super) fn name_fault(topic: &str) -> Option<String> {
     None
 }
 
+/// Whether a topic that is allowed is so by `auto_create` alone, in words.
+pub(super) fn lenient(
+    product: &str,
+    device: &str,
+    custom: &[TopicClass],
+    topic: &str,
+    wish: Wish,
+) -> Option<String> {
+    let denied = |own| denial(product, device, custom, own, topic, wish);
+    (denied(false).is_some() && denied(true).is_none()).then(|| {
+        format!(
+            "topic {topic:?} is not a topic of product {product}: tencent_iot.auto_create is on"
+        )
+    })
+}
+
 /// Why the device may not do what it wishes with this topic name or filter; `None` if it may.
 /// With `any_own`, every topic below `{ProductId}/{DeviceName}/` is allowed.
 pub(super) fn denial(

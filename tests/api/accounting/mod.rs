@@ -18,7 +18,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 
-use self::peer::{Arrival, Peer};
+use self::peer::{Arrival, Peer, STEPS};
 use crate::bench::{Bench, bench};
 use crate::mqtt::PATIENCE;
 
@@ -131,6 +131,26 @@ impl Bench {
             assert!(arrived.iter().all(|arrival| arrival.topic == message.topic));
         }
         assert!(received.is_empty(), "from nowhere: {received:?}");
+    }
+
+    /// What one publisher sent to one topic arrived at `peer` in its order, at each quality of
+    /// service. Payloads end with a number that grows.
+    fn check_order(&self, peer: &Peer) {
+        let mut seen = BTreeSet::new();
+        let mut last = HashMap::new();
+        for arrival in peer.arrivals() {
+            let (publisher, number) = arrival.payload.rsplit_once('-').unwrap();
+            let number: u32 = number.parse().unwrap();
+            if seen.insert((arrival.payload.clone(), arrival.qos)) {
+                let lane = (publisher.to_owned(), arrival.topic.clone(), arrival.qos);
+                let before = last.insert(lane, number);
+                assert!(
+                    before.is_none_or(|before| before < number),
+                    "{}: {arrival:?} came behind {before:?}",
+                    peer.name
+                );
+            }
+        }
     }
 }
 
@@ -331,15 +351,15 @@ async fn every_message_goes_to_whom_it_must_and_arrives_as_the_journal_says() {
 
 /// What one client does in the middle of all the others; returns the payloads that the broker
 /// has acknowledged.
-async fn wander(mut peer: Peer, seed: u64) -> (Peer, Vec<String>) {
+async fn wander(mut peer: Peer, seed: u64, filters: &[&str]) -> (Peer, Vec<String>) {
     let mut random = StdRng::seed_from_u64(seed);
     let mut accepted = vec![];
     for step in 0..60 {
-        let payload = format!("{}-{step}", peer.name);
+        let payload = format!("{}-{step}0", peer.name);
         let topic = *TOPICS.choose(&mut random).unwrap();
-        let filter = *FILTERS.choose(&mut random).unwrap();
+        let filter = *filters.choose(&mut random).unwrap();
         let qos = random.random_range(0..=2);
-        let action = random.random_range(0..14);
+        let action = random.random_range(0..17);
         if !peer.connected() || action == 0 {
             peer.connect(random.random_bool(0.7)).await;
             continue;
@@ -353,6 +373,23 @@ async fn wander(mut peer: Peer, seed: u64) -> (Peer, Vec<String>) {
                 peer.throw(topic, qos, &payload).await;
                 peer.vanish().await;
             }
+            7 => {
+                let step = *STEPS.choose(&mut random).unwrap();
+                if peer.interrupted(topic, &payload, step).await {
+                    accepted.push(payload);
+                }
+            }
+            8 => {
+                // A slow reader: what others send meanwhile waits for it.
+                peer.read(false);
+                for part in 0..5 {
+                    let payload = format!("{}-{step}{part}", peer.name);
+                    peer.throw(topic, 0, &payload).await;
+                    accepted.push(payload);
+                }
+                peer.read(true);
+                peer.ping().await;
+            }
             _ => {
                 peer.publish(topic, qos, &payload).await;
                 accepted.push(payload);
@@ -362,7 +399,7 @@ async fn wander(mut peer: Peer, seed: u64) -> (Peer, Vec<String>) {
     (peer, accepted)
 }
 
-async fn all_at_once(seed: u64) {
+async fn all_at_once(seed: u64, filters: &'static [&'static str]) -> (Bench, Vec<Peer>) {
     let _named = Named(seed);
     let bench = bench(Settings::default()).await;
     let peers = bench.peers(6);
@@ -371,7 +408,8 @@ async fn all_at_once(seed: u64) {
         .into_iter()
         .zip(0..)
         .map(|(peer, n): (Peer, u64)| {
-            tokio::spawn(wander(peer, seed.wrapping_mul(count).wrapping_add(n)))
+            let seed = seed.wrapping_mul(count).wrapping_add(n);
+            tokio::spawn(wander(peer, seed, filters))
         })
         .collect();
     let mut accepted = vec![];
@@ -397,11 +435,23 @@ async fn all_at_once(seed: u64) {
             "{payload} was taken and is lost"
         );
     }
+    (bench, peers)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn clients_that_come_and_go_all_at_once_receive_what_the_journal_says() {
     for seed in seeds(7) {
-        all_at_once(seed).await;
+        all_at_once(seed, &FILTERS).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_one_client_publishes_to_a_topic_arrives_in_its_order() {
+    // A member of a shared group that dies leaves its messages to the others, out of order.
+    for seed in seeds(7) {
+        let (bench, peers) = all_at_once(seed, &FILTERS[..6]).await;
+        for peer in &peers {
+            bench.check_order(peer);
+        }
     }
 }

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::sync::{Mutex as AsyncMutex, mpsc};
+use tokio::sync::{Mutex as AsyncMutex, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -41,8 +41,25 @@ struct Line {
     writer: Writer,
     /// Packets that are neither a delivery nor part of one.
     answers: mpsc::UnboundedReceiver<(u8, Vec<u8>)>,
+    /// Whether the client reads at the moment.
+    reads: watch::Sender<bool>,
     reader: JoinHandle<()>,
 }
+
+/// Where a client breaks a QoS 2 handshake off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// In the middle of the PUBLISH.
+    HalfPublish,
+    /// Behind the PUBLISH, whose PUBREC is not read.
+    Publish,
+    /// Behind the PUBREC.
+    Pubrec,
+    /// Behind the PUBREL, whose PUBCOMP is not read.
+    Pubrel,
+}
+
+pub const STEPS: [Step; 4] = [Step::HalfPublish, Step::Publish, Step::Pubrec, Step::Pubrel];
 
 pub struct Peer {
     pub name: String,
@@ -93,6 +110,7 @@ impl Peer {
         assert_eq!((first, body[1]), (0x20, 0), "{} is refused", self.name);
         if let Some(mut replaced) = self.line.take() {
             self.lossy = true;
+            replaced.reads.send_replace(true);
             (&mut replaced.reader).await.unwrap();
         }
         let present = body[0] == 1;
@@ -103,16 +121,18 @@ impl Peer {
         let (reading, writing) = stream.into_split();
         let writer = Arc::new(AsyncMutex::new(writing));
         let (other, answers) = mpsc::unbounded_channel();
-        let listening = listen(
-            reading,
-            self.version == 5,
-            self.memory.clone(),
-            writer.clone(),
+        let (reads, may_read) = watch::channel(true);
+        let side = Side {
+            five: self.version == 5,
+            memory: self.memory.clone(),
+            writer: writer.clone(),
             other,
-        );
+        };
+        let listening = listen(reading, may_read, side);
         self.line = Some(Line {
             writer,
             answers,
+            reads,
             reader: tokio::spawn(listening),
         });
         present
@@ -134,6 +154,54 @@ impl Peer {
             line.reader.abort();
             let _ = line.reader.await;
         }
+    }
+
+    /// Stops reading, or goes on with it.
+    pub fn read(&mut self, reads: bool) {
+        if let Some(line) = &self.line {
+            line.reads.send_replace(reads);
+        }
+    }
+
+    /// Publishes at QoS 2, breaks off at a step, comes back with the same session, by a takeover
+    /// or after the connection is gone, and goes on as the standard says. Whether the broker has
+    /// the message for certain.
+    pub async fn interrupted(&mut self, topic: &str, payload: &str, step: Step) -> bool {
+        // Of its own: what [`Peer::throw`] left unfinished keeps the other one.
+        const ID: [u8; 2] = [0, 11];
+        let bytes = |first| {
+            let own = if self.version == 5 { &[0][..] } else { &[] };
+            packet(first, &[&text(topic), &ID, own, payload.as_bytes()])
+        };
+        let (publish, again) = (bytes(PUBLISH | 4), bytes(PUBLISH | 4 | 8));
+        let half = publish.len() / 2;
+        let end = if step == Step::HalfPublish {
+            half
+        } else {
+            publish.len()
+        };
+        self.send(&publish[..end]).await;
+        if matches!(step, Step::Pubrec | Step::Pubrel) {
+            self.answer(PUBREC).await;
+        }
+        if step == Step::Pubrel {
+            self.send(&packet(PUBREL, &[&ID])).await;
+        }
+        if payload.len().is_multiple_of(2) {
+            self.vanish().await;
+        }
+        let lasting = self.lasting;
+        if !self.connect(lasting).await {
+            // The session was a clean one: what came of the message is not known.
+            return matches!(step, Step::Pubrec | Step::Pubrel);
+        }
+        if step != Step::Pubrel {
+            self.send(&again).await;
+            self.answer(PUBREC).await;
+        }
+        self.send(&packet(PUBREL, &[&ID])).await;
+        self.answer(PUBCOMP).await;
+        true
     }
 
     async fn send(&mut self, bytes: &[u8]) {
@@ -211,31 +279,38 @@ async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Option<(u8, Vec<u8>)> {
     Some((first, body))
 }
 
-/// Reads until the connection ends, and answers the deliveries.
-async fn listen(
-    mut reading: OwnedReadHalf,
+/// What the reading side of a client needs.
+struct Side {
     five: bool,
     memory: Arc<Mutex<Memory>>,
     writer: Writer,
     other: mpsc::UnboundedSender<(u8, Vec<u8>)>,
-) {
-    while let Some((first, body)) = read(&mut reading).await {
+}
+
+/// Reads until the connection ends, and answers the deliveries.
+async fn listen(mut reading: OwnedReadHalf, mut may_read: watch::Receiver<bool>, side: Side) {
+    while may_read.wait_for(|reads| *reads).await.is_ok()
+        && let Some((first, body)) = read(&mut reading).await
+    {
         let answer = match first & 0xf0 {
-            PUBLISH => taken(&mut memory.lock(), five, first, &body),
+            PUBLISH => taken(&mut side.memory.lock(), side.five, first, &body),
             _ if first == PUBREL => {
                 let id = [body[0], body[1]];
-                memory.lock().unreleased.remove(&u16::from_be_bytes(id));
+                side.memory
+                    .lock()
+                    .unreleased
+                    .remove(&u16::from_be_bytes(id));
                 Some(packet(PUBCOMP, &[&id]))
             }
             _ => {
                 // Nobody waits for it once the client has gone.
-                let _ = other.send((first, body));
+                let _ = side.other.send((first, body));
                 None
             }
         };
         if let Some(answer) = answer {
             // The connection may have ended behind the message.
-            let _ = writer.lock().await.write_all(&answer).await;
+            let _ = side.writer.lock().await.write_all(&answer).await;
         }
     }
 }

@@ -119,6 +119,16 @@ impl ApsaraMqtt {
             .collect()
     }
 
+    /// What the use of a topic name or filter brings into being, in words.
+    fn creates_topic(&self, peer: &Peer, topic: &str) -> Option<String> {
+        if topic.starts_with('$') {
+            return None;
+        }
+        let instance = peer.grant.tenant.as_deref()?;
+        let parent = topic.split('/').next()?;
+        self.store.creates(instance, Some(parent), None)
+    }
+
     /// A longest packet is an MQTT 5 matter: 3.1.1 cannot be told, and the payload's own limit
     /// discards the message and leaves the connection (documented: Limits).
     fn limits(&self, protocol_version: u8) -> Limits {
@@ -287,6 +297,14 @@ impl Dialect for ApsaraMqtt {
             Ok(()) => SubscribeVerdict::Allow(qos),
             Err(denial) => self.deny_subscribe(peer, denial),
         }
+    }
+
+    fn publish_hint(&self, peer: &Peer, topic: &str) -> Option<String> {
+        self.creates_topic(peer, topic)
+    }
+
+    fn subscribe_hint(&self, peer: &Peer, filter: &str) -> Option<String> {
+        self.creates_topic(peer, filter)
     }
 
     /// Offline messages are those of QoS 1 only (documented).
