@@ -53,8 +53,12 @@ pub(super) async fn events(
     let journal = &panel.app.journal;
     let told = match headers.get("last-event-id") {
         None => (journal.requests().last(), journal.messages().last()),
-        Some(id) => place(id.to_str().unwrap_or_default())
-            .ok_or_else(|| Problem::parameter("Last-Event-ID", "expected the id of an event of this stream, such as 12-34"))?,
+        Some(id) => place(id.to_str().unwrap_or_default()).ok_or_else(|| {
+            Problem::parameter(
+                "Last-Event-ID",
+                "expected the id of an event of this stream, such as 12-34",
+            )
+        })?,
     };
     let feed = Feed {
         reading: journal.reading().clone(),

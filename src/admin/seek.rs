@@ -98,7 +98,9 @@ impl Wanted {
         let (at_least, at_most) = match (self.exactly, self.at_least, self.at_most) {
             (Some(exactly), None, None) => (exactly, Some(exactly)),
             (Some(_), _, _) => {
-                return Err(bad("count: expected exactly alone, without at_least and at_most"));
+                return Err(bad(
+                    "count: expected exactly alone, without at_least and at_most",
+                ));
             }
             (None, at_least, Some(at_most)) => (at_least.unwrap_or(0), Some(at_most)),
             (None, at_least, None) => (at_least.unwrap_or(1), None),
@@ -209,7 +211,9 @@ pub(super) async fn wait_for<T: Kind>(
 /// What to wait for.
 fn wanted<T: Kind>(asked: &Waiting) -> Answered<Wait<T>> {
     if asked.timeout_ms > MAX_TIMEOUT_MS {
-        return Err(bad(&format!("timeout_ms: expected at most {MAX_TIMEOUT_MS}")));
+        return Err(bad(&format!(
+            "timeout_ms: expected at most {MAX_TIMEOUT_MS}"
+        )));
     }
     if asked.quiet_ms > asked.timeout_ms {
         return Err(bad("quiet_ms: expected at most timeout_ms"));
