@@ -33,6 +33,7 @@
 //! and turns what the rooms hold, below its own path of the edge.
 
 pub mod admin;
+pub mod bridge;
 pub mod cli;
 pub mod config;
 mod edge;

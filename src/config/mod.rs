@@ -21,7 +21,7 @@ use mqttstack_tencent_iot_hub as tencent_iot;
 use mqttstack_tencent_tdmq as tencent_tdmq;
 use serde::{Deserialize, Serialize};
 
-use crate::{admin, server, tls};
+use crate::{admin, bridge, server, tls};
 
 pub use value::{ClockStart, LogFormat, LogLevel, NotAClockStart, NotAPort, NotASeed, Port, Seed};
 
@@ -82,6 +82,8 @@ pub struct Config {
     pub tls: tls::Settings,
     /// What the broker grants and refuses.
     pub mqtt: broker::Settings,
+    /// Another broker that messages go to and come from.
+    pub bridge: bridge::Settings,
     /// How much the journal keeps.
     pub journal: journal::Settings,
     /// The Aliyun surface.
@@ -123,6 +125,7 @@ impl Default for Config {
             admin: admin::Settings::default(),
             tls: tls::Settings::default(),
             mqtt: broker::Settings::default(),
+            bridge: bridge::Settings::default(),
             journal: journal::Settings::default(),
             aliyun: aliyun::Settings::default(),
             azure: azure_event_grid::Settings::default(),

@@ -5,6 +5,8 @@
 //! `/` in a path), `*` at the end for anything. Vendor hosts are those of the vendors' pages
 //! (documented); the `.localhost` names are ours and need no name server.
 
+use std::net::IpAddr;
+
 use mqttstack_base::exchange::page::host_name;
 use mqttstack_base::exchange::{Head, Request, Surface};
 use percent_encoding::percent_decode_str;
@@ -192,6 +194,10 @@ fn signed_in_parameters(parameters: &[u8]) -> Option<Surface> {
 
 fn by_host(host: &str) -> Option<Surface> {
     let name = host_name(host);
+    // What most requests name, and no row does.
+    if name == "localhost" || name.parse().is_ok_and(|ip: IpAddr| ip.is_loopback()) {
+        return None;
+    }
     ROWS.iter()
         .find(|row| row.hosts.iter().any(|pattern| matches(pattern, &name, '.')))
         .map(|row| row.surface)

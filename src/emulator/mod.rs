@@ -37,6 +37,7 @@ use tokio::sync::watch;
 use self::listeners::{Addresses, Http};
 use self::ready::ReadyFile;
 use crate::admin::{self, Guard, ResetPart, ResetScope, Surroundings};
+use crate::bridge::Bridge;
 use crate::config::{ClockStart, Config, Seed};
 use crate::edge::Edge;
 use crate::reset::Baseline;
@@ -65,6 +66,9 @@ pub enum StartError {
     /// A configured certificate or key cannot be used.
     #[error("{0}")]
     Certificates(tls::Error),
+    /// The bridge cannot be what its settings say.
+    #[error("{0}")]
+    Bridge(String),
     /// The ready file could not be written.
     #[error("--ready-file: cannot write {}: {source}", path.display())]
     ReadyFile {
@@ -119,6 +123,7 @@ pub struct Emulator {
     ready: Ready,
     ready_file: Option<ReadyFile>,
     ca_pem: String,
+    bridge: Option<Bridge>,
 }
 
 impl Emulator {
@@ -134,6 +139,7 @@ impl Emulator {
             forget_former(path);
         }
         let vendors = vendors(&config)?;
+        config.bridge.check().map_err(StartError::Bridge)?;
         let keys = Ids::named(config.seed.number(), "tls");
         let authority = Authority::open_with(&config.tls, config.data_dir.as_deref(), &keys)
             .map_err(of_certificates)?;
@@ -150,6 +156,7 @@ impl Emulator {
                 return Err(error);
             }
         };
+        let bridge = Bridge::start(&config.bridge, &app.broker).map_err(StartError::Bridge)?;
         let baseline = Baseline::new(app.clone(), vendors.clone(), config.clock);
         let admin = admin::router(
             app.clone(),
@@ -173,6 +180,7 @@ impl Emulator {
             ready,
             ready_file,
             ca_pem: authority.ca_pem().to_owned(),
+            bridge,
         })
     }
 
@@ -255,6 +263,7 @@ impl Emulator {
     /// delivered, closes the broker.
     pub async fn stop(mut self) {
         self.ready_file = None;
+        self.bridge = None;
         self.app.journal.reading().stop();
         self.app.broker.take_no_more();
         self.server.stop().await;
@@ -279,6 +288,7 @@ impl Drop for Emulator {
 /// opening a port or writing a file.
 pub fn check(config: &Config) -> Result<(), StartError> {
     vendors(config)?;
+    config.bridge.check().map_err(StartError::Bridge)?;
     tls::check(&config.tls).map_err(of_certificates)
 }
 

@@ -13,6 +13,7 @@ mod admin;
 mod aliyun;
 mod aliyun_mqtt;
 mod bench;
+mod bridge;
 mod broker;
 mod certificates;
 mod clock;

@@ -128,6 +128,8 @@ enum Wake {
 struct Connection<S> {
     core: Arc<Core>,
     wire: super::wire::Wire<S>,
+    /// Whether the stream is the socket itself, which needs no word before it is closed.
+    plain: bool,
     session: Arc<Session>,
     owner: Arc<Owner>,
     peer: Arc<Peer>,
@@ -153,6 +155,9 @@ struct Connection<S> {
     deferred: VecDeque<Packet>,
     deferred_bytes: usize,
     subacks_withheld: bool,
+    /// Whether something waits for the client, or an order for the connection, that others' turn
+    /// comes before.
+    woken: bool,
     /// The hints that the journal has been told of.
     hinted: HashSet<String>,
     /// Set once the client has closed its side.
@@ -336,6 +341,7 @@ where
         deferred: VecDeque::new(),
         deferred_bytes: 0,
         subacks_withheld: false,
+        woken: false,
         hinted: HashSet::new(),
         closed: false,
         leaving: None,
@@ -343,6 +349,7 @@ where
         heard: Instant::now(),
         blocked: None,
         timer: None,
+        plain: arrival.transport == Transport::Tcp,
         core,
         wire,
         session,
@@ -429,16 +436,23 @@ impl Granted {
     }
 }
 
-/// Writes what is left, and closes.
-async fn leave<S>(wire: &mut super::wire::Wire<S>)
+/// Writes what is left, and closes this side, unless dropping the stream does it. False if the
+/// client is gone.
+async fn close<S>(wire: &mut super::wire::Wire<S>, by_drop: bool) -> bool
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let written = timeout(WRITE, poll_fn(|cx| wire.poll_write(cx))).await;
-    if !matches!(written, Ok(Ok(()))) {
-        return;
-    }
-    if wire.stream.shutdown().await.is_err() {
+    matches!(written, Ok(Ok(()))) && (by_drop || wire.stream.shutdown().await.is_ok())
+}
+
+/// The same, and waits for the client to close its side: bytes that nobody has read would take
+/// with them what the client has not read yet.
+async fn leave<S>(wire: &mut super::wire::Wire<S>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    if !close(wire, false).await {
         return;
     }
     let drained = async {
@@ -1396,7 +1410,14 @@ where
                 self.timer = None;
             }
         }
-        if self.owner.poll_woken(cx) {
+        if self.woken || self.owner.poll_woken(cx) {
+            // Whoever else can run now may have something for this client too: one turn of theirs
+            // makes one write of many.
+            self.woken = !self.woken;
+            if self.woken {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             return Poll::Ready(Ok(Wake::Woken));
         }
         let reads = !self.closed && !self.puts_off() && self.wire.backlog() < HIGH_WATER;
@@ -1481,7 +1502,12 @@ where
             let last = encode::disconnect(code, reason.as_deref());
             self.wire.out.extend_from_slice(&last);
         }
-        leave(&mut self.wire).await;
+        if matches!(ending, Ending::Disconnected { .. }) {
+            // The client sends nothing any more (MQTT 5.0 section 3.14.4): its close needs no wait.
+            close(&mut self.wire, self.plain).await;
+        } else {
+            leave(&mut self.wire).await;
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use mqttstack_base::message::Transport;
 use mqttstack_tls::handshake::{self, Outcome, Terms};
+use rustix::net::sockopt::set_tcp_nodelay;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
@@ -47,6 +48,8 @@ pub(crate) fn open(
 ) -> io::Result<(SocketAddr, JoinHandle<()>)> {
     let listener = std::net::TcpListener::bind(address)?;
     listener.set_nonblocking(true)?;
+    // What is accepted from it has it too.
+    set_tcp_nodelay(&listener, true)?;
     let listener = TcpListener::from_std(listener)?;
     let bound = listener.local_addr()?;
     let port = Port {
@@ -73,11 +76,8 @@ async fn accept(listener: TcpListener, port: Arc<Port>, closing: CancellationTok
                 };
                 if port.tls.is_none() && port.transport == Transport::Tcp {
                     // The usual way is the shortest: its task is the connection's own future.
-                    if stream.set_nodelay(true).is_ok() {
-                        let arrival = port.arrival(remote, Visitor::default());
-                        let connection = connection::serve(core, stream, arrival);
-                        connections.spawn(connection);
-                    }
+                    let arrival = port.arrival(remote, Visitor::default());
+                    connections.spawn(connection::serve(core, stream, arrival));
                     continue;
                 }
                 let own = port.clone();
@@ -117,7 +117,6 @@ impl Port {
         stream: TcpStream,
         remote: SocketAddr,
     ) -> io::Result<()> {
-        stream.set_nodelay(true)?;
         let Some(terms) = &self.tls else {
             return self.enter(core, stream, remote, Visitor::default()).await;
         };

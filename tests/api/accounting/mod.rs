@@ -139,8 +139,10 @@ impl Bench {
         let mut seen = BTreeSet::new();
         let mut last = HashMap::new();
         for arrival in peer.arrivals() {
-            let (publisher, number) = arrival.payload.rsplit_once('-').unwrap();
-            let number: u32 = number.parse().unwrap();
+            let parts = arrival.payload.rsplit_once('-');
+            let parts =
+                parts.and_then(|(publisher, number)| Some((publisher, number.parse().ok()?)));
+            let (publisher, number): (_, u32) = parts.unwrap_or_else(|| panic!("{arrival:?}"));
             if seen.insert((arrival.payload.clone(), arrival.qos)) {
                 let lane = (publisher.to_owned(), arrival.topic.clone(), arrival.qos);
                 let before = last.insert(lane, number);
@@ -449,6 +451,7 @@ async fn clients_that_come_and_go_all_at_once_receive_what_the_journal_says() {
 async fn what_one_client_publishes_to_a_topic_arrives_in_its_order() {
     // A member of a shared group that dies leaves its messages to the others, out of order.
     for seed in seeds(7) {
+        let _named = Named(seed);
         let (bench, peers) = all_at_once(seed, &FILTERS[..6]).await;
         for peer in &peers {
             bench.check_order(peer);

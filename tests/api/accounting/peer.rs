@@ -174,13 +174,17 @@ impl Peer {
             packet(first, &[&text(topic), &ID, own, payload.as_bytes()])
         };
         let (publish, again) = (bytes(PUBLISH | 4), bytes(PUBLISH | 4 | 8));
-        let half = publish.len() / 2;
-        let end = if step == Step::HalfPublish {
-            half
+        if step == Step::HalfPublish {
+            // Nothing of its answers may come between the halves.
+            let writer = self.line.as_ref().map(|line| line.writer.clone());
+            self.vanish().await;
+            let half = &publish[..publish.len() / 2];
+            let mut writer = writer.as_ref().expect("a connection").lock().await;
+            // The broker may have closed it by now.
+            let _ = writer.write_all(half).await;
         } else {
-            publish.len()
-        };
-        self.send(&publish[..end]).await;
+            self.send(&publish).await;
+        }
         if matches!(step, Step::Pubrec | Step::Pubrel) {
             self.answer(PUBREC).await;
         }

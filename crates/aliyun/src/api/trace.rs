@@ -149,7 +149,7 @@ fn published(message: &Message) -> Value<'static> {
     let client_id = message.origin.client_id.as_deref().unwrap_or_default();
     let words = match message.origin.kind {
         OriginKind::Mqtt | OriginKind::Will => FROM_CLIENT,
-        OriginKind::Http | OriginKind::System => FROM_SERVER,
+        OriginKind::Http | OriginKind::System | OriginKind::Bridge => FROM_SERVER,
     };
     row(message, client_id, words, message.time)
 }

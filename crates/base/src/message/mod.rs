@@ -83,6 +83,8 @@ pub enum OriginKind {
     Will,
     /// The emulator itself.
     System,
+    /// Another broker, over the bridge.
+    Bridge,
 }
 
 /// Where a message came from.
