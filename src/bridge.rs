@@ -8,6 +8,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use mqttstack_base::message::{
+    Message, Origin, OriginKind, Properties, Publication, Qos, TopicFilter, TopicName,
+};
+use mqttstack_base::secret::Secret;
+use mqttstack_broker::Broker;
+use mqttstack_broker::dialect::Peer;
+use mqttstack_broker::outlet::Outlet;
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{
     ConnectReturnCode, Filter, Packet, Publish, PublishProperties, RetainForwardRule,
@@ -16,14 +23,6 @@ use rumqttc::v5::{AsyncClient, ConnectionError, Event, EventLoop, MqttOptions};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::{CancellationToken, DropGuard};
-
-use crate::broker::Broker;
-use crate::broker::dialect::Peer;
-use crate::broker::message::{
-    Message, Origin, OriginKind, Properties, Publication, Qos, TopicFilter, TopicName,
-};
-use crate::broker::outlet::Outlet;
-use crate::secret::Secret;
 
 /// How many messages wait while the other broker does not take any.
 const QUEUE: usize = 1_000;

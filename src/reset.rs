@@ -3,14 +3,15 @@
 
 use std::sync::Arc;
 
+use mqttstack_pipeline::App;
+
 use crate::admin::{Reset, ResetPart as Part, ResetScope};
-use crate::app::App;
 use crate::config::ClockStart;
-use crate::vendor::Vendors;
+use crate::vendors::Vendors;
 
 /// The state at the start.
 #[derive(Debug, Clone)]
-pub struct Baseline {
+pub(crate) struct Baseline {
     app: App,
     vendors: Vendors,
     clock: ClockStart,
@@ -18,7 +19,7 @@ pub struct Baseline {
 
 impl Baseline {
     /// The state that these were configured to start in.
-    pub fn new(app: App, vendors: Vendors, clock: ClockStart) -> Self {
+    pub(crate) fn new(app: App, vendors: Vendors, clock: ClockStart) -> Self {
         Self {
             app,
             vendors,
@@ -28,7 +29,7 @@ impl Baseline {
 
     /// Puts these parts back. Sessions go first, because a session that ends may publish its
     /// will, and the journal last, so that it ends up empty.
-    pub async fn restore(&self, scope: &ResetScope) {
+    pub(crate) async fn restore(&self, scope: &ResetScope) {
         let has = |part| scope.contains(part);
         if has(Part::Sessions) {
             self.app.broker.clear_sessions().await;
@@ -57,7 +58,7 @@ impl Baseline {
     }
 
     /// The same as the admin API takes it.
-    pub fn into_reset(self) -> Reset {
+    pub(crate) fn into_reset(self) -> Reset {
         Arc::new(move |scope| {
             let baseline = self.clone();
             Box::pin(async move { baseline.restore(&scope).await })

@@ -10,6 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use mqttstack_base::exchange::{Answer, BodyPolicy, Connection, Head, Request, Scheme};
+use mqttstack_http1::{self as http1, End, Handler, House, Limits, Origin, Presence};
+use mqttstack_tls::handshake::{self, Asks, Outcome, Terms};
 use parking_lot::Mutex;
 use rustls::ServerConfig;
 use serde::{Deserialize, Serialize};
@@ -20,10 +23,6 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
-
-use crate::exchange::{Answer, BodyPolicy, Connection, Head, Request, Scheme};
-use crate::handshake::{self, Asks, Outcome, Terms};
-use crate::http1::{self, End, Handler, House, Limits, Origin, Presence};
 
 /// How long requests in flight may go on after a stop has begun, before they are refused.
 const PATIENCE: Duration = Duration::from_millis(700);

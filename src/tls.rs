@@ -15,6 +15,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use mqttstack_base::ids::Ids;
 use parking_lot::Mutex;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
@@ -30,8 +31,6 @@ use sha2::{Digest, Sha256};
 
 use client::AnyClient;
 use key::Key;
-
-use crate::ids::Ids;
 
 /// Names of the certificate that a client gets which sends no server name.
 const NAMES: [&str; 8] = [

@@ -46,10 +46,11 @@ mod table;
 use std::io;
 use std::time::Duration;
 
-use brokers::{Broker, Kind};
 use clap::{Parser, ValueEnum};
-use load::{Topics, Traffic};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use brokers::{Broker, Kind};
+use load::{Topics, Traffic};
 use send_message::process::Process;
 use table::{Samples, Table, Target};
 

@@ -4,9 +4,9 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use mqttstack::exchange::{Answer, BodyPolicy, Head, Request};
-use mqttstack::http1::{Handler, Limits};
 use mqttstack::server::{Listener, Server, Settings};
+use mqttstack_base::exchange::{Answer, BodyPolicy, Head, Request};
+use mqttstack_http1::{Handler, Limits};
 
 /// A handler that does nothing.
 struct Nothing;

@@ -7,6 +7,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use futures_util::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
+use mqttstack_base::clock::Mode;
+use mqttstack_broker::FellDue;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -14,8 +16,6 @@ use super::Panel;
 use super::input::{Answered, Id, JsonBody, NoParameters, Parameters};
 use super::problem::Problem;
 use super::render::Kind;
-use crate::broker::FellDue;
-use crate::clock::Mode;
 
 /// What a reset takes back to the seeded state. Each part is independent of the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]

@@ -12,6 +12,8 @@ use axum::http::HeaderMap;
 use axum::response::Sse;
 use axum::response::sse::Event;
 use futures_util::Stream;
+use mqttstack_base::message::Message;
+use mqttstack_pipeline::journal::{Cursor, Entry, Follower, Halt, Looking, Reading};
 use serde_json::{Value, json};
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 
@@ -19,8 +21,6 @@ use super::Panel;
 use super::input::Answered;
 use super::problem::Problem;
 use super::render::Kind;
-use crate::broker::message::Message;
-use crate::journal::{Cursor, Entry, Follower, Halt, Looking, Reading};
 
 /// How long nothing may be sent before a comment shows that the stream is alive.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);

@@ -4,11 +4,11 @@
 
 use std::net::IpAddr;
 
+use mqttstack_base::exchange::Request;
+use mqttstack_base::exchange::page::{Home, host_name};
 use serde::{Deserialize, Serialize};
 
 use super::problem::Problem;
-use crate::exchange::Request;
-use crate::exchange::page::{Home, host_name};
 
 /// Settings of the admin API.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -77,7 +77,7 @@ fn is_address(host: &str, address: IpAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::exchange::{Head, Headers, Scheme, Version};
+    use mqttstack_base::exchange::{Head, Headers, Scheme, Version};
 
     fn checked(fields: &[(&str, &str)]) -> Option<&'static str> {
         let fields = fields

@@ -8,11 +8,11 @@ use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use axum::response::IntoResponse;
 use bytes::Bytes;
+use mqttstack_kit::wording::{self, Language};
 use serde::de::DeserializeOwned;
 
 use super::MAX_BODY;
 use super::problem::Problem;
-use crate::wording::{self, Language};
 
 /// The parameters of a query string, each at most once.
 #[derive(Debug)]

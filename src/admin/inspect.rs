@@ -8,6 +8,11 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use mqttstack_base::exchange::Surface;
+use mqttstack_base::ids;
+use mqttstack_base::message::{Message, TopicFilter};
+use mqttstack_pipeline::journal::pattern::Pattern;
+use mqttstack_pipeline::journal::{Cursor, Entry, Halt, Looking, Ring};
 use serde_json::{Value, json};
 
 use super::Panel;
@@ -15,11 +20,6 @@ use super::input::{Answered, Id, NoParameters, Parameters};
 use super::listing::Listing;
 use super::problem::Problem;
 use super::render::{self, Kind};
-use crate::broker::message::{Message, TopicFilter};
-use crate::exchange::Surface;
-use crate::ids;
-use crate::journal::pattern::Pattern;
-use crate::journal::{Cursor, Entry, Halt, Looking, Ring};
 
 /// How many entries a list gives unless asked otherwise.
 const DEFAULT_LIMIT: usize = 1_000;

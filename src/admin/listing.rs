@@ -8,10 +8,10 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::stream;
+use mqttstack_pipeline::journal::{Halt, Looking, Reading};
 use serde_json::{Map, Value};
 
 use super::problem::Problem;
-use crate::journal::{Halt, Looking, Reading};
 
 /// How long a page is, in bytes, give or take one item.
 const PAGE: usize = 256 << 10;

@@ -26,10 +26,10 @@ pub use control::{Reset, ResetPart, ResetScope};
 pub use guard::{Guard, Settings};
 pub use problem::Problem;
 
-use crate::app::App;
-use crate::broker::message::Message;
-use crate::exchange::Surface;
-use crate::journal::Entry;
+use mqttstack_base::exchange::Surface;
+use mqttstack_base::message::Message;
+use mqttstack_pipeline::App;
+use mqttstack_pipeline::journal::Entry;
 
 /// Where all admin routes are.
 pub const PREFIX: &str = "/_mqttstack";

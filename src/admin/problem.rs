@@ -3,10 +3,9 @@
 use axum::Json;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use mqttstack_pipeline::journal::Halt;
+use mqttstack_pipeline::journal::pattern::PatternError;
 use serde_json::{Map, Value, json};
-
-use crate::journal::Halt;
-use crate::journal::pattern::PatternError;
 
 /// What can be wrong with an admin request.
 #[derive(Debug, Clone, thiserror::Error)]

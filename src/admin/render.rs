@@ -5,11 +5,10 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use mqttstack_base::message::{Message, Properties, Retained};
+use mqttstack_pipeline::journal::field::{Shown, shown_payload};
+use mqttstack_pipeline::journal::{Cursor, Entry, Follower, Journal, Outcome, Record, Ring};
 use serde_json::{Map, Value, json};
-
-use crate::broker::message::{Message, Properties, Retained};
-use crate::journal::field::{Shown, shown_payload};
-use crate::journal::{Cursor, Entry, Follower, Journal, Outcome, Record, Ring};
 
 /// A kind of journal entry that the admin API lists, finds, counts and waits for.
 pub(super) trait Kind: Record + Shown {
@@ -65,7 +64,7 @@ impl Kind for Entry {
             "vendor": self.surface,
             "operation": draft.map(|draft| &draft.operation),
             "method": &*self.head.method,
-            "target": crate::journal::masking::target(&self.head.target),
+            "target": mqttstack_pipeline::journal::masking::target(&self.head.target),
             "headers": self.shown_headers(),
             "body": content(self.shown_body()),
             "caller": self.shown_caller(),

@@ -8,6 +8,9 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
+use mqttstack_pipeline::journal::Cursor;
+use mqttstack_pipeline::journal::pattern::Pattern;
+use mqttstack_pipeline::journal::waiting::{Count, End, Found, MAX_KEPT, Wait, wait};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
@@ -18,9 +21,6 @@ use super::inspect::{self, Selection};
 use super::listing::Listing;
 use super::problem::{MEDIA_TYPE, Problem};
 use super::render::Kind;
-use crate::journal::Cursor;
-use crate::journal::pattern::Pattern;
-use crate::journal::waiting::{Count, End, Found, MAX_KEPT, Wait, wait};
 
 /// The longest wait, in milliseconds.
 const MAX_TIMEOUT_MS: u64 = 60_000;

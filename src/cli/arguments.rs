@@ -6,9 +6,9 @@ use std::ffi::{OsStr, OsString};
 use clap::builder::Resettable;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, Command, CommandFactory, FromArgMatches};
+use mqttstack_kit::wording;
 
 use super::Cli;
-use crate::wording;
 
 const PREFIX: &str = "MQTTSTACK_";
 /// The switch of this repository's own tests, which the programs that they start inherit.

@@ -21,7 +21,6 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use self::arguments::Unusable;
-
 use crate::config::{ClockStart, Config, DEFAULT_FILE, FileError, LogFormat, LogLevel, Port, Seed};
 use crate::emulator::{self, StartError};
 

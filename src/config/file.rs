@@ -4,12 +4,12 @@
 use std::borrow::Cow;
 use std::path::Path;
 
+use mqttstack_kit::wording::{self, Language};
 use serde_path_to_error::{Path as KeyPath, Segment};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::{Config, KeyError};
-use crate::wording::{self, Language};
 
 /// The keys whose values are paths, or lists of them.
 const PATHS: [&[&str]; 8] = [

@@ -9,12 +9,19 @@ mod value;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
+use mqttstack_aliyun as aliyun;
+use mqttstack_azure_event_grid as azure_event_grid;
+use mqttstack_base::exchange::Surface;
+use mqttstack_base::message::TopicFilter;
+use mqttstack_broker as broker;
+use mqttstack_nanomq as nanomq;
+use mqttstack_pipeline::journal;
+use mqttstack_tencent_cloud_api as cloud_api;
+use mqttstack_tencent_iot_hub as tencent_iot;
+use mqttstack_tencent_tdmq as tencent_tdmq;
 use serde::{Deserialize, Serialize};
 
-use crate::broker::message::TopicFilter;
-use crate::exchange::Surface;
-use crate::vendor::{aliyun, azure_event_grid, nanomq, tencent_iot, tencent_tc3, tencent_tdmq};
-use crate::{admin, bridge, broker, journal, server, tls};
+use crate::{admin, bridge, server, tls};
 
 pub use value::{ClockStart, LogFormat, LogLevel, NotAClockStart, NotAPort, NotASeed, Port, Seed};
 
@@ -90,7 +97,7 @@ pub struct Config {
     /// The Tencent TDMQ surface.
     pub tencent_tdmq: tencent_tdmq::Settings,
     /// The keys of Tencent's cloud APIs.
-    pub tencent_cloud: tencent_tc3::Settings,
+    pub tencent_cloud: cloud_api::Settings,
 }
 
 impl Default for Config {
@@ -125,7 +132,7 @@ impl Default for Config {
             nanomq: nanomq::Settings::default(),
             tencent_iot: tencent_iot::Settings::default(),
             tencent_tdmq: tencent_tdmq::Settings::default(),
-            tencent_cloud: tencent_tc3::Settings::default(),
+            tencent_cloud: cloud_api::Settings::default(),
         }
     }
 }

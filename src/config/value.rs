@@ -6,10 +6,9 @@ use std::str::FromStr;
 
 use clap::ValueEnum;
 use jiff::Timestamp;
+use mqttstack_base::clock::Clock;
+use mqttstack_kit::wording::one_of;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-use crate::clock::Clock;
-use crate::wording::one_of;
 
 /// Where a listener opens: nowhere, at a free port (0), or at the given one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

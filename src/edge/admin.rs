@@ -7,10 +7,10 @@ use axum::http;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use http_body_util::BodyExt;
+use mqttstack_base::exchange::{Answer, Body, Request};
 use tower::ServiceExt;
 
 use super::problem;
-use crate::exchange::{Answer, Body, Request};
 
 /// Lets the admin API answer a request.
 pub(super) async fn answer(router: Router, request: Request) -> Answer {

@@ -9,24 +9,24 @@ mod table;
 use axum::Router;
 use axum::response::IntoResponse;
 use bytestring::ByteString;
+use mqttstack_base::exchange::{
+    Answer, BodyPolicy, HandshakeFailure, Head, Headers, Malformed, Request, Surface, Version,
+};
+use mqttstack_http1::Handler;
+use mqttstack_pipeline::App;
+use mqttstack_pipeline::journal::Draft;
+use mqttstack_pipeline::{REQUEST_ID, logged};
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::Guard;
-use crate::app::App;
-use crate::exchange::{
-    Answer, BodyPolicy, HandshakeFailure, Head, Headers, Malformed, Request, Surface, Version,
-};
-use crate::http1::Handler;
-use crate::journal::Draft;
-use crate::pipeline::{REQUEST_ID, logged};
-use crate::vendor::Vendors;
+use crate::vendors::Vendors;
 
-pub use table::{ADMIN, Destination, takes_certificates, takes_certificates_over_websocket};
+pub(crate) use table::{ADMIN, Destination, takes_certificates, takes_certificates_over_websocket};
 use table::{destination, of_form, surface_of_host};
 
 /// What answers the requests of one listener.
 #[derive(Clone)]
-pub struct Edge {
+pub(crate) struct Edge {
     app: App,
     vendors: Vendors,
     admin: Router,
@@ -38,7 +38,7 @@ pub struct Edge {
 
 impl Edge {
     /// The edge: all vendors and the admin API.
-    pub fn new(
+    pub(crate) fn new(
         app: App,
         vendors: Vendors,
         (admin, guard): (Router, Guard),
@@ -56,7 +56,7 @@ impl Edge {
 
     /// One vendor alone: every request is its own, whatever host and path say.
     #[must_use]
-    pub fn only(&self, surface: Surface) -> Self {
+    pub(crate) fn only(&self, surface: Surface) -> Self {
         Self {
             only: Some(surface),
             ..self.clone()

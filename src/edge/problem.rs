@@ -1,9 +1,9 @@
 //! The answers to requests that belong to no vendor: RFC 9457 problem documents.
 
+use mqttstack_base::exchange::{Answer, Connection, Malformed, reason_phrase};
 use serde_json::{Value, json};
 
 use super::table::{ADMIN, ROWS};
-use crate::exchange::{Answer, Connection, Malformed, reason_phrase};
 
 /// A problem with its status and what is wrong.
 pub(super) fn answer(status: u16, detail: &str) -> Answer {

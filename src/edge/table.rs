@@ -7,16 +7,15 @@
 
 use std::net::IpAddr;
 
+use mqttstack_base::exchange::page::host_name;
+use mqttstack_base::exchange::{Head, Request, Surface};
 use percent_encoding::percent_decode_str;
 
-use crate::exchange::page::host_name;
-use crate::exchange::{Head, Request, Surface};
-
-pub use crate::admin::PREFIX as ADMIN;
+pub(crate) use crate::admin::PREFIX as ADMIN;
 
 /// Who answers a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Destination {
+pub(crate) enum Destination {
     /// A vendor.
     Vendor(Surface),
     /// A vendor that only the form in the body names.
@@ -159,7 +158,7 @@ pub(super) fn surface_of_host(host: &str) -> Option<Surface> {
 
 /// Whether requests to this server name may come with a client certificate: those to TDMQ's data
 /// plane, and those to no vendor's name.
-pub fn takes_certificates(server_name: Option<&str>) -> bool {
+pub(crate) fn takes_certificates(server_name: Option<&str>) -> bool {
     let Some(name) = server_name else {
         return true;
     };
@@ -172,7 +171,7 @@ pub fn takes_certificates(server_name: Option<&str>) -> bool {
 
 /// Whether MQTT clients over WebSocket that name this server may come with a certificate: those of
 /// Azure's broker. Browsers fail on the question, and no page of theirs names it here.
-pub fn takes_certificates_over_websocket(server_name: Option<&str>) -> bool {
+pub(crate) fn takes_certificates_over_websocket(server_name: Option<&str>) -> bool {
     server_name.is_some_and(|name| {
         by_host(name) == Some(Surface::Azure)
             && host_name(name).ends_with(".ts.eventgrid.azure.net")
@@ -249,7 +248,7 @@ fn matches(pattern: &str, text: &str, separator: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::exchange::{Headers, Version};
+    use mqttstack_base::exchange::{Headers, Version};
     use proptest::prelude::*;
 
     fn head(target: &str, headers: &[(&str, &str)]) -> Head {
@@ -398,7 +397,7 @@ mod tests {
                 malformed: None,
                 peer: ([127, 0, 0, 1], 1).into(),
                 local: ([127, 0, 0, 1], 2).into(),
-                scheme: crate::exchange::Scheme::Http,
+                scheme: mqttstack_base::exchange::Scheme::Http,
                 certificates: [].into(),
             })
         };

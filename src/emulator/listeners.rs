@@ -3,13 +3,14 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use mqttstack_base::exchange::Surface;
+use mqttstack_base::message::Transport;
+use mqttstack_broker::Broker;
+use mqttstack_tls::handshake::Terms;
+
 use super::StartError;
-use crate::broker::Broker;
-use crate::broker::message::Transport;
 use crate::config::{Config, Port};
 use crate::edge::{Edge, takes_certificates, takes_certificates_over_websocket};
-use crate::exchange::Surface;
-use crate::handshake::Terms;
 use crate::server::{BindError, Listener, Server};
 use crate::tls::Authority;
 

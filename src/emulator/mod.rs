@@ -25,25 +25,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use mqttstack_base::clock::Clock;
+use mqttstack_base::exchange::Surface;
+use mqttstack_base::ids::Ids;
+use mqttstack_base::message::Message;
+use mqttstack_pipeline::App;
+use mqttstack_pipeline::journal::{Entry, Ring};
 use serde_json::Value;
 use tokio::sync::watch;
 
 use self::listeners::{Addresses, Http};
 use self::ready::ReadyFile;
 use crate::admin::{self, Guard, ResetPart, ResetScope, Surroundings};
-use crate::app::App;
 use crate::bridge::Bridge;
-use crate::broker::message::Message;
-use crate::clock::Clock;
 use crate::config::{ClockStart, Config, Seed};
 use crate::edge::Edge;
-use crate::exchange::Surface;
-use crate::ids::Ids;
-use crate::journal::{Entry, Ring};
 use crate::reset::Baseline;
 use crate::server::{BindError, Server};
 use crate::tls::{self, Authority};
-use crate::vendor::{SettingsError, Vendors};
+use crate::vendors::{SettingsError, Vendors};
 
 pub use ready::Ready;
 pub(crate) use ready::forget_former;

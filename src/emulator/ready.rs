@@ -133,7 +133,7 @@ impl Drop for ReadyFile {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::exchange::Surface;
+    use mqttstack_base::exchange::Surface;
 
     #[test]
     fn urls_name_the_loopback_address_where_all_are_bound() {

@@ -4,18 +4,18 @@
 use std::sync::Arc;
 
 use bytestring::ByteString;
+use mqttstack_base::clock::Clock;
+use mqttstack_base::exchange::page::Home;
+use mqttstack_base::exchange::{Head, Headers, Receipt, Surface, Version};
+use mqttstack_base::ids::Ids;
+use mqttstack_broker::dialect::{Noted, Refused};
+use mqttstack_broker::{self as broker, Broker};
+use mqttstack_pipeline::App;
+use mqttstack_pipeline::Quotas;
+use mqttstack_pipeline::journal::{Draft, Journal, masking};
+use mqttstack_pipeline::logged;
 
-use crate::app::App;
-use crate::broker::dialect::{Noted, Refused};
-use crate::broker::{self, Broker};
-use crate::clock::Clock;
 use crate::config::Config;
-use crate::exchange::page::Home;
-use crate::exchange::{Head, Headers, Receipt, Surface, Version};
-use crate::ids::Ids;
-use crate::journal::{Draft, Journal, masking};
-use crate::pipeline::logged;
-use crate::quota::Quotas;
 
 /// The hosts at home: those of the settings, the names of the certificate among them.
 pub(super) fn home(config: &Config) -> Home {

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use mqttstack_kit::x509::{self, Untrusted, X509Certificate};
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{
     CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
@@ -13,10 +14,6 @@ use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, PeerMisbehaved,
     SignatureScheme,
 };
-use x509_parser::certificate::X509Certificate;
-use x509_parser::prelude::FromDer;
-use x509_parser::time::ASN1Time;
-use x509_parser::x509::X509Version;
 
 /// Takes every client certificate, and a client without one.
 #[derive(Debug)]
@@ -54,12 +51,6 @@ impl AnyClient {
     }
 }
 
-/// The certificate, if it is one of X.509 version 1.
-fn version_1<'a>(certificate: &'a CertificateDer<'_>) -> Option<X509Certificate<'a>> {
-    let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
-    (parsed.version() == X509Version::V1).then_some(parsed)
-}
-
 impl ClientCertVerifier for AnyClient {
     fn client_auth_mandatory(&self) -> bool {
         false
@@ -84,7 +75,7 @@ impl ClientCertVerifier for AnyClient {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        match version_1(certificate) {
+        match x509::version_1(certificate) {
             Some(certificate) => self.verify_version_1(message, &certificate, signature),
             None => verify_tls12_signature(message, certificate, signature, &self.0),
         }
@@ -96,7 +87,7 @@ impl ClientCertVerifier for AnyClient {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        match version_1(certificate) {
+        match x509::version_1(certificate) {
             Some(certificate) => self.verify_version_1(message, &certificate, signature),
             None => verify_tls13_signature(message, certificate, signature, &self.0),
         }
@@ -136,23 +127,13 @@ impl KnownClient {
         now: UnixTime,
     ) -> Result<ClientCertVerified, CertificateError> {
         let now = i64::try_from(now.as_secs()).map_err(|_| CertificateError::BadEncoding)?;
-        let now = ASN1Time::from_timestamp(now).map_err(|_| CertificateError::BadEncoding)?;
-        if now < leaf.validity().not_before {
-            return Err(CertificateError::NotValidYet);
-        }
-        if now > leaf.validity().not_after {
-            return Err(CertificateError::Expired);
-        }
-        let issued = self.authorities.iter().any(|authority| {
-            X509Certificate::from_der(authority).is_ok_and(|(_, authority)| {
-                authority.subject() == leaf.issuer()
-                    && leaf.verify_signature(Some(authority.public_key())).is_ok()
-            })
-        });
-        if issued {
-            Ok(ClientCertVerified::assertion())
-        } else {
-            Err(CertificateError::UnknownIssuer)
+        match x509::check_version_1(leaf, self.authorities.iter(), now) {
+            Ok(()) => Ok(ClientCertVerified::assertion()),
+            Err(Untrusted::NotYetValid) => Err(CertificateError::NotValidYet),
+            Err(Untrusted::Expired) => Err(CertificateError::Expired),
+            Err(Untrusted::UnknownIssuer | Untrusted::Chain(_)) => {
+                Err(CertificateError::UnknownIssuer)
+            }
         }
     }
 }
@@ -172,7 +153,7 @@ impl ClientCertVerifier for KnownClient {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        match version_1(end_entity) {
+        match x509::version_1(end_entity) {
             Some(leaf) => Ok(self.judge_version_1(&leaf, now)?),
             None => self
                 .chains

@@ -2,13 +2,13 @@
 //! randomness and sign without any (RFC 6979), so that with a seed the certificates are the same byte
 //! for byte in every run, which keys of rcgen cannot do.
 
+use mqttstack_base::ids::Ids;
 use p256::ecdsa::signature::Signer;
 use p256::ecdsa::{Signature, SigningKey, VerifyingKey};
 use p256::pkcs8::{DecodePrivateKey, EncodePrivateKey, LineEnding};
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData, SignatureAlgorithm};
 
 use super::Error;
-use crate::ids::Ids;
 
 /// A private key.
 pub(super) enum Key {

@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::http::Request;
 use http_body_util::BodyExt;
 use mqttstack::admin::ResetPart;
-use mqttstack::broker::message::Transport;
+use mqttstack_base::message::Transport;
 use serde_json::{Value, json};
 
 use crate::mqtt::Device;

@@ -10,18 +10,20 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use jiff::SignedDuration;
 use mqttstack::Emulator;
-use mqttstack::app::App;
-use mqttstack::broker::Broker;
-use mqttstack::broker::message::Transport;
-use mqttstack::clock::Clock;
 use mqttstack::config::Config;
-use mqttstack::exchange::{Answer, Head, Headers, Malformed, Request, Scheme, Surface, Version};
-use mqttstack::ids::Ids;
-use mqttstack::journal::{Entry, Journal};
-use mqttstack::pipeline;
-use mqttstack::quota::Quotas;
-use mqttstack::vendor::aliyun::settings::AuthMode;
-use mqttstack::vendor::aliyun::{Aliyun, Settings};
+use mqttstack_aliyun::{Aliyun, Settings};
+use mqttstack_base::clock::Clock;
+use mqttstack_base::exchange::{
+    Answer, Head, Headers, Malformed, Request, Scheme, Surface, Version,
+};
+use mqttstack_base::ids::Ids;
+use mqttstack_base::message::Transport;
+use mqttstack_broker::Broker;
+use mqttstack_kit::auth::AuthMode;
+use mqttstack_pipeline as pipeline;
+use mqttstack_pipeline::App;
+use mqttstack_pipeline::Quotas;
+use mqttstack_pipeline::journal::{Entry, Journal};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
@@ -37,10 +39,10 @@ struct Bench {
 async fn bench(settings: Settings) -> Bench {
     let clock = Clock::frozen("2026-11-21T22:51:00Z".parse().unwrap());
     let ids = Ids::new(Some(1));
-    let journal = Journal::new(&mqttstack::journal::Settings::default());
+    let journal = Journal::new(&mqttstack_pipeline::journal::Settings::default());
     let sink = journal.clone();
     let broker = Broker::start(
-        mqttstack::broker::Settings::default(),
+        mqttstack_broker::Settings::default(),
         clock.clone(),
         ids.clone(),
         Arc::new(move |message| sink.record(message)),

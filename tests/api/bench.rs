@@ -4,11 +4,11 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use mqttstack::broker::message::Transport;
-use mqttstack::broker::{Broker, Settings};
-use mqttstack::clock::Clock;
-use mqttstack::ids::Ids;
-use mqttstack::journal::{Journal, Settings as JournalSettings};
+use mqttstack_base::clock::Clock;
+use mqttstack_base::ids::Ids;
+use mqttstack_base::message::Transport;
+use mqttstack_broker::{Broker, Settings};
+use mqttstack_pipeline::journal::{Journal, Settings as JournalSettings};
 
 /// A broker with one listener.
 pub struct Bench {

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 
 use mqttstack::Emulator;
 use mqttstack::bridge;
-use mqttstack::broker::message::OriginKind;
 use mqttstack::config::Config;
+use mqttstack_base::message::OriginKind;
 
 use crate::mqtt::Device;
 

@@ -4,12 +4,12 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use jiff::SignedDuration;
-use mqttstack::broker::Settings;
-use mqttstack::broker::message::{
+use mqttstack_base::exchange::{Refusal, Surface};
+use mqttstack_base::message::{
     DeliveryOutcome, Origin, OriginKind, Properties, Publication, Qos, TopicFilter, TopicName,
     Transport,
 };
-use mqttstack::exchange::{Refusal, Surface};
+use mqttstack_broker::Settings;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 

@@ -6,10 +6,10 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use jiff::SignedDuration;
-use mqttstack::broker::message::Transport;
-use mqttstack::broker::{Broker, Settings};
-use mqttstack::clock::Clock;
-use mqttstack::ids::Ids;
+use mqttstack_base::clock::Clock;
+use mqttstack_base::ids::Ids;
+use mqttstack_base::message::Transport;
+use mqttstack_broker::{Broker, Settings};
 
 use crate::wire::{
     AUTH, Arrived, Connect, PUBCOMP, PUBREC, PUBREL, Wire, packet, properties, text,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mqttstack::Emulator;
-use mqttstack::exchange::Surface;
+use mqttstack_base::exchange::Surface;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;

@@ -1,6 +1,6 @@
 //! `$SYS`: the broker's own figures, and that they are not messages.
 
-use mqttstack::broker::Settings;
+use mqttstack_broker::Settings;
 
 use crate::bench::{Bench, bench};
 use crate::wire::Wire;

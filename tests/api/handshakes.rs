@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use mqttstack::Emulator;
 use mqttstack::config::Config;
-use mqttstack::exchange::Surface;
+use mqttstack_base::exchange::Surface;
 use rustls::client::ResolvesClientCert;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};

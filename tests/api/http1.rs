@@ -11,10 +11,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use mqttstack::exchange::{
+use mqttstack_base::exchange::{
     Answer, Body, BodyPolicy, Connection, Head, Malformed, Request, Scheme, Version,
 };
-use mqttstack::http1::{End, Handler, House, Limits, Origin, Presence, Unseen, serve};
+use mqttstack_http1::{End, Handler, House, Limits, Origin, Presence, Unseen, serve};
 use parking_lot::Mutex;
 use proptest::prelude::*;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};

@@ -1,9 +1,9 @@
 //! `isolation = "tenant"`: two tenants use the same topics and nothing crosses.
 
-use mqttstack::broker::message::{Origin, OriginKind, Properties, Publication, Qos, TopicName};
-use mqttstack::broker::{Isolation, Settings};
-use mqttstack::clock::Clock;
-use mqttstack::exchange::Surface;
+use mqttstack_base::clock::Clock;
+use mqttstack_base::exchange::Surface;
+use mqttstack_base::message::{Origin, OriginKind, Properties, Publication, Qos, TopicName};
+use mqttstack_broker::{Isolation, Settings};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -181,7 +181,7 @@ async fn a_tenant_of_no_vendor_is_refused_and_in_shared_mode_everybody_hears_eve
 async fn what_is_published_over_http_for_one_instance_does_not_reach_another_ones_clients() {
     let mut config = mqttstack::config::Config::free_ports();
     config.mqtt.isolation = Isolation::Tenant;
-    config.aliyun.auth = mqttstack::vendor::aliyun::settings::AuthMode::Off;
+    config.aliyun.auth = mqttstack_kit::auth::AuthMode::Off;
     let emulator = mqttstack::Emulator::builder()
         .config(config)
         .start()
@@ -229,7 +229,7 @@ async fn send_message(emulator: &mqttstack::Emulator, instance: &str, topic: &st
 async fn devices_of_two_aliyun_instances_hear_and_reach_nobody_of_the_other() {
     let mut config = mqttstack::config::Config::free_ports();
     config.mqtt.isolation = Isolation::Tenant;
-    config.aliyun.auth = mqttstack::vendor::aliyun::settings::AuthMode::Off;
+    config.aliyun.auth = mqttstack_kit::auth::AuthMode::Off;
     let builder = mqttstack::Emulator::builder().config(config);
     let emulator = builder.start().await.unwrap();
     let address = emulator.mqtt_addr().unwrap();

@@ -1,6 +1,6 @@
 //! The journal as the admin API shows it: lists, single entries, finding, counting, waiting.
 
-use mqttstack::exchange::Answer as HttpAnswer;
+use mqttstack_base::exchange::Answer as HttpAnswer;
 use serde_json::{Value, json};
 
 use crate::panel::{NOW, Panel};

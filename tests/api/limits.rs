@@ -3,17 +3,16 @@
 
 use std::sync::Arc;
 
+use DeliveryOutcome::{Acknowledged, Dropped, Expired, Queued, Sent};
 use async_trait::async_trait;
 use jiff::SignedDuration;
-use mqttstack::broker::Settings;
-use mqttstack::broker::dialect::{Connect, ConnectRefusal, Dialect, Grant, Limits, Replay};
-use mqttstack::broker::message::{
+use mqttstack_base::clock::Clock;
+use mqttstack_base::exchange::Surface;
+use mqttstack_base::message::{
     Delivery, DeliveryOutcome, Origin, OriginKind, Properties, Publication, Qos, TopicName,
 };
-use mqttstack::clock::Clock;
-use mqttstack::exchange::Surface;
-
-use DeliveryOutcome::{Acknowledged, Dropped, Expired, Queued, Sent};
+use mqttstack_broker::Settings;
+use mqttstack_broker::dialect::{Connect, ConnectRefusal, Dialect, Grant, Limits, Replay};
 
 use crate::bench::Bench;
 use crate::mqtt::PATIENCE;

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use mqttstack::exchange::{Answer, BodyPolicy, Connection, Head, Malformed, Request, Scheme};
-use mqttstack::http1::Handler;
 use mqttstack::server::{Listener, Server, Settings};
 use mqttstack::tls::{self, Authority};
+use mqttstack_base::exchange::{Answer, BodyPolicy, Connection, Head, Malformed, Request, Scheme};
+use mqttstack_http1::Handler;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};

@@ -7,14 +7,14 @@ use axum::body::Body;
 use axum::http::{Request, Response, header};
 use http_body_util::BodyExt;
 use mqttstack::admin::{self, ResetPart, ResetScope, Surroundings};
-use mqttstack::app::App;
-use mqttstack::broker::message::{Origin, OriginKind, Properties, Publication, Qos, TopicName};
-use mqttstack::broker::{self, Broker};
-use mqttstack::clock::Clock;
-use mqttstack::exchange::{Head, Headers, Receipt, Scheme, Surface, Version};
-use mqttstack::ids::Ids;
-use mqttstack::journal::{self, Journal, Opened};
-use mqttstack::quota::Quotas;
+use mqttstack_base::clock::Clock;
+use mqttstack_base::exchange::{Head, Headers, Receipt, Scheme, Surface, Version};
+use mqttstack_base::ids::Ids;
+use mqttstack_base::message::{Origin, OriginKind, Properties, Publication, Qos, TopicName};
+use mqttstack_broker::{self as broker, Broker};
+use mqttstack_pipeline::App;
+use mqttstack_pipeline::Quotas;
+use mqttstack_pipeline::journal::{self, Journal, Opened};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -154,7 +154,7 @@ impl Panel {
             .iter()
             .map(|(name, value)| ((*name).into(), value.as_bytes().to_vec().into()))
             .collect();
-        let request = mqttstack::exchange::Request {
+        let request = mqttstack_base::exchange::Request {
             head: Head {
                 method: "POST".into(),
                 target: target.into(),
@@ -185,7 +185,7 @@ impl Panel {
         opened.draft.caller = Some("testid".to_owned());
         opened.draft.error_code = Some("SignatureDoesNotMatch".to_owned());
         opened.draft.note("the signature is not the one computed");
-        opened.close(&mqttstack::exchange::Answer::new(400));
+        opened.close(&mqttstack_base::exchange::Answer::new(400));
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use mqttstack::Emulator;
 use mqttstack::config::Config;
-use mqttstack::exchange::Surface;
+use mqttstack_base::exchange::Surface;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;

@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
-use mqttstack::broker::message::{
+use mqttstack_base::clock::Clock;
+use mqttstack_base::ids::Ids;
+use mqttstack_base::message::{
     Origin, OriginKind, Properties, Publication, Qos, TopicName, Transport,
 };
-use mqttstack::broker::{Broker, Settings};
-use mqttstack::clock::Clock;
-use mqttstack::ids::Ids;
+use mqttstack_broker::{Broker, Settings};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;

@@ -4,7 +4,7 @@
 use axum::body::Body;
 use axum::http::Request;
 use http_body_util::BodyExt;
-use mqttstack::journal::Settings;
+use mqttstack_pipeline::journal::Settings;
 use serde_json::{Value, json};
 
 use crate::panel::Panel;

@@ -6,9 +6,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use jiff::SignedDuration;
-use mqttstack::broker::message::{DeliveryOutcome, Transport};
-use mqttstack::broker::{Broker, Ending, Event, FellDue, Isolation, Settings};
-use mqttstack::clock::Clock;
+use mqttstack_base::clock::Clock;
+use mqttstack_base::message::{DeliveryOutcome, Transport};
+use mqttstack_broker::{Broker, Ending, Event, FellDue, Isolation, Settings};
 
 use crate::bench::{Bench, bench};
 use crate::wire::{
@@ -515,7 +515,7 @@ async fn a_takeover_hands_on_what_was_not_acknowledged_in_order() {
 async fn kept_by(sender: &tokio::sync::mpsc::UnboundedSender<()>) -> (Broker, SocketAddr) {
     let sender = sender.clone();
     let sink = Arc::new(move |_| _ = sender.is_closed());
-    let ids = mqttstack::ids::Ids::new(Some(1));
+    let ids = mqttstack_base::ids::Ids::new(Some(1));
     let broker = Broker::start(Settings::default(), Clock::real(), ids, sink).await;
     let address = broker
         .listen(Transport::Tcp, SocketAddr::from(([127, 0, 0, 1], 0)))

@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use mqttstack::Emulator;
 use mqttstack::admin::ResetPart;
-use mqttstack::broker::message::{Origin, OriginKind, Properties, Publication, Qos, TopicName};
 use mqttstack::config::{Config, Port};
+use mqttstack_base::message::{Origin, OriginKind, Properties, Publication, Qos, TopicName};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
@@ -51,7 +51,7 @@ async fn after_a_stop_no_listener_is_open() {
         emulator.ws_addr().unwrap(),
         emulator.wss_addr().unwrap(),
     ];
-    for surface in mqttstack::exchange::Surface::ALL {
+    for surface in mqttstack_base::exchange::Surface::ALL {
         addresses.push(address(emulator.vendor_url(surface)));
     }
     for address in &addresses {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use mqttstack::Emulator;
 use mqttstack::config::Config;
-use mqttstack::vendor::tencent_tc3::Auth;
+use mqttstack_kit::auth::AuthMode;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
@@ -28,7 +28,7 @@ const OWN: &str = "ABCDE12345/dev01";
 async fn started(change: impl FnOnce(&mut Config)) -> Emulator {
     let mut config = Config::free_ports();
     // The signatures of cloud API calls are looked at elsewhere.
-    config.tencent_cloud.auth = Auth::Off;
+    config.tencent_cloud.auth = AuthMode::Off;
     change(&mut config);
     Emulator::builder()
         .config(config)

@@ -4,11 +4,11 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use mqttstack::broker::dialect::Refused;
-use mqttstack::broker::message::Transport;
-use mqttstack::broker::{Broker, Settings};
-use mqttstack::clock::Clock;
-use mqttstack::ids::Ids;
+use mqttstack_base::clock::Clock;
+use mqttstack_base::ids::Ids;
+use mqttstack_base::message::Transport;
+use mqttstack_broker::dialect::Refused;
+use mqttstack_broker::{Broker, Settings};
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;

@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use bytestring::ByteString;
-use mqttstack::app::App;
-use mqttstack::broker::Broker;
-use mqttstack::clock::Clock;
-use mqttstack::exchange::{Answer, Head, Headers, Request, Scheme, Version};
-use mqttstack::ids::Ids;
-use mqttstack::journal::{Entry, Journal};
-use mqttstack::pipeline;
-use mqttstack::quota::Quotas;
-use mqttstack::vendor::azure_event_grid::{AzureEventGrid, Settings};
+use mqttstack_azure_event_grid::{AzureEventGrid, Settings};
+use mqttstack_base::clock::Clock;
+use mqttstack_base::exchange::{Answer, Head, Headers, Request, Scheme, Version};
+use mqttstack_base::ids::Ids;
+use mqttstack_broker::Broker;
+use mqttstack_pipeline as pipeline;
+use mqttstack_pipeline::App;
+use mqttstack_pipeline::Quotas;
+use mqttstack_pipeline::journal::{Entry, Journal};
 use serde_json::{Value, json};
 
 /// When every test takes place.
@@ -124,10 +124,10 @@ pub async fn bench(mut settings: Value) -> Bench {
 pub async fn without_key(settings: Value) -> Bench {
     let clock = Clock::frozen(NOW.parse().unwrap());
     let ids = Ids::new(Some(1));
-    let journal = Journal::new(&mqttstack::journal::Settings::default());
+    let journal = Journal::new(&mqttstack_pipeline::journal::Settings::default());
     let recorder = journal.clone();
     let broker = Broker::start(
-        mqttstack::broker::Settings::default(),
+        mqttstack_broker::Settings::default(),
         clock.clone(),
         ids.clone(),
         Arc::new(move |message| recorder.record(message)),

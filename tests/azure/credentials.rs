@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use mqttstack::broker::dialect::{ConnectCode, Refused};
-use mqttstack::exchange::Surface;
+use mqttstack_base::exchange::Surface;
+use mqttstack_broker::dialect::{ConnectCode, Refused};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 

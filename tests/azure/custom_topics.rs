@@ -263,7 +263,7 @@ async fn publish_as(emulator: &Emulator, tenant: &str, topic: &str) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn with_a_tree_for_each_tenant_a_namespace_routes_and_lists_its_own_messages_alone() {
     let mut config = Config::free_ports();
-    config.mqtt.isolation = mqttstack::broker::Isolation::Tenant;
+    config.mqtt.isolation = mqttstack_broker::Isolation::Tenant;
     config.azure = serde_json::from_value(json!({"auth": "off", "namespaces": [
         {"name": "first", "route_topic": "events"},
         {"name": "second", "route_topic": "events"},

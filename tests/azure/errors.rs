@@ -1,7 +1,7 @@
 //! Every refusal against the table in `fixtures/azure/errors.json`.
 
-use mqttstack::exchange::{Malformed, Refusal};
-use mqttstack::vendor::azure_event_grid::Error;
+use mqttstack_azure_event_grid::Error;
+use mqttstack_base::exchange::{Malformed, Refusal};
 use serde_json::Value;
 
 /// One of every kind.
@@ -45,6 +45,7 @@ fn all() -> Vec<(&'static str, Error)> {
             },
         ),
         ("RetainedQuota", Error::RetainedQuota(1)),
+        ("Quota", Error::Quota(text())),
         ("EventsTooLarge", Error::EventsTooLarge { got: 2, limit: 1 }),
         ("TopicGone", Error::TopicGone(text())),
         ("InvalidBody", Error::InvalidBody(text())),

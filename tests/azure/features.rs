@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use jiff::SignedDuration;
-use mqttstack::broker::dialect::Refused;
+use mqttstack_broker::dialect::Refused;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 

@@ -11,6 +11,7 @@
 
 mod authorization;
 mod bench;
+mod bounds;
 mod clients;
 mod connections;
 mod credentials;

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use mqttstack::broker::dialect::{
+use mqttstack_base::message::{Properties, Qos, Transport};
+use mqttstack_broker::dialect::{
     Connect, ConnectCode, Dialect, Grant, Peer, Publish, PublishVerdict, SubscribeVerdict, Visitor,
 };
-use mqttstack::broker::message::{Properties, Qos, Transport};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -42,7 +42,7 @@ fn packet(kind: u8, body: &[u8]) -> Vec<u8> {
 }
 
 /// An MQTT 5 CONNECT with a user name.
-fn connect(client_id: &str, username: &str) -> Vec<u8> {
+pub fn connect(client_id: &str, username: &str) -> Vec<u8> {
     let mut body = text("MQTT");
     body.extend([5, 0x82, 0, 60, 0]);
     body.extend(text(client_id));
@@ -90,7 +90,7 @@ impl Client {
     }
 
     /// Publishes with QoS 1 and tells the PUBACK reason code.
-    async fn publish(&mut self, topic: &str) -> u8 {
+    pub async fn publish(&mut self, topic: &str) -> u8 {
         let mut body = text(topic);
         body.extend([0, 2, 0]);
         body.extend(b"x");

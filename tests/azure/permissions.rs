@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use mqttstack::broker::dialect::Connect as Question;
+use mqttstack_broker::dialect::Connect as Question;
 use serde_json::{Value, json};
 
 use crate::bench::{Ask, Bench, bench, tokens};

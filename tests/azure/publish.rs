@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use jiff::SignedDuration;
-use mqttstack::broker::message::Qos;
+use mqttstack_base::message::Qos;
 use serde_json::{Value, json};
 
 use crate::bench::{Ask, Bench, OBJECT_ID, bench, recording};

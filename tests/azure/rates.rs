@@ -6,9 +6,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use jiff::SignedDuration;
-use mqttstack::broker::dialect::Refused;
-use mqttstack::broker::message::{Origin, OriginKind, Properties, Publication, Qos, TopicName};
-use mqttstack::exchange::Surface;
+use mqttstack_base::exchange::Surface;
+use mqttstack_base::message::{Origin, OriginKind, Properties, Publication, Qos, TopicName};
+use mqttstack_broker::dialect::Refused;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 

@@ -3,9 +3,17 @@
 use serde_json::{Value, json};
 
 use crate::bench::{Ask, Bench, OBJECT_ID, bench};
+use crate::mqtt::{Client, connect, listening};
 
 async fn routed_to(namespace: Value) -> Bench {
-    bench(json!({"auth": "off", "namespaces": [namespace]})).await
+    routing(json!({"auth": "off", "namespaces": [namespace]})).await
+}
+
+/// The surface with its way out of the broker.
+async fn routing(settings: Value) -> Bench {
+    let bench = bench(settings).await;
+    bench.azure.started(&bench.app);
+    bench
 }
 
 fn publish(topic: &str) -> Ask {
@@ -187,7 +195,7 @@ async fn user_properties_that_no_attribute_can_be_called_stay_out_of_the_event()
 async fn enrichments_come_from_the_configuration_the_message_and_the_client() {
     use base64::Engine;
     let encode = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
-    let bench = bench(json!({"namespaces": [{
+    let bench = routing(json!({"namespaces": [{
         "route_topic": "events",
         "clients": [{"name": "c", "properties": {"authenticationName": OBJECT_ID, "attributes": {"tags": ["a", "b"], "floor": 7}}}],
         "topic_spaces_configuration": {"routingEnrichments": {
@@ -245,7 +253,7 @@ async fn enrichments_come_from_the_configuration_the_message_and_the_client() {
 
 #[test]
 fn wrong_settings_are_named() {
-    use mqttstack::vendor::azure_event_grid::{AzureEventGrid, Settings};
+    use mqttstack_azure_event_grid::{AzureEventGrid, Settings};
     let enriched = |key: &str| json!({"namespaces": [{"topic_spaces_configuration": {"routingEnrichments": {"static": [{"key": key, "value": "v"}]}}}]});
     for (settings, why) in [
         (enriched("Upper"), "lower-case"),
@@ -276,11 +284,40 @@ fn wrong_settings_are_named() {
 }
 
 #[tokio::test]
-async fn a_routing_topic_that_does_not_exist_is_an_internal_error() {
-    let bench = bench(
-        json!({"auth": "off", "auto_create": false, "namespaces": [{"route_topic": "none"}]}),
-    )
+async fn what_cannot_be_routed_is_refused_before_anybody_has_it() {
+    let none = json!({"auto_create": false, "namespaces": [{"route_topic": "none"}]});
+    let full = json!({"max_event_bytes": 100, "namespaces": [{"route_topic": "events"}]});
+    for (mut settings, why) in [(none, "was not found"), (full, "occupy")] {
+        settings["auth"] = json!("off");
+        let bench = routing(settings).await;
+        let answer = bench.json(500, publish("t")).await;
+        assert_eq!(answer["error"]["code"], "InternalServerError");
+        let message = answer["error"]["message"].as_str().unwrap();
+        assert!(message.contains(why), "{message}");
+        assert!(bench.app.journal.messages().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn an_mqtt_publish_that_cannot_be_routed_is_told_to_the_journal() {
+    let (bench, address) = listening(json!({
+        "auth": "lenient",
+        "auto_create": false,
+        "namespaces": [{"route_topic": "none", "clients": [{"name": "dev1"}]}],
+    }))
     .await;
-    let answer = bench.json(500, publish("t")).await;
-    assert_eq!(answer["error"]["code"], "InternalServerError");
+    let mut client = Client::open(address).await;
+    assert_eq!(client.connect(&connect("dev1", "dev1")).await, 0);
+    assert_eq!(client.publish("a/b").await, 0, "the publisher is not told");
+    let entry = bench.entry();
+    let draft = &entry.outcome().unwrap().draft;
+    assert_eq!(draft.operation.as_deref(), Some("RouteMessage"));
+    assert_eq!(draft.topic.as_deref(), Some("a/b"));
+    let (_, message) = bench.app.journal.messages().since(0).pop().unwrap();
+    assert_eq!(draft.messages, [message.id.clone()]);
+    let reasons = draft.reasons.join("\n");
+    assert!(
+        reasons.ends_with("the routing topic 'none' was not found"),
+        "{reasons}"
+    );
 }

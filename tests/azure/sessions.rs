@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use jiff::SignedDuration;
-use mqttstack::broker::dialect::{ConnectCode, Dialect};
+use mqttstack_broker::dialect::{ConnectCode, Dialect};
 use serde_json::{Value, json};
 
 use crate::bench::{Ask, Bench};

@@ -5,6 +5,8 @@ use serde_json::{Value, json};
 
 use crate::bench::{Ask, Bench, bench, recording};
 
+const NAMESPACE: &str =
+    "/subscriptions/0/resourceGroups/g/providers/Microsoft.EventGrid/namespaces/nsname";
 const KEY: &str = "SharedAccessKey dGVzdGtleQ==";
 
 fn ask(path: &str) -> Ask {
@@ -256,4 +258,39 @@ async fn filters_decide_what_a_subscription_gets() {
         .map(|(id, ..)| id)
         .collect();
     assert_eq!(ids, ["3"]);
+}
+
+#[tokio::test]
+async fn a_waiting_receive_ends_when_its_subscription_goes() {
+    let topics = json!([{"name": "t1", "subscriptions": [{"name": "s1"}]}]);
+    let settings = json!({"auto_create": false, "namespaces": [{"topics": topics}]});
+    for path in ["/topics/t1/eventSubscriptions/s1", "/topics/t1", ""] {
+        let bench = bench(settings.clone()).await;
+        let receive = ask("/topics/t1/eventsubscriptions/s1:receive?maxWaitTime=120");
+        let delete = Ask::new("DELETE", &format!("{NAMESPACE}{path}"));
+        // The receive waits before the other begins.
+        let (received, deleted) = tokio::join!(bench.ask(receive), bench.ask(delete));
+        assert_eq!((received.status, deleted.status), (404, 204), "{path:?}");
+    }
+}
+
+#[tokio::test]
+async fn every_subscription_of_a_topic_gets_every_event() {
+    let topics = json!([{"name": "t1", "subscriptions": [{"name": "s2"}, {"name": "s1"}]}]);
+    let bench = bench(json!({"namespaces": [{"topics": topics}]})).await;
+    let other = ask("/topics/t1/eventsubscriptions/s2:receive?maxWaitTime=120");
+    let sent = publish(&json!([event("1")]));
+    let (received, _) = tokio::join!(bench.json(200, other), bench.json(200, sent));
+    assert_eq!(received["value"][0]["event"], event("1"));
+    assert_eq!(receive(&bench, 1).await[0].0, "1");
+}
+
+#[tokio::test]
+async fn what_is_released_is_there_for_who_waits() {
+    let bench = bench(json!({})).await;
+    bench.json(200, publish(&json!([event("1")]))).await;
+    let received = receive(&bench, 1).await;
+    let tokens = [received[0].2.as_str()];
+    let (again, _) = tokio::join!(receive(&bench, 1), settle(&bench, "release", &tokens));
+    assert_eq!((again[0].0.as_str(), again[0].1), ("1", 2));
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::SignedDuration;
-use mqttstack::broker::dialect::{Connect, ConnectCode, ConnectRefusal};
+use mqttstack_broker::dialect::{Connect, ConnectCode, ConnectRefusal};
 use serde_json::{Value, json};
 use wiremock::matchers::{header, method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};

@@ -14,12 +14,12 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use libtest_mimic::{Failed, Trial};
 use mqttstack::Emulator;
-use mqttstack::app::App;
 use mqttstack::config::Config;
-use mqttstack::exchange::{Head, Headers, Request, Scheme, Surface, Version};
-use mqttstack::journal::Journal;
-use mqttstack::pipeline;
-use mqttstack::vendor::azure_event_grid::{AzureEventGrid, Settings};
+use mqttstack_azure_event_grid::{AzureEventGrid, Settings};
+use mqttstack_base::exchange::{Head, Headers, Request, Scheme, Surface, Version};
+use mqttstack_pipeline as pipeline;
+use mqttstack_pipeline::App;
+use mqttstack_pipeline::journal::Journal;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use wiremock::{Mock, MockServer, ResponseTemplate, matchers};
@@ -28,10 +28,12 @@ use crate::fixture::{self, Answered};
 use crate::{router, runtime, socket};
 
 /// Refusals that no exchange here can cause: they need a connection that goes wrong
-/// (`tests/azure/connections.rs`), ten thousand messages (`tests/azure/rates.rs`), a slow subscriber
+/// (`tests/azure/connections.rs`), ten thousand messages (`tests/azure/rates.rs`), a full
+/// namespace (`tests/azure/bounds.rs`), a slow subscriber
 /// or an emulator that ends.
-const ELSEWHERE: [&str; 10] = [
+const ELSEWHERE: [&str; 11] = [
     "RetainedQuota",
+    "Quota",
     "TargetTooLong",
     "HeadTooLarge",
     "HeadTimeout",
@@ -242,10 +244,9 @@ impl Room {
         let Given { clock, seed, .. } = fixture.given;
         if way == "router" {
             let azure = AzureEventGrid::new(settings).map_err(|error| error.to_string())?;
-            return Ok(Self::Router(
-                router::app(clock, seed).await,
-                Box::new(azure),
-            ));
+            let app = router::app(clock, seed).await;
+            azure.started(&app);
+            return Ok(Self::Router(app, Box::new(azure)));
         }
         let mut config = Config::free_ports();
         config.azure = settings;

@@ -1,14 +1,14 @@
 //! An exchange walked as a value: `pipeline::run` with a `Request`, no socket.
 
-use mqttstack::app::App;
-use mqttstack::broker::Broker;
-use mqttstack::clock::Clock;
-use mqttstack::exchange::{Answer, Receipt, Refusal, Request, Surface};
-use mqttstack::ids::Ids;
-use mqttstack::journal::Journal;
-use mqttstack::pipeline::{self, REQUEST_ID, Vendor, Walk};
-use mqttstack::quota::Quotas;
-use mqttstack::vendor::aliyun::{Aliyun, Error, Settings};
+use mqttstack_aliyun::{Aliyun, Error, Settings};
+use mqttstack_base::clock::Clock;
+use mqttstack_base::exchange::{Answer, Receipt, Refusal, Request, Surface};
+use mqttstack_base::ids::Ids;
+use mqttstack_broker::Broker;
+use mqttstack_pipeline::App;
+use mqttstack_pipeline::Quotas;
+use mqttstack_pipeline::journal::Journal;
+use mqttstack_pipeline::{self as pipeline, REQUEST_ID, Vendor, Walk};
 
 use crate::fixture::{Answered, Fixture, Published, Seen};
 
@@ -42,10 +42,10 @@ pub(crate) async fn walk(fixture: &Fixture) -> Result<Seen, String> {
 pub(crate) async fn app(now: jiff::Timestamp, seed: u64) -> App {
     let clock = Clock::frozen(now);
     let ids = Ids::new(Some(seed));
-    let journal = Journal::new(&mqttstack::journal::Settings::default());
+    let journal = Journal::new(&mqttstack_pipeline::journal::Settings::default());
     let recorder = journal.clone();
     let broker = Broker::start(
-        mqttstack::broker::Settings::default(),
+        mqttstack_broker::Settings::default(),
         clock.clone(),
         ids.clone(),
         std::sync::Arc::new(move |message| recorder.record(message)),

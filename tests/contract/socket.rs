@@ -1,10 +1,11 @@
 //! An exchange walked over a connection: a started emulator, raw bytes in and out of the
 //! vendor's own port.
 
+use mqttstack::Emulator;
 use mqttstack::config::Config;
-use mqttstack::exchange::Surface;
-use mqttstack::pipeline::REQUEST_ID;
-use mqttstack::{Emulator, journal};
+use mqttstack_base::exchange::Surface;
+use mqttstack_pipeline::REQUEST_ID;
+use mqttstack_pipeline::journal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 

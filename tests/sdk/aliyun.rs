@@ -4,8 +4,8 @@
 
 use mqttstack::Emulator;
 use mqttstack::config::Config;
-use mqttstack::secret::Secret;
-use mqttstack::vendor::aliyun::settings::{AccessKey, DeviceCredential, Instance, Token};
+use mqttstack_aliyun::settings::{AccessKey, DeviceCredential, Instance, Token};
+use mqttstack_base::secret::Secret;
 
 use crate::install::{Runtime, skipped};
 use crate::script::converse;

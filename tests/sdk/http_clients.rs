@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use mqttstack::Emulator;
 use mqttstack::config::Config;
-use mqttstack::vendor::aliyun::settings::AuthMode;
+use mqttstack_kit::auth::AuthMode;
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 use tokio::net::{TcpListener, TcpStream};

@@ -4,7 +4,7 @@
 use jiff::SignedDuration;
 use mqttstack::Emulator;
 use mqttstack::config::Config;
-use mqttstack::vendor::aliyun::settings::Overflow;
+use mqttstack_aliyun::settings::Overflow;
 use serde_json::Value;
 
 use crate::http_clients::admin_post;

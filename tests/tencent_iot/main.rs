@@ -9,15 +9,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use bytestring::ByteString;
 use libtest_mimic::{Arguments, Failed, Trial};
-use mqttstack::app::App;
-use mqttstack::broker::Broker;
-use mqttstack::clock::Clock;
-use mqttstack::exchange::{Head, Headers, Request, Scheme, Version};
-use mqttstack::ids::Ids;
-use mqttstack::journal::{Draft, Journal};
-use mqttstack::pipeline::{self, REQUEST_ID};
-use mqttstack::quota::Quotas;
-use mqttstack::vendor::tencent_iot::TencentIot;
+use mqttstack_base::clock::Clock;
+use mqttstack_base::exchange::{Head, Headers, Request, Scheme, Version};
+use mqttstack_base::ids::Ids;
+use mqttstack_broker::Broker;
+use mqttstack_pipeline::App;
+use mqttstack_pipeline::Quotas;
+use mqttstack_pipeline::journal::{Draft, Journal};
+use mqttstack_pipeline::{self as pipeline, REQUEST_ID};
+use mqttstack_tencent_iot_hub::TencentIot;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -156,7 +156,7 @@ fn rows() -> Result<(), Failed> {
     }
     let source = concat!(
         env!("CARGO_MANIFEST_DIR"),
-        "/src/vendor/tencent_iot/error.rs"
+        "/crates/tencent-iot-hub/src/error.rs"
     );
     let text = std::fs::read_to_string(source)?;
     let rows: BTreeSet<String> = text
@@ -184,7 +184,7 @@ fn description() -> Result<(), Failed> {
             .filter_map(|item| item.as_str().map(ToOwned::to_owned))
             .collect()
     };
-    let gateway = include_str!("../../src/vendor/tencent_iot/gateway.rs");
+    let gateway = include_str!("../../crates/tencent-iot-hub/src/gateway.rs");
     let mut paths = quoted(gateway, "=> \"/");
     paths.extend(["register/dev".to_owned(), String::new()]);
     for path in paths {
@@ -192,7 +192,7 @@ fn description() -> Result<(), Failed> {
             return Err(format!("/{path} is not described").into());
         }
     }
-    let table = include_str!("../../src/vendor/tencent_iot/cloud/mod.rs");
+    let table = include_str!("../../crates/tencent-iot-hub/src/cloud/mod.rs");
     let actions: BTreeSet<String> = table
         .lines()
         .filter_map(|line| line.split_once("entry(Action::")?.1.split('"').nth(1))
@@ -201,8 +201,8 @@ fn description() -> Result<(), Failed> {
     let listed = at("/components/parameters/X-TC-Action/schema/enum");
     same("actions", &json!(actions), &json!(names(&listed)))?;
     let codes: BTreeSet<String> = [
-        include_str!("../../src/vendor/tencent_iot/error.rs"),
-        include_str!("../../src/vendor/tencent_tc3/error.rs"),
+        include_str!("../../crates/tencent-iot-hub/src/error.rs"),
+        include_str!("../../crates/tencent-cloud-api/src/error.rs"),
     ]
     .iter()
     .flat_map(|source| quoted(source, "=> row(\""))
@@ -328,10 +328,10 @@ fn mutilations(body: &[u8]) -> Vec<Vec<u8>> {
 async fn app(given: &Given) -> App {
     let clock = Clock::frozen(given.clock);
     let ids = Ids::new(Some(given.seed));
-    let journal = Journal::new(&mqttstack::journal::Settings::default());
+    let journal = Journal::new(&mqttstack_pipeline::journal::Settings::default());
     let recorder = journal.clone();
     let broker = Broker::start(
-        mqttstack::broker::Settings::default(),
+        mqttstack_broker::Settings::default(),
         clock.clone(),
         ids.clone(),
         Arc::new(move |message| recorder.record(message)),

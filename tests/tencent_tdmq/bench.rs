@@ -5,21 +5,21 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use bytestring::ByteString;
-use mqttstack::app::App;
-use mqttstack::broker::Broker;
-use mqttstack::broker::dialect::Refused;
-use mqttstack::broker::message::{Message, Transport};
-use mqttstack::clock::Clock;
-use mqttstack::exchange::{Answer, BodyPolicy, Head, Headers, Request, Scheme, Version};
-use mqttstack::http1::Handler;
-use mqttstack::ids::Ids;
-use mqttstack::journal::{Entry, Journal};
-use mqttstack::pipeline::{self, Vendor};
-use mqttstack::quota::Quotas;
 use mqttstack::server::{Listener, Server};
 use mqttstack::tls::Authority;
-use mqttstack::vendor::tencent_tc3;
-use mqttstack::vendor::tencent_tdmq::{Settings, TencentTdmq};
+use mqttstack_base::clock::Clock;
+use mqttstack_base::exchange::{Answer, BodyPolicy, Head, Headers, Request, Scheme, Version};
+use mqttstack_base::ids::Ids;
+use mqttstack_base::message::{Message, Transport};
+use mqttstack_broker::Broker;
+use mqttstack_broker::dialect::Refused;
+use mqttstack_http1::Handler;
+use mqttstack_pipeline::App;
+use mqttstack_pipeline::Quotas;
+use mqttstack_pipeline::journal::{Entry, Journal};
+use mqttstack_pipeline::{self as pipeline, Vendor};
+use mqttstack_tencent_cloud_api as tencent_tc3;
+use mqttstack_tencent_tdmq::{Settings, TencentTdmq};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
@@ -70,7 +70,7 @@ impl Bench {
     /// The defaults, with a cloud API that checks no signatures.
     pub async fn unsigned() -> Self {
         let cloud = tencent_tc3::Settings {
-            auth: tencent_tc3::Auth::Off,
+            auth: mqttstack_kit::auth::AuthMode::Off,
             ..tencent_tc3::Settings::default()
         };
         Self::build(Settings::default(), vectors_time(), cloud).await
@@ -78,10 +78,10 @@ impl Bench {
 
     async fn build(settings: Settings, clock: Clock, cloud: tencent_tc3::Settings) -> Self {
         let ids = Ids::new(Some(1));
-        let journal = Journal::new(&mqttstack::journal::Settings::default());
+        let journal = Journal::new(&mqttstack_pipeline::journal::Settings::default());
         let sink = journal.clone();
         let broker = Broker::start(
-            mqttstack::broker::Settings::default(),
+            mqttstack_broker::Settings::default(),
             clock.clone(),
             ids.clone(),
             Arc::new(move |message| sink.record(message)),

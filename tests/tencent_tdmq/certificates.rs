@@ -2,10 +2,9 @@
 
 use bytes::Bytes;
 use jiff::SignedDuration;
-use mqttstack::clock::Clock;
-use mqttstack::vendor::tencent_tdmq::{Authority, Policy, Settings};
+use mqttstack_base::clock::Clock;
+use mqttstack_tencent_tdmq::{Authority, Policy, Settings};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
-
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 

@@ -3,15 +3,15 @@
 
 use std::process::Output;
 
-use mqttstack::broker::message::Transport;
-use mqttstack::clock::Clock;
+use mqttstack_base::clock::Clock;
+use mqttstack_base::message::Transport;
+use rcgen::DnType;
 use tokio::process::Command;
 
 use crate::bench::{Bench, Site, anywhere, site};
 use crate::certificates::TestCa;
 use crate::install::{self, Runtime, skipped};
 use crate::mqtt::Device;
-use rcgen::DnType;
 
 const HELLO: &str = "{ \"message\": \"Hello, world\" }";
 const BASIC: &str = "Authorization: Basic dXNlcjA6c2VjcmV0MA==";
@@ -152,7 +152,7 @@ async fn the_python_sdk_manages_users_policies_topics_and_messages() {
     if skipped() {
         return;
     }
-    let settings = mqttstack::vendor::tencent_tdmq::Settings::default();
+    let settings = mqttstack_tencent_tdmq::Settings::default();
     let site = site(Bench::new(settings, Clock::real()).await).await;
     let at = site.app.broker.listen(Transport::Tcp, anywhere()).unwrap();
     let mut device = Device::v5(at, "dev-sdk").await;

@@ -5,10 +5,10 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use mqttstack::broker::message::{Message, Properties};
-use mqttstack::exchange::{Malformed, Request, Version};
-use mqttstack::pipeline::REQUEST_ID;
-use mqttstack::vendor::tencent_tdmq::{ACTIONS, Error};
+use mqttstack_base::exchange::{Malformed, Request, Version};
+use mqttstack_base::message::{Message, Properties};
+use mqttstack_pipeline::REQUEST_ID;
+use mqttstack_tencent_tdmq::{ACTIONS, Error};
 use serde::Deserialize;
 use serde_json::{Value, json};
 

@@ -1,6 +1,6 @@
 //! `POST /keep-alive`: what it changes for connected clients.
 
-use mqttstack::vendor::tencent_tdmq::Settings;
+use mqttstack_tencent_tdmq::Settings;
 use serde_json::{Value, json};
 
 use crate::bare::{Bare, Opening};

@@ -1,7 +1,7 @@
 //! What the cloud API tells of messages, whatever the journal still has.
 
-use mqttstack::broker::message::{Origin, OriginKind, Properties, Publication, Qos, TopicName};
-use mqttstack::exchange::Surface;
+use mqttstack_base::exchange::Surface;
+use mqttstack_base::message::{Origin, OriginKind, Properties, Publication, Qos, TopicName};
 use serde_json::{Value, json};
 
 use crate::bench::{BASIC, Bench, request};

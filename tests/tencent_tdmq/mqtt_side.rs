@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use mqttstack::broker::message::Transport;
 use mqttstack::tls::Authority;
-use mqttstack::vendor::tencent_tdmq::{Action, Effect, Policy, Settings};
+use mqttstack_base::message::Transport;
+use mqttstack_tencent_tdmq::{Action, Effect, Policy, Settings};
 use rcgen::DnType;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mqttstack::vendor::tencent_tdmq::Settings;
+use mqttstack_tencent_tdmq::Settings;
 
 use crate::bare::Bare;
 use crate::bench::{BASIC, Bench, request};

@@ -1,6 +1,6 @@
 //! What an instance refuses to its MQTT clients beyond its quotas, and what it does without.
 
-use mqttstack::vendor::tencent_tdmq::Settings;
+use mqttstack_tencent_tdmq::Settings;
 use serde_json::{Value, json};
 
 use crate::bare::{Bare, Opening};

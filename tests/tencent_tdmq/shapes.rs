@@ -1,6 +1,6 @@
 //! Which MQTT clients are TDMQ's, right or wrong, and what is said of those that are nobody's.
 
-use mqttstack::vendor::tencent_tdmq::{Settings, UnknownUsers};
+use mqttstack_tencent_tdmq::{Settings, UnknownUsers};
 use serde_json::json;
 
 use crate::bare::Bare;

@@ -1,6 +1,6 @@
 //! The SQL filter of a subscription, as subscribers see it.
 
-use mqttstack::vendor::tencent_tdmq::{Action, Effect, Policy, Settings};
+use mqttstack_tencent_tdmq::{Action, Effect, Policy, Settings};
 
 use crate::bare::{Bare, Opening};
 use crate::bench::Bench;

@@ -3,7 +3,7 @@
 
 use std::sync::LazyLock;
 
-use mqttstack::vendor::tencent_tdmq::Settings;
+use mqttstack_tencent_tdmq::Settings;
 use serde_json::{Value, json};
 use wiremock::matchers::path;
 use wiremock::{Mock, MockServer, ResponseTemplate};

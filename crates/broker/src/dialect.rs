@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use mqttstack_base::exchange::Surface;
 
 use super::ending::Ending;
 use super::message::{Properties, Publication, Qos, Transport, Will};
-use mqttstack_base::exchange::Surface;
 
 /// A CONNECT, before anything is decided about it.
 #[derive(Debug, Clone)]

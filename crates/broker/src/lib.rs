@@ -19,6 +19,7 @@ mod events;
 mod listener;
 mod opening;
 pub mod outlet;
+mod owner;
 mod pace;
 mod packet;
 mod retained;
@@ -59,6 +60,7 @@ use self::message::{
     Transport,
 };
 use self::outlet::Outlet;
+pub use self::owner::Owner;
 use self::router::{Options, Target};
 use self::routing::Draft;
 use self::session::Session;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use futures_util::{Sink, Stream};
+use mqttstack_base::exchange::page::Home;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy, sink};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::error::{CapacityError, Error, ProtocolError};
@@ -20,7 +21,6 @@ use tokio_tungstenite::{WebSocketStream, accept_hdr_async};
 
 use super::connection::Broken;
 use super::packet::{Frame, Violation, code as reason_code, frame};
-use mqttstack_base::exchange::page::Home;
 
 /// What MQTT is called among the subprotocols (MQTT 5.0 section 6.0), today and in MQTT 3.1.
 const SUBPROTOCOLS: [&str; 2] = ["mqtt", "mqttv3.1"];

@@ -6,14 +6,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mqttstack_base::exchange::HandshakeFailure;
 use rustls::server::Acceptor;
 use rustls::{AlertDescription, CertificateError, PeerIncompatible, ServerConfig};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
-
-use mqttstack_base::exchange::HandshakeFailure;
 
 /// How much of a hello is looked at before it is read.
 const HELLO: usize = 2 << 10;
@@ -171,7 +170,7 @@ fn of_alert(alert: AlertDescription) -> String {
 }
 
 const TRUST: &str = "it does not trust the certificate; let it trust the authority that \
-                     GET /_mqttstack/ca.pem gives (a new one after each start, unless --data-dir keeps it)";
+                     GET /_mqttstack/ca.pem gives (a new one after each start, but with --data-dir)";
 
 fn of_error(error: &rustls::Error) -> String {
     use rustls::Error as E;

@@ -8,11 +8,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 
-use mqttstack::broker::message::{
+use mqttstack_base::message::{
     Delivery, DeliveryOutcome, Message, Origin, OriginKind, Properties, Publication, Qos,
     TopicFilter, TopicName,
 };
-use mqttstack::broker::{Broker, Settings};
+use mqttstack_broker::{Broker, Settings};
 use rand::prelude::IndexedMutRandom;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;

@@ -536,7 +536,7 @@ fn a_configured_token_must_be_one() {
             actions: actions.to_owned(),
             expires: None,
         }];
-        let problem = mqttstack::vendor::aliyun::Aliyun::new(settings).unwrap_err();
+        let problem = mqttstack_aliyun::Aliyun::new(settings).unwrap_err();
         assert_eq!(problem.key, "aliyun.instances[0].tokens[0]");
         problem.problem
     };

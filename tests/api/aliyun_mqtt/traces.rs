@@ -1,6 +1,6 @@
 //! What the OpenAPI tells of connected clients, and does to them.
 
-use mqttstack::broker::message::{Origin, OriginKind, Properties, Publication, Qos, TopicName};
+use mqttstack_base::message::{Origin, OriginKind, Properties, Publication, Qos, TopicName};
 
 use super::*;
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use mqttstack::broker::dialect::{Connect, ConnectCode, ConnectRefusal, Dialect, Grant, Limits};
-use mqttstack::exchange::Surface;
+use mqttstack_base::exchange::Surface;
+use mqttstack_broker::dialect::{Connect, ConnectCode, ConnectRefusal, Dialect, Grant, Limits};
 
 use super::bench;
 use crate::wire::{self, AUTH, Wire, packet, properties, text};

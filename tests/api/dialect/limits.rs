@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use mqttstack::broker::dialect::{Connect, ConnectRefusal, Dialect, Feature, Grant, Limits};
-use mqttstack::broker::message::Qos;
-use mqttstack::exchange::Surface;
+use mqttstack_base::exchange::Surface;
+use mqttstack_base::message::Qos;
+use mqttstack_broker::dialect::{Connect, ConnectRefusal, Dialect, Feature, Grant, Limits};
 
 use super::{Bench, bench, bench_of};
 use crate::wire::{

@@ -5,17 +5,17 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use mqttstack::broker::dialect::{
+use mqttstack_base::clock::Clock;
+use mqttstack_base::exchange::Surface;
+use mqttstack_base::ids::Ids;
+use mqttstack_base::message::{
+    Message, Origin, OriginKind, Properties, Publication, Qos, TopicName, Transport,
+};
+use mqttstack_broker::dialect::{
     Connect, ConnectCode, ConnectRefusal, Dialect, Grant, Limits, Peer, Publish, PublishVerdict,
     Refused, SubscribeVerdict,
 };
-use mqttstack::broker::message::{
-    Message, Origin, OriginKind, Properties, Publication, Qos, TopicName, Transport,
-};
-use mqttstack::broker::{Broker, Settings};
-use mqttstack::clock::Clock;
-use mqttstack::exchange::Surface;
-use mqttstack::ids::Ids;
+use mqttstack_broker::{Broker, Settings};
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;

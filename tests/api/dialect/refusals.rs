@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use mqttstack::broker::dialect::{Connect, ConnectCode, ConnectRefusal, Dialect, Grant};
-use mqttstack::exchange::Surface;
+use mqttstack_base::exchange::Surface;
+use mqttstack_broker::dialect::{Connect, ConnectCode, ConnectRefusal, Dialect, Grant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;

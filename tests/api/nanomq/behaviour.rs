@@ -2,9 +2,9 @@
 //! it follows, and what reaches MQTT clients and the journal.
 
 use jiff::SignedDuration;
-use mqttstack::broker::message::OriginKind;
-use mqttstack::clock::Clock;
-use mqttstack::vendor::nanomq::{Generation, SetConfig, Settings};
+use mqttstack_base::clock::Clock;
+use mqttstack_base::message::OriginKind;
+use mqttstack_nanomq::{Generation, SetConfig, Settings};
 use serde_json::Value;
 
 use super::bench::Bench;

@@ -1,7 +1,7 @@
 //! NanoMQ's API where users meet it: on the edge, beside the other vendors, and on its own port.
 
 use mqttstack::Emulator;
-use mqttstack::exchange::Surface;
+use mqttstack_base::exchange::Surface;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 

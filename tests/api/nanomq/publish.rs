@@ -2,11 +2,11 @@
 //! nobody gets whatever the answer says. Measured on the real 0.25.5, but for what the table in
 //! `api/publish.rs` marks as assumed.
 
+use mqttstack_nanomq::Settings;
 use serde_json::{Value, json};
 
 use super::bench::Bench;
 use crate::wire::{Wire, text};
-use mqttstack::vendor::nanomq::Settings;
 
 /// A publish to `t` with these properties.
 fn item(properties: &Value) -> Value {

@@ -2,9 +2,9 @@
 //! line, header lines and their order, body. Where the real one keeps an internal order, rows
 //! are compared as a set; uptime and date by shape.
 
-use mqttstack::clock::Clock;
-use mqttstack::secret::Secret;
-use mqttstack::vendor::nanomq::{AuthType, Overlay, Serve, Settings};
+use mqttstack_base::clock::Clock;
+use mqttstack_base::secret::Secret;
+use mqttstack_nanomq::{AuthType, Overlay, Serve, Settings};
 use serde_json::{Value, json};
 
 use super::bench::{Bench, Seen};

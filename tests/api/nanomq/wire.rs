@@ -1,10 +1,9 @@
 //! What cannot be said by a whole request and a whole answer: connections, limits, odd bytes,
 //! and input that is meant to break something.
 
+use mqttstack_nanomq::Settings;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-
-use mqttstack::vendor::nanomq::Settings;
 
 use super::bench::{Bench, read_answer, request};
 
