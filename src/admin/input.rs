@@ -45,7 +45,7 @@ impl Parameters {
             None => Ok(self),
             Some((name, _)) if known.is_empty() => Err(Problem::parameter(
                 name,
-                "unknown parameter; this path takes none",
+                "unknown parameter; this path takes no parameters",
             )),
             Some((name, _)) => Err(Problem::parameter(
                 name,

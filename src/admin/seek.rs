@@ -106,7 +106,7 @@ impl Wanted {
             (None, at_least, None) => (at_least.unwrap_or(1), None),
         };
         if at_most.is_some_and(|most| most < at_least) {
-            return Err(bad("count: expected at_most to be at_least or more"));
+            return Err(bad("count: at_most is less than at_least"));
         }
         if at_least > MAX_KEPT {
             return Err(bad(&format!("count: expected at most {MAX_KEPT}")));
