@@ -290,9 +290,7 @@ async fn what_is_released_is_there_for_who_waits() {
     let bench = bench(json!({})).await;
     bench.json(200, publish(&json!([event("1")]))).await;
     let received = receive(&bench, 1).await;
-    let (again, _) = tokio::join!(
-        receive(&bench, 1),
-        settle(&bench, "release", &[&received[0].2])
-    );
+    let tokens = [received[0].2.as_str()];
+    let (again, _) = tokio::join!(receive(&bench, 1), settle(&bench, "release", &tokens));
     assert_eq!((again[0].0.as_str(), again[0].1), ("1", 2));
 }
