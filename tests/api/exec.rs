@@ -63,6 +63,7 @@ async fn a_command_is_told_where_everything_listens() {
         told["MQTTSTACK_HTTP_URL"]
     );
     assert_eq!(told["AZURE_AUTHORITY_HOST"], told["MQTTSTACK_HTTPS_URL"]);
+    assert_eq!(told["AZURE_TOKEN_CREDENTIALS"], "ManagedIdentityCredential");
     assert!(told["NO_PROXY"].contains("127.0.0.1"));
 }
 

@@ -25,6 +25,9 @@ const REMOVED: [&str; 3] = [
     "TENCENTCLOUD_TOKEN",
     "TENCENTCLOUD_SESSION_TOKEN",
 ];
+/// Which of its credentials `DefaultAzureCredential` takes (captured: `azure-identity` 1.27.0 for
+/// Python, 4.13.1 for Node.js).
+const DEFAULT_CREDENTIAL: &str = "AZURE_TOKEN_CREDENTIALS";
 /// Whom no proxy can reach.
 const LOCAL: &str = "127.0.0.1,localhost,::1";
 
@@ -197,6 +200,11 @@ impl Told {
         }
         if let Some(url) = emulator.http_url() {
             self.set("AZURE_POD_IDENTITY_AUTHORITY_HOST", url);
+            // With the secret above, `DefaultAzureCredential` would take that before the managed
+            // identity, and ask login.microsoftonline.com whether it may.
+            if std::env::var_os(DEFAULT_CREDENTIAL).is_none() {
+                self.set(DEFAULT_CREDENTIAL, "ManagedIdentityCredential");
+            }
         }
         if let Some(url) = emulator.https_url() {
             self.set("AZURE_AUTHORITY_HOST", url);
