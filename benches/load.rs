@@ -3,7 +3,9 @@
 //! The emulator runs as a process of its own; 64 keep-alive connections, on the same cores, send
 //! signed `SendMessage` requests, signed beforehand. The bare loop is our HTTP/1 loop with a
 //! handler that does nothing, measured in the same run: the ratio says what the walk costs,
-//! whatever the machine. Every accepted publish is counted again at the subscriber.
+//! whatever the machine. Every accepted publish is counted again at the subscriber. Two other
+//! vendors' publishes follow: Azure's with an Entra token, whose signature is RSA, and TDMQ's with
+//! a user name and password.
 
 #![allow(
     clippy::unwrap_used,
@@ -19,8 +21,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
 use send_message::process::{Process, resident};
-use send_message::{Load, TOPIC, bare, load, requests};
+use send_message::{Load, TOPIC, bare, load, repeated, requests};
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -65,6 +70,47 @@ async fn count(address: SocketAddr, counter: Arc<AtomicU64>) -> tokio::task::Joi
     task
 }
 
+/// A publish to Azure with a token that the emulator's own identity platform has given.
+async fn azure(address: SocketAddr) -> String {
+    let form = "grant_type=client_credentials&client_id=22222222-2222-2222-2222-222222222222\
+        &client_secret=testsecret&scope=https%3A%2F%2Feventgrid.azure.net%2F.default";
+    let request = format!(
+        "POST /11111111-1111-1111-1111-111111111111/oauth2/v2.0/token HTTP/1.1\r\n\
+        Host: login.microsoftonline.com\r\nConnection: close\r\n\
+        Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{form}",
+        form.len()
+    );
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let body = answer.split_once("\r\n\r\n").unwrap().1;
+    let body: serde_json::Value = serde_json::from_str(body).expect(&answer);
+    let token = body["access_token"].as_str().unwrap();
+    publish(
+        "/mqtt/messages?topic=bench&api-version=2025-11-16-preview",
+        "nsname.westus3-1.ts.eventgrid.azure.net",
+        &format!("Bearer {token}"),
+    )
+}
+
+/// A publish to TDMQ.
+fn tdmq() -> String {
+    publish(
+        "/topics/bench",
+        "tencent-tdmq.localhost",
+        "Basic dXNlcjA6c2VjcmV0MA==",
+    )
+}
+
+fn publish(target: &str, host: &str, authorization: &str) -> String {
+    format!(
+        "POST {target} HTTP/1.1\r\nHost: {host}\r\nAuthorization: {authorization}\r\n\
+        Content-Type: text/plain\r\nContent-Length: 64\r\n\r\n{}",
+        "x".repeat(64)
+    )
+}
+
 async fn table(time: Duration) {
     let each = 1_500 * usize::try_from(time.as_secs()).unwrap();
     let row = |name: &str, load: &Load, bare: f64| {
@@ -93,6 +139,11 @@ async fn table(time: Duration) {
         bare_load.per_second,
     );
     let after = megabytes(&idle);
+    let azure = repeated(&azure(idle.http).await, each);
+    let azure = load(idle.http, time, azure).await;
+    row("Azure publish, Entra token", &azure, bare_load.per_second);
+    let tdmq = load(idle.http, time, repeated(&tdmq(), each)).await;
+    row("TDMQ publish, Basic", &tdmq, bare_load.per_second);
     drop(idle);
     let emulator = Process::emulator();
     let received = Arc::new(AtomicU64::new(0));

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
 use hmac::{Hmac, KeyInit, Mac};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -27,7 +28,7 @@ const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'~');
 
 /// Per connection, the requests that it sends one after the other.
-pub(crate) type Requests = Arc<Vec<Vec<Vec<u8>>>>;
+pub(crate) type Requests = Arc<Vec<Vec<Bytes>>>;
 
 /// What a load found.
 pub(crate) struct Load {
@@ -37,7 +38,7 @@ pub(crate) struct Load {
 }
 
 /// Sends requests over all connections until the time is over or they are used up; every answer
-/// must be a 200.
+/// must be a success.
 pub(crate) async fn load(address: SocketAddr, time: Duration, requests: Requests) -> Load {
     let over = Arc::new(AtomicBool::new(false));
     let tasks: Vec<_> = (0..CONNECTIONS)
@@ -57,7 +58,7 @@ pub(crate) async fn load(address: SocketAddr, time: Duration, requests: Requests
                     let count = stream.read(&mut buffer).await.unwrap();
                     waits.push(begun.elapsed());
                     assert!(
-                        buffer[..count].starts_with(b"HTTP/1.1 200"),
+                        buffer[..count].starts_with(b"HTTP/1.1 20"),
                         "{}",
                         String::from_utf8_lossy(&buffer[..count])
                     );
@@ -99,10 +100,16 @@ pub(crate) fn requests(each: usize, base: u64) -> Requests {
     .to_string();
     let of = |connection: u64| {
         (0..each as u64)
-            .map(|n| signed(base + connection * each as u64 + n, &now))
+            .map(|n| signed(base + connection * each as u64 + n, &now).into())
             .collect()
     };
     Arc::new((0..CONNECTIONS as u64).map(of).collect())
+}
+
+/// The same request again and again, on every connection.
+pub(crate) fn repeated(request: &str, each: usize) -> Requests {
+    let request = Bytes::copy_from_slice(request.as_bytes());
+    Arc::new(vec![vec![request; each]; CONNECTIONS])
 }
 
 /// One signed request, `SignatureVersion` 1.0, as the vendor's page has it.

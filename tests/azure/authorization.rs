@@ -161,6 +161,72 @@ async fn tokens_of_a_configured_issuer_are_verified_with_its_key_set() {
     );
 }
 
+/// Answers with this key set from now on.
+async fn serve_keys(server: &MockServer, set: &Value) {
+    server.reset().await;
+    Mock::given(method("GET"))
+        .and(path("/keys"))
+        .respond_with(ResponseTemplate::new(200).set_body_json(set))
+        .mount(server)
+        .await;
+}
+
+#[tokio::test]
+async fn a_token_that_was_good_ends_with_the_key_of_its_issuer() {
+    let server = MockServer::start().await;
+    let outside = &tokens()["outside"];
+    serve_keys(&server, &outside["jwks"]).await;
+    let issuer = json!({
+        "issuer": "https://idp.example/",
+        "jwks_url": format!("{}/keys", server.uri()),
+        "roles": ["EventGrid TopicSpaces Publisher"],
+    });
+    let bench = warm(json!({"issuers": [issuer]})).await;
+    let status = async |name: &str| {
+        let token = outside[name].as_str().unwrap();
+        bench.ask(publish(token)).await.status
+    };
+    assert_eq!(
+        (status("good").await, status("wrong_key").await),
+        (204, 401)
+    );
+    // The issuer gives its key id to another key; an unknown id makes the set be fetched again.
+    let own = bench
+        .json(200, Ask::get("/common/discovery/v2.0/keys"))
+        .await;
+    let mut key = own["keys"][0].clone();
+    key["kid"] = json!("outside-1");
+    serve_keys(&server, &json!({"keys": [key]})).await;
+    assert_eq!(status("good").await, 204);
+    assert_eq!(status("unknown_key_id").await, 401);
+    assert_eq!(status("good").await, 401);
+    assert!(
+        bench.reasons().contains("the signature does not match"),
+        "{}",
+        bench.reasons()
+    );
+    assert_eq!(status("wrong_key").await, 204);
+}
+
+#[tokio::test]
+async fn a_token_that_was_good_ends_when_the_clock_passes_it() {
+    let bench = warm(json!({})).await;
+    let good = tokens()["entra"][0]["token"].as_str().unwrap().to_owned();
+    let status = async || bench.ask(publish(&good)).await.status;
+    assert_eq!((status().await, status().await), (204, 204));
+    let before = bench.app.clock.now();
+    let year = SignedDuration::from_hours(24 * 365);
+    bench.app.clock.advance(year).unwrap();
+    assert_eq!(status().await, 401);
+    assert!(
+        bench.reasons().contains("it expired"),
+        "{}",
+        bench.reasons()
+    );
+    bench.app.clock.freeze(before);
+    assert_eq!(status().await, 204);
+}
+
 #[tokio::test]
 async fn key_ids_that_an_issuer_lacks_do_not_ask_it_each_time() {
     let server = MockServer::start().await;

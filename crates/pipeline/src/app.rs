@@ -1,5 +1,5 @@
-//! The handles that every walk needs, cheap to clone. One `App` is one emulator; nothing is
-//! global, so any number of them run in one process.
+//! What the handling of every request needs: clock, ids, journal, quotas, broker; cheap to clone. One
+//! `App` is one emulator; nothing is global, so any number of them run in one process.
 
 use mqttstack_base::clock::Clock;
 use mqttstack_base::exchange::Receipt;

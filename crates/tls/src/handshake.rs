@@ -170,7 +170,7 @@ fn of_alert(alert: AlertDescription) -> String {
 }
 
 const TRUST: &str = "it does not trust the certificate; let it trust the authority that \
-                     GET /_mqttstack/ca.pem gives (a new one after each start, but with --data-dir)";
+                     GET /_mqttstack/ca.pem gives (a new one after each start, unless --data-dir keeps it)";
 
 fn of_error(error: &rustls::Error) -> String {
     use rustls::Error as E;
