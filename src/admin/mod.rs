@@ -1,7 +1,7 @@
 //! The admin API under `/_mqttstack`: looking at and steering one emulator. Ordinary axum,
 //! because nothing here imitates a vendor. `inspect.rs` looks, `seek.rs` finds and waits,
-//! `control.rs` steers, `events.rs` tells as it happens, `listing.rs` writes long answers; errors are `problem.rs`'s; `guard.rs` keeps
-//! web pages out. All of it is described in `openapi/admin.yaml`.
+//! `control.rs` steers, `events.rs` tells as it happens, `metrics.rs` gives the figures,
+//! `listing.rs` writes long answers; errors are `problem.rs`'s; `guard.rs` keeps web pages out. All of it is described in `openapi/admin.yaml`.
 
 mod control;
 mod events;
@@ -9,6 +9,7 @@ mod guard;
 mod input;
 mod inspect;
 mod listing;
+mod metrics;
 mod problem;
 mod render;
 mod seek;
@@ -107,6 +108,7 @@ fn routes() -> Vec<(&'static str, MethodRouter<Panel>)> {
         ("/readyz", get(inspect::readyz)),
         ("/health", get(inspect::health)),
         ("/info", get(inspect::info)),
+        ("/metrics", get(metrics::metrics)),
         (
             "/requests",
             get(inspect::requests).delete(control::forget::<Entry>),
