@@ -205,7 +205,7 @@ async fn send(
             message = messages.recv() => {
                 let Some(message) = message else { return };
                 let properties = outward(&message.properties);
-                let (topic, payload) = (message.topic.to_string(), message.payload.clone());
+                let (topic, payload) = (message.topic.clone(), message.payload.clone());
                 let (qos, retain) = (rumqttc_qos(message.qos), message.retain);
                 client.publish_with_properties(topic, qos, retain, payload, properties).await
             }

@@ -1,5 +1,5 @@
-//! The way back to the state at the start, whole or in parts: for tests that share one
-//! emulator. The in-process handle (`emulator.rs`) and the admin API both go through it.
+//! Puts the emulator back to its state at the start, whole or in parts, for tests that share one.
+//! [`crate::Emulator`] and the admin API both use it.
 
 use std::sync::Arc;
 

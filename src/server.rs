@@ -1,7 +1,6 @@
-//! The HTTP listeners, plain and TLS, and their clean end.
-//! A [`Listener`] is bound first, so that every address is known before anything is served; a
-//! [`Server`] then serves any number of them. What happens on a connection is `http1`'s; which
-//! clients are still there, `neighbours.rs` finds out.
+//! The HTTP listeners, plain and TLS, and their clean end. A [`Listener`] is bound first, so that every
+//! address is known before anything is served; a [`Server`] then serves any number of them. `http1`
+//! serves one connection; `neighbours.rs` finds out which clients are still there.
 
 mod neighbours;
 

@@ -2,8 +2,8 @@
 //! rustls configurations of the HTTPS and MQTT listeners.
 //!
 //! Any server name gets a certificate, so that a client which resolves a vendor's real host name
-//! to this program needs no more than trust in [`Authority::ca_pem`]. Client certificates are left
-//! to the vendors to judge (`tls/client.rs`). Configured files replace both (`tls/files.rs`).
+//! to this program only has to trust [`Authority::ca_pem`]. The vendors judge client certificates
+//! (`tls/client.rs`). Configured files replace both (`tls/files.rs`).
 
 mod client;
 mod files;
@@ -102,7 +102,7 @@ pub enum Error {
         problem: String,
     },
     /// A name cannot stand in a certificate.
-    #[error("{name:?} cannot stand in a certificate: {problem}")]
+    #[error("{name:?} cannot be a name in a certificate: {problem}")]
     Name {
         /// The name.
         name: String,

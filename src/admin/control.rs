@@ -1,4 +1,4 @@
-//! Steering: the clock, the reset, forgetting the journal, ending a client.
+//! The routes that change something: clock, reset, deleting journal entries, disconnecting a client.
 
 use std::collections::BTreeSet;
 
@@ -69,7 +69,7 @@ impl ResetScope {
                     .find(|(known, _)| *known == name.trim());
                 found.map(|(_, part)| *part).ok_or_else(|| {
                     let known = ResetPart::ALL.map(|(known, _)| known).join(", ");
-                    Problem::parameter("only", format!("{name:?} is none of {known}"))
+                    Problem::parameter("only", format!("expected one of {known}, got {name:?}"))
                 })
             })
             .collect::<Result<_, _>>()
@@ -168,7 +168,7 @@ pub(super) async fn set_clock(
     let clock = &panel.app.clock;
     if (setting.mode, setting.now.is_some()) == (Mode::Real, true) {
         return Err(Problem::BadBody(
-            "now: a real clock cannot be set".to_owned(),
+            "now: expected none with mode real, which follows the machine's clock".to_owned(),
         ));
     }
     let at = || setting.now.unwrap_or_else(|| clock.now());

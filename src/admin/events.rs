@@ -1,6 +1,6 @@
-//! Telling as it happens: server-sent events for every answered request, every message and
-//! every reset. An event's id is the place in both rings, so a client that reconnects with
-//! `Last-Event-ID` goes on where it was.
+//! `GET events`: server-sent events for every answered request, every message and every reset. An
+//! event's id is a position in both journals, so a client that reconnects with `Last-Event-ID` goes
+//! on where it was.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -53,8 +53,12 @@ pub(super) async fn events(
     let journal = &panel.app.journal;
     let told = match headers.get("last-event-id") {
         None => (journal.requests().last(), journal.messages().last()),
-        Some(id) => place(id.to_str().unwrap_or_default())
-            .ok_or_else(|| Problem::parameter("Last-Event-ID", "not an id of this stream"))?,
+        Some(id) => place(id.to_str().unwrap_or_default()).ok_or_else(|| {
+            Problem::parameter(
+                "Last-Event-ID",
+                "expected the id of an event of this stream, such as 12-34",
+            )
+        })?,
     };
     let feed = Feed {
         reading: journal.reading().clone(),

@@ -1,5 +1,6 @@
-//! Keeps web pages out: whoever shows a page in a browser on this machine could otherwise reset
-//! the emulator and, by DNS rebinding, read all of it. Programs are not asked who they are.
+//! Refuses requests that a web page of another site may have sent: such a page, in a browser on this
+//! machine, could otherwise reset the emulator and, by DNS rebinding, read all of it. Programs are not
+//! authenticated.
 
 use std::net::IpAddr;
 

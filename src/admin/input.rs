@@ -1,5 +1,5 @@
-//! Reading what an admin request says, strictly: an unknown parameter or member, a value that
-//! cannot be, or a parameter given twice is a problem that names it.
+//! Reads the parameters and the body of an admin request, strictly: an unknown parameter or member,
+//! an impossible value, or a parameter given twice is refused by name.
 
 use std::str::FromStr;
 
@@ -45,11 +45,11 @@ impl Parameters {
             None => Ok(self),
             Some((name, _)) if known.is_empty() => Err(Problem::parameter(
                 name,
-                "unknown; this path takes no parameters",
+                "unknown parameter; this path takes no parameters",
             )),
             Some((name, _)) => Err(Problem::parameter(
                 name,
-                format!("unknown; there are {}", known.join(", ")),
+                format!("unknown parameter; known are {}", known.join(", ")),
             )),
         }
     }
@@ -120,7 +120,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
         let bytes = if bytes.is_empty() { b"{}" } else { bytes };
         // serde would read an array as the members in their order.
         if !bytes.starts_with(b"{") {
-            return Err(Problem::BadBody("it is not a JSON object".to_owned()));
+            return Err(Problem::BadBody("expected a JSON object".to_owned()));
         }
         let mut deserializer = serde_json::Deserializer::from_slice(bytes);
         let read = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {

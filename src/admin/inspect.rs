@@ -1,5 +1,5 @@
-//! Looking: the journal's lists and single entries, what the broker holds, and what the
-//! emulator says of itself. Steering is in `control.rs`, waiting in `seek.rs`.
+//! The routes that only read: the journal's lists and entries, the broker's clients, subscriptions
+//! and retained messages, health and version. `control.rs` changes things, `seek.rs` waits.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -145,7 +145,7 @@ fn vendor(text: &str) -> Answered<Surface> {
         .find(|surface| surface.as_str() == text)
         .ok_or_else(|| {
             let known = Surface::ALL.map(Surface::as_str).join(", ");
-            Problem::parameter("vendor", format!("{text:?} is none of {known}"))
+            Problem::parameter("vendor", format!("expected one of {known}, got {text:?}"))
         })
 }
 

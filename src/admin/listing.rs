@@ -1,5 +1,5 @@
-//! Long answers: an object with one list in it, rendered page by page beside the serving threads
-//! and sent as it is rendered, so that a list of any length takes little memory.
+//! Long answers: an object with one list in it, rendered page by page on a thread of its own and
+//! sent as it is rendered, so that a list of any length takes little memory.
 
 use std::convert::Infallible;
 

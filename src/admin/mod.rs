@@ -1,7 +1,8 @@
-//! The admin API under `/_mqttstack`: looking at and steering one emulator. Ordinary axum,
-//! because nothing here imitates a vendor. `inspect.rs` looks, `seek.rs` finds and waits,
-//! `control.rs` steers, `events.rs` tells as it happens, `metrics.rs` gives the figures,
-//! `listing.rs` writes long answers; errors are `problem.rs`'s; `guard.rs` keeps web pages out. All of it is described in `openapi/admin.yaml`.
+//! The admin API under `/_mqttstack`, with which tests look at and control one emulator. Ordinary
+//! axum, because nothing here imitates a vendor. `inspect.rs` reads, `seek.rs` finds and waits,
+//! `control.rs` changes, `events.rs` streams, `metrics.rs` gives the figures, `listing.rs` writes long
+//! answers, `problem.rs` has the errors, `guard.rs` refuses web pages. `openapi/admin.yaml` describes
+//! all of it.
 
 mod control;
 mod events;

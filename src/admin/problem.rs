@@ -1,4 +1,4 @@
-//! How the admin API refuses: RFC 9457 problem documents, one enum, one table, one rendering.
+//! The errors of the admin API: RFC 9457 problem documents from one enum and one table.
 
 use axum::Json;
 use axum::http::{StatusCode, header};
@@ -33,7 +33,7 @@ pub enum Problem {
         why: String,
     },
     /// The body is not the JSON that is asked for.
-    #[error("the body is not what is asked for: {0}")]
+    #[error("the request body is wrong: {0}")]
     BadBody(String),
     /// A matcher cannot be read.
     #[error("match.{0}")]
@@ -99,7 +99,7 @@ impl Problem {
             Self::Halted(Halt::Failed(_)) => {
                 (S::INTERNAL_SERVER_ERROR, "internal", "Internal fault")
             }
-            Self::Halted(_) => (S::UNPROCESSABLE_ENTITY, "too-costly", "Too costly a search"),
+            Self::Halted(_) => (S::UNPROCESSABLE_ENTITY, "too-costly", "Search too costly"),
             Self::NotReady => (S::SERVICE_UNAVAILABLE, "not-ready", "Not ready"),
             Self::Internal(_) => (S::INTERNAL_SERVER_ERROR, "internal", "Internal fault"),
         }

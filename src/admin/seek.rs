@@ -98,7 +98,9 @@ impl Wanted {
         let (at_least, at_most) = match (self.exactly, self.at_least, self.at_most) {
             (Some(exactly), None, None) => (exactly, Some(exactly)),
             (Some(_), _, _) => {
-                return Err(bad("count: exactly excludes at_least and at_most"));
+                return Err(bad(
+                    "count: expected exactly alone, without at_least and at_most",
+                ));
             }
             (None, at_least, Some(at_most)) => (at_least.unwrap_or(0), Some(at_most)),
             (None, at_least, None) => (at_least.unwrap_or(1), None),
@@ -107,7 +109,7 @@ impl Wanted {
             return Err(bad("count: at_most is less than at_least"));
         }
         if at_least > MAX_KEPT {
-            return Err(bad(&format!("count: at most {MAX_KEPT} can be waited for")));
+            return Err(bad(&format!("count: expected at most {MAX_KEPT}")));
         }
         Ok(Count { at_least, at_most })
     }
@@ -142,7 +144,7 @@ pub(super) async fn count<T: Kind>(
     JsonBody(query): JsonBody<Query>,
 ) -> Answered<Json<Value>> {
     if query.limit.is_some() {
-        return Err(bad("limit: a count has none"));
+        return Err(bad("limit: unknown member; a count has no limit"));
     }
     let journal = &panel.app.journal;
     let ring = T::ring(journal).clone();
@@ -209,10 +211,12 @@ pub(super) async fn wait_for<T: Kind>(
 /// What to wait for.
 fn wanted<T: Kind>(asked: &Waiting) -> Answered<Wait<T>> {
     if asked.timeout_ms > MAX_TIMEOUT_MS {
-        return Err(bad(&format!("timeout_ms: at most {MAX_TIMEOUT_MS}")));
+        return Err(bad(&format!(
+            "timeout_ms: expected at most {MAX_TIMEOUT_MS}"
+        )));
     }
     if asked.quiet_ms > asked.timeout_ms {
-        return Err(bad("quiet_ms: longer than timeout_ms, it could never pass"));
+        return Err(bad("quiet_ms: expected at most timeout_ms"));
     }
     Ok(Wait {
         pattern: Arc::new(Pattern::parse(&asked.pattern)?),

@@ -106,8 +106,8 @@ fn check_names(command: &Command, environment: &[(String, OsString)]) -> Result<
     Err(match wording::nearest(name, known.iter().copied()) {
         Some(near) => format!("{name}: there is no such variable; did you mean {near}?"),
         None => format!(
-            "{name}: there is no such variable; the tables of the configuration have no \
-             variables, and there are {}",
+            "{name}: there is no such variable; keys inside a table of the configuration file have \
+             none. Known are {}",
             known.join(", ")
         ),
     })

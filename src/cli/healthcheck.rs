@@ -42,10 +42,10 @@ struct Announced {
 /// The address of the configured HTTP listener; one at a free port is found in the ready file.
 fn configured(config: &Config) -> Result<String, String> {
     match config.http_port {
-        Port::Off => Err("--http-port is off: name an address with --url".to_owned()),
+        Port::Off => Err("--http-port is off: give an address with --url".to_owned()),
         Port::Number(0) => {
             let Some(path) = &config.ready_file else {
-                return Err("--http-port is 0: name an address with --url, \
+                return Err("--http-port is 0: give an address with --url, \
                             or the emulator's --ready-file"
                     .to_owned());
             };
@@ -55,7 +55,7 @@ fn configured(config: &Config) -> Result<String, String> {
                 serde_json::from_slice(&text).map_err(|error| failed(error.to_string()))?;
             announced
                 .http
-                .ok_or_else(|| failed("it names no http address".to_owned()))
+                .ok_or_else(|| failed("it has no http address".to_owned()))
         }
         Port::Number(port) => {
             let host = match config.bind {

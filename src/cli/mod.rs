@@ -1,9 +1,9 @@
 //! The command line: `serve` (the default), `healthcheck` and `config`, their flags, and the
-//! `MQTTSTACK_*` environment, which is read here (`arguments.rs`) and nowhere else. What the flags override is
-//! `config/mod.rs`; what `serve` starts is `emulator.rs`.
+//! `MQTTSTACK_*` environment, which is read here (`arguments.rs`) and nowhere else. The values that
+//! they override are in `config/mod.rs`; `serve` starts `emulator/mod.rs`.
 //!
-//! Exit codes: 0 a clean end, 1 an unhealthy answer to `healthcheck`, 2 anything that keeps the
-//! program from doing what it was asked to, said in one line on stderr.
+//! Exit codes: 0 a clean end, 1 `healthcheck` found it not ready, 2 anything that keeps the program
+//! from doing what it was asked to, said in one line on stderr.
 
 mod arguments;
 mod healthcheck;

@@ -1,5 +1,5 @@
 //! `mqttstack serve`: starts an emulator, says on stdout that it is ready, stops it cleanly on
-//! SIGINT or SIGTERM. Logs go to stderr. The emulator itself is `emulator.rs`.
+//! SIGINT or SIGTERM. Logs go to stderr. The emulator itself is `emulator/mod.rs`.
 
 use std::io::Write;
 use std::thread;

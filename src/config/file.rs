@@ -1,5 +1,5 @@
-//! Reading a configuration file: where it is wrong, in words; and paths in it, which are relative
-//! to it.
+//! Reads a configuration file: says key and line of what is wrong in it, and makes its relative
+//! paths start at its own directory.
 
 use std::borrow::Cow;
 use std::path::Path;

@@ -1,7 +1,7 @@
-//! The configuration: what each room's `Settings` say, plus ports, clock, seed and log.
-//! Defaults are overridden by the file, the file by the environment, the environment by flags
-//! (`cli/` reads the last two). `file.rs` reads a file, `value.rs` has the values with words of
-//! their own, `default.toml` is the commented file that `mqttstack config --default` prints.
+//! The configuration: the `Settings` of every part of the program, and ports, clock, seed and log.
+//! Later ones win: defaults, file, environment, flags (`cli/` reads the last two). `file.rs` reads a
+//! file, `value.rs` has the types of single values such as a port, `default.toml` is the commented
+//! file that `mqttstack config --default` prints.
 
 mod file;
 mod value;

@@ -1,5 +1,5 @@
-//! The single values of the configuration that have words beside numbers: ports, the clock's
-//! start, the seed, the log. Each reads the same text from a flag, the environment and the file.
+//! The types of single configuration values: a port, the clock's start, the seed, the log's format
+//! and level. Each reads the same text from a flag, the environment and the file.
 
 use std::fmt;
 use std::str::FromStr;

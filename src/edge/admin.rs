@@ -1,6 +1,5 @@
-//! The bridge to the admin API: our [`Request`] to the `http` crate's, its response to our
-//! [`Answer`]. Only here does a request become one of the `http` crate, which refuses some
-//! targets and header fields; those get a 400.
+//! Hands a request to the admin API: converts our [`Request`] to the `http` crate's, and its response
+//! to our [`Answer`]. The `http` crate refuses some targets and header fields; those get a 400.
 
 use axum::Router;
 use axum::body::{Body as AxumBody, HttpBody};

@@ -1,6 +1,6 @@
-//! Whose request is it: by host, then by path (`table.rs`). The edge answers for all vendors and
-//! the admin API (`admin.rs` is the bridge to it); a vendor's own port is the same handler with
-//! the answer to that question fixed. What is nobody's gets a problem document (`problem.rs`).
+//! Decides to which vendor, or to the admin API, an HTTP request goes: by host, then by path
+//! (`table.rs`). A vendor's own port is the same handler with that decision fixed. `admin.rs` hands a
+//! request to the admin API; a request that belongs to nobody gets a problem document (`problem.rs`).
 
 mod admin;
 mod problem;
@@ -104,7 +104,7 @@ impl Edge {
         let mut opened = self.app.journal.open(None, &receipt, request);
         let answer = answer.header(REQUEST_ID, &*receipt.id);
         let reason = request.malformed.as_ref().map_or_else(
-            || "neither host nor path belongs to a surface".to_owned(),
+            || "neither host nor path belongs to a vendor or to the admin API".to_owned(),
             ToString::to_string,
         );
         tracing::info!(

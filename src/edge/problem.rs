@@ -1,4 +1,4 @@
-//! The edge's own answers, RFC 9457 problem documents: for requests that are nobody's.
+//! The answers to requests that belong to no vendor: RFC 9457 problem documents.
 
 use mqttstack_base::exchange::{Answer, Connection, Malformed, reason_phrase};
 use serde_json::{Value, json};
@@ -19,7 +19,7 @@ pub(super) fn nowhere(method: &str, path: &str) -> Answer {
         .collect();
     document(
         404,
-        &format!("no surface answers {method} {path} at this host"),
+        &format!("no vendor answers {method} {path} at this host"),
         Some(("surfaces", surfaces.into())),
     )
 }

@@ -1,5 +1,5 @@
-//! The table of who answers what: first the host that was asked, then the path. One row of it
-//! corrected here is corrected everywhere, the 404 that lists the surfaces included.
+//! The table of hosts and paths of every vendor: first the host decides, then the path. The 404 that
+//! lists the vendors is made from it too.
 //!
 //! Patterns: `{name}` stands for one or more characters without the separator (`.` in a host,
 //! `/` in a path), `*` at the end for anything. Vendor hosts are those of the vendors' pages

@@ -1,5 +1,5 @@
-//! One emulator: its rooms, its listeners, its clean end. The program is a thin shell over it
-//! (`cli/serve.rs`), and tests start one in process:
+//! One emulator: starts journal, broker, vendors and listeners, and stops them cleanly. The program is
+//! a thin shell over it (`cli/serve.rs`), and tests start one in process:
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), mqttstack::emulator::StartError> {
@@ -11,8 +11,8 @@
 //! # }
 //! ```
 //!
-//! `rooms.rs` builds the shared rooms, `listeners.rs` opens the ports, `ready.rs` tells where
-//! they are.
+//! `rooms.rs` makes what all vendors share, `listeners.rs` opens the ports, `ready.rs` says where they
+//! are.
 
 mod listeners;
 mod ready;

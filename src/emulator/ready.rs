@@ -1,5 +1,5 @@
-//! The ready object: where everything listens. The program prints it as one line on stdout, and
-//! it stands in the ready file exactly as long as the emulator is up.
+//! The ready object: where everything listens. The program prints it as one line on stdout; the ready
+//! file holds it exactly as long as the emulator is up.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

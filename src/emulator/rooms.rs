@@ -1,5 +1,5 @@
-//! Builds the shared rooms from the configuration, and leads into the journal what the broker
-//! takes and what it refuses.
+//! Makes what all vendors share (clock, ids, journal, quotas, broker) from the configuration, and
+//! writes into the journal what the broker accepts and refuses.
 
 use std::sync::Arc;
 

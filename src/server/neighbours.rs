@@ -1,6 +1,6 @@
 //! Which clients on this machine still have their socket. A client that has closed it and one that
 //! has only shut down its sending side look the same on the wire until something is written; the
-//! kernel tells them apart (`sock_diag(7)`). Of clients elsewhere nothing can be told.
+//! kernel tells them apart (`sock_diag(7)`). Of clients on other machines nothing is known.
 
 use std::net::SocketAddr;
 

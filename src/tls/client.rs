@@ -1,6 +1,5 @@
-//! Which client certificates a TLS handshake takes, provided that the client holds the key: every
-//! one, or with `client_ca` those of its authorities. Whether the client may do anything with it is
-//! the vendor's to say.
+//! Which client certificates a TLS handshake accepts, if the client holds the key: every one, or with
+//! `client_ca` those of its authorities. What a client may do with its certificate, its vendor decides.
 
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
-//! Certificates from configured files: what the secure listeners show, and the authorities whose
-//! client certificates alone they take. Without any, `tls.rs` makes the one and `client.rs` takes
-//! everybody's.
+//! Certificates from configured files: the one that the secure listeners show, and the authorities
+//! whose client certificates they accept. Without files, `tls.rs` makes the certificate, and
+//! `client.rs` accepts every client's.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

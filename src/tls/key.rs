@@ -1,6 +1,6 @@
 //! Private keys of the local authority and its certificates. Keys are made from the emulator's own
-//! randomness and sign without any (RFC 6979), so that with a seed the certificates repeat byte
-//! for byte, which the ones of the usual library cannot.
+//! randomness and sign without any (RFC 6979), so that with a seed the certificates are the same byte
+//! for byte in every run, which keys of rcgen cannot do.
 
 use mqttstack_base::ids::Ids;
 use p256::ecdsa::signature::Signer;

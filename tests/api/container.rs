@@ -75,6 +75,19 @@ fn the_image_runs_what_the_crate_builds_as_nobody_special() {
         .as_str()
         .unwrap();
     assert!(dockerfile.contains(&format!("FROM rust:{rust}-slim")));
+    let profiles = manifest["profile"].as_table().unwrap();
+    let built: Vec<_> = dockerfile
+        .split("--profile ")
+        .skip(1)
+        .map(|rest| rest.split(' ').next().unwrap())
+        .collect();
+    // The dependencies' layer is of use only where the program is built in the same way.
+    let [cooked, profile] = built[..] else {
+        panic!("{built:?}");
+    };
+    assert_eq!(cooked, profile);
+    assert!(profiles.contains_key(profile), "{profile}");
+    assert!(dockerfile.contains(&format!("/src/target/{profile}/mqttstack /mqttstack\n")));
     assert!(dockerfile.contains("USER 65534:65534\n"));
     assert!(dockerfile.contains("ENV MQTTSTACK_BIND=0.0.0.0\n"));
     assert!(dockerfile.contains("CMD [\"/mqttstack\", \"healthcheck\"]"));

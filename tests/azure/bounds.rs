@@ -166,3 +166,14 @@ async fn a_session_more_than_there_may_be_is_over_the_quota() {
         refusal.reason
     );
 }
+
+#[tokio::test]
+async fn what_nobody_has_claimed_in_time_makes_room() {
+    let bench = bench(json!({"max_event_bytes": 10_000})).await;
+    bench.json(200, publish("a", 8_000)).await;
+    over_quota(&bench, publish("b", 8_000)).await;
+    let week = SignedDuration::from_hours(7 * 24);
+    bench.app.clock.advance(week).unwrap();
+    bench.json(200, publish("b", 8_000)).await;
+    only_token(&bench.json(200, receive("b", "s")).await);
+}

@@ -288,6 +288,7 @@ fn template() -> Value {
 #[tokio::test]
 async fn a_whole_template_is_deployed_and_a_broken_one_changes_nothing() {
     let bench = bench(json!({"auth": "off", "auto_create": false})).await;
+    bench.azure.started(&bench.app);
     let deploy = |template: &Value| {
         let body = json!({"properties": {
             "mode": "Incremental",

@@ -314,7 +314,7 @@ async fn an_mqtt_publish_that_cannot_be_routed_is_told_to_the_journal() {
     assert_eq!(draft.operation.as_deref(), Some("RouteMessage"));
     assert_eq!(draft.topic.as_deref(), Some("a/b"));
     let (_, message) = bench.app.journal.messages().since(0).pop().unwrap();
-    assert_eq!(draft.messages, [message.id.clone()]);
+    assert_eq!(draft.messages, std::slice::from_ref(&message.id));
     let reasons = draft.reasons.join("\n");
     assert!(
         reasons.ends_with("the routing topic 'none' was not found"),

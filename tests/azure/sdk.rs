@@ -1,4 +1,4 @@
-//! The vendor's unmodified SDKs against a started emulator, and the README's lines as a new user
+//! The vendor's unmodified SDKs against a started emulator, and the lines of its page as a new user
 //! would copy them. What they need is installed once, pinned, into `target/sdk/`.
 //! `MQTTSTACK_SKIP_SDK_TESTS=1` switches them off.
 
@@ -80,16 +80,10 @@ async fn the_node_sdks_get_tokens_publish_and_receive() {
     emulator.stop().await;
 }
 
-/// The shell blocks of the README's part on Azure, one after the other in one shell.
-fn readme() -> String {
-    let text = include_str!("../../README.md");
-    let start = text.find("### Azure Event Grid\n").unwrap();
-    let part = &text[start + 4..];
-    let part = &part[..part
-        .find("\n## ")
-        .unwrap()
-        .min(part.find("\n### ").unwrap_or(usize::MAX))];
-    let blocks = part.split("```sh\n").skip(1);
+/// The shell blocks of the page on Azure, one after the other in one shell.
+fn page() -> String {
+    let text = include_str!("../../docs/azure-event-grid.md");
+    let blocks = text.split("```sh\n").skip(1);
     blocks
         .map(|block| block.split("```").next().unwrap())
         .collect::<Vec<_>>()
@@ -97,7 +91,7 @@ fn readme() -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_readmes_lines_work_as_they_stand() {
+async fn the_lines_of_the_page_work_as_they_stand() {
     if skipped() {
         return;
     }
@@ -105,7 +99,7 @@ async fn the_readmes_lines_work_as_they_stand() {
     let folder = tempfile::tempdir().unwrap();
     // The ports of this run in the place of the default ones.
     let port = |url: &str| url.rsplit(':').next().unwrap().to_owned();
-    let lines = readme()
+    let lines = page()
         .replace("4580", &port(emulator.http_url().unwrap()))
         .replace("4543", &port(emulator.https_url().unwrap()));
     let mut script = command(|| {

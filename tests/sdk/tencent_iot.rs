@@ -44,26 +44,23 @@ async fn tencents_node_sdk_calls_both_versions_of_the_cloud_api() {
     plays(Runtime::Node, "tencent_iot.js").await;
 }
 
-/// The blocks of a language in one section of the README.
-fn printed(section: &str, language: &str) -> Vec<String> {
-    let readme = include_str!("../../README.md");
-    let section = readme.split(&format!("### {section}\n")).nth(1).unwrap();
-    let section = section.split("\n### ").next().unwrap();
-    section
-        .split(&format!("```{language}\n"))
+/// The Python blocks of the page on IoT Hub.
+fn printed() -> Vec<&'static str> {
+    let page = include_str!("../../docs/tencent-iot-hub.md");
+    page.split("```python\n")
         .skip(1)
-        .map(|rest| rest.split("\n```").next().unwrap().to_owned())
+        .map(|rest| rest.split("\n```").next().unwrap())
         .collect()
 }
 
-/// Runs a script that the README prints, but for host and port.
+/// Runs a script that the page prints, but for host and port.
 fn run(name: &str, script: &str, emulator: &Emulator) -> Command {
     let http = emulator.http_url().unwrap().trim_start_matches("http://");
     let mqtt = emulator.mqtt_addr().unwrap().port().to_string();
     let script = script
         .replace("127.0.0.1:4580", http)
         .replace("\"127.0.0.1\", 1883", &format!("\"127.0.0.1\", {mqtt}"));
-    let file = format!("{}/readme-iot-{name}.py", env!("CARGO_TARGET_TMPDIR"));
+    let file = format!("{}/page-iot-{name}.py", env!("CARGO_TARGET_TMPDIR"));
     std::fs::write(&file, script).unwrap();
     let mut command = Command::from(Runtime::Python.command(&file));
     command
@@ -74,11 +71,11 @@ fn run(name: &str, script: &str, emulator: &Emulator) -> Command {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_readmes_three_scripts_work_as_they_are_printed() {
+async fn the_three_scripts_of_the_page_work_as_printed() {
     if skipped() {
         return;
     }
-    let scripts = printed("Tencent IoT Hub", "python");
+    let scripts = printed();
     let [publish, send, listen] = &scripts[..] else {
         panic!("{} scripts", scripts.len());
     };

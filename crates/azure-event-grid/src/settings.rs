@@ -62,6 +62,10 @@ pub struct Principal {
 /// An issuer outside the emulator whose tokens are taken.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(
+    clippy::struct_field_names,
+    reason = "`issuer` is a key of the configuration"
+)]
 pub struct Issuer {
     /// The `iss` of its tokens.
     pub issuer: String,

@@ -810,10 +810,16 @@ where
             },
             tenant: None,
         };
+        let verdict = self.judge(&draft);
+        self.judged(verdict, draft, PacketId(packet_id, digest))
+    }
+
+    /// The verdict on a PUBLISH, by its vendor and by the limit of retained messages.
+    fn judge(&mut self, draft: &Draft) -> PublishVerdict {
         let question = draft.question();
         let dialect = self.dialect.as_ref();
         let hint = dialect.and_then(|own| own.publish_hint(&self.peer, &draft.topic));
-        let verdict = match &self.dialect {
+        let verdict = match dialect {
             Some(dialect) => dialect.publish(&self.peer, &question),
             None => self.core.open_publish(&question),
         };
@@ -821,9 +827,9 @@ where
         if let Some(hint) = hint
             && verdict.lets_through()
         {
-            self.hint("PUBLISH", draft.topic.as_str(), hint);
+            self.hint("PUBLISH", &draft.topic, hint);
         }
-        self.judged(verdict, draft, PacketId(packet_id, digest))
+        verdict
     }
 
     /// Tells the journal what was lenient about a packet, once.

@@ -1,4 +1,4 @@
-//! What the readers of JSON and TOML say of a wrong document, in words that do not presume Rust.
+//! Turns what the JSON and TOML readers say about a wrong document into words without Rust types.
 
 use std::fmt::Write;
 
@@ -48,12 +48,12 @@ pub fn plain(message: &str, language: Language) -> String {
     } else if let Some((name, known)) = unknown(message, "unknown field ") {
         let mut text = format!("unknown {} {name:?}", language.member());
         if let Some(near) = nearest(&name, known.iter().map(String::as_str)) {
-            let _ = write!(text, "; did you mean {near:?}?");
+            let _ = write!(text, ", did you mean {near:?}?");
         }
         if known.is_empty() {
-            text.push_str("; there are none");
+            text.push_str("; none is expected here");
         } else {
-            let _ = write!(text, "; there are {}", known.join(", "));
+            let _ = write!(text, "; known are {}", known.join(", "));
         }
         text
     } else if let Some((name, known)) = unknown(message, "unknown variant ") {
@@ -61,7 +61,7 @@ pub fn plain(message: &str, language: Language) -> String {
     } else if let Some(name) = message.strip_prefix("missing field ") {
         format!("the {} {} is missing", language.member(), quoted(name))
     } else if let Some(name) = message.strip_prefix("duplicate field ") {
-        format!("the {} {} is there twice", language.member(), quoted(name))
+        format!("the {} {} is given twice", language.member(), quoted(name))
     } else if let Some(wanted) = message.strip_prefix("wanted ") {
         format!("expected {}", wish(wanted, language))
     } else {
@@ -215,22 +215,22 @@ mod tests {
         ),
         (
             "unknown field `queue_limits`, expected one of `queue_limit`, `bind`",
-            "unknown key \"queue_limits\"; did you mean \"queue_limit\"?; there are queue_limit, bind",
+            "unknown key \"queue_limits\", did you mean \"queue_limit\"?; known are queue_limit, bind",
         ),
         (
             "unknown field `zzz`, expected `a` or `b`",
-            "unknown key \"zzz\"; there are a, b",
+            "unknown key \"zzz\"; known are a, b",
         ),
         (
             "unknown field `a`, there are no fields",
-            "unknown key \"a\"; there are none",
+            "unknown key \"a\"; none is expected here",
         ),
         (
             "unknown variant `x`, expected `shared` or `tenant`",
             "expected \"shared\" or \"tenant\", got \"x\"",
         ),
         ("missing field `id`", "the key \"id\" is missing"),
-        ("duplicate field `id`", "the key \"id\" is there twice"),
+        ("duplicate field `id`", "the key \"id\" is given twice"),
         ("expected an RFC 3339 time", "expected an RFC 3339 time"),
     ];
 
@@ -251,7 +251,7 @@ mod tests {
                 "unknown field `x`, expected `y` at line 1 column 2",
                 Language::Json
             ),
-            "unknown member \"x\"; did you mean \"y\"?; there are y at line 1 column 2"
+            "unknown member \"x\", did you mean \"y\"?; known are y at line 1 column 2"
         );
     }
 

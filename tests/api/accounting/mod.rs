@@ -132,26 +132,25 @@ impl Bench {
         }
         assert!(received.is_empty(), "from nowhere: {received:?}");
     }
+}
 
-    /// What one publisher sent to one topic arrived at `peer` in its order, at each quality of
-    /// service. Payloads end with a number that grows.
-    fn check_order(&self, peer: &Peer) {
-        let mut seen = BTreeSet::new();
-        let mut last = HashMap::new();
-        for arrival in peer.arrivals() {
-            let parts = arrival.payload.rsplit_once('-');
-            let parts =
-                parts.and_then(|(publisher, number)| Some((publisher, number.parse().ok()?)));
-            let (publisher, number): (_, u32) = parts.unwrap_or_else(|| panic!("{arrival:?}"));
-            if seen.insert((arrival.payload.clone(), arrival.qos)) {
-                let lane = (publisher.to_owned(), arrival.topic.clone(), arrival.qos);
-                let before = last.insert(lane, number);
-                assert!(
-                    before.is_none_or(|before| before < number),
-                    "{}: {arrival:?} came behind {before:?}",
-                    peer.name
-                );
-            }
+/// What one publisher sent to one topic arrived at `peer` in its order, at each quality of
+/// service. Payloads end with a number that grows.
+fn check_order(peer: &Peer) {
+    let mut seen = BTreeSet::new();
+    let mut last = HashMap::new();
+    for arrival in peer.arrivals() {
+        let parts = arrival.payload.rsplit_once('-');
+        let parts = parts.and_then(|(publisher, number)| Some((publisher, number.parse().ok()?)));
+        let (publisher, number): (_, u32) = parts.unwrap_or_else(|| panic!("{arrival:?}"));
+        if seen.insert((arrival.payload.clone(), arrival.qos)) {
+            let lane = (publisher.to_owned(), arrival.topic.clone(), arrival.qos);
+            let before = last.insert(lane, number);
+            assert!(
+                before.is_none_or(|before| before < number),
+                "{}: {arrival:?} came behind {before:?}",
+                peer.name
+            );
         }
     }
 }
@@ -401,7 +400,7 @@ async fn wander(mut peer: Peer, seed: u64, filters: &[&str]) -> (Peer, Vec<Strin
     (peer, accepted)
 }
 
-async fn all_at_once(seed: u64, filters: &'static [&'static str]) -> (Bench, Vec<Peer>) {
+async fn all_at_once(seed: u64, filters: &'static [&'static str]) -> Vec<Peer> {
     let _named = Named(seed);
     let bench = bench(Settings::default()).await;
     let peers = bench.peers(6);
@@ -437,7 +436,7 @@ async fn all_at_once(seed: u64, filters: &'static [&'static str]) -> (Bench, Vec
             "{payload} was taken and is lost"
         );
     }
-    (bench, peers)
+    peers
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -452,9 +451,8 @@ async fn what_one_client_publishes_to_a_topic_arrives_in_its_order() {
     // A member of a shared group that dies leaves its messages to the others, out of order.
     for seed in seeds(7) {
         let _named = Named(seed);
-        let (bench, peers) = all_at_once(seed, &FILTERS[..6]).await;
-        for peer in &peers {
-            bench.check_order(peer);
+        for peer in &all_at_once(seed, &FILTERS[..6]).await {
+            check_order(peer);
         }
     }
 }

@@ -148,14 +148,11 @@ impl Rooms {
         let mut lent = None;
         let body = match what {
             What::Publish(events) => {
-                self.rates(walk.app).events(
-                    &namespace.resources().name,
-                    events.len(),
-                    walk.request.body.len(),
-                )?;
-                let published = namespace
-                    .topics()
-                    .publish(&topic, &events, walk.receipt.now);
+                let size = walk.request.body.len();
+                let rates = self.rates(walk.app);
+                rates.events(&namespace.resources().name, events.len(), size)?;
+                let now = walk.receipt.now;
+                let published = namespace.topics().publish(&topic, &events, now);
                 published.map_err(|why| match why {
                     Unusable::NoTopic => Error::TopicGone(topic.clone()),
                     other => unusable(&topic, "", other),

@@ -50,6 +50,11 @@ impl Terms {
         self.filter.takes(event)
     }
 
+    /// Whether an event that was published then is still kept.
+    pub(crate) fn keep(&self, published: Timestamp, now: Timestamp) -> bool {
+        later(published, self.time_to_live) > now
+    }
+
     /// The topic that dead-lettered events go to.
     pub(crate) fn dead_letter_topic(&self) -> Option<&str> {
         self.dead_letters.as_deref()

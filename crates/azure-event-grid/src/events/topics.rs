@@ -87,7 +87,15 @@ struct Topic {
     subscriptions: Arc<[Arc<Subscription>]>,
     /// Events from before the first subscription, for it; only where subscriptions come into
     /// being by use.
-    unclaimed: Mutex<Option<Box<Queue>>>,
+    unclaimed: Mutex<Vec<Unclaimed>>,
+}
+
+/// An event that waits for the first subscription. There can be many topics with one of them, so
+/// it is less than a queue.
+#[derive(Debug)]
+struct Unclaimed {
+    event: Arc<Event>,
+    published: Timestamp,
 }
 
 impl Topics {
@@ -201,9 +209,10 @@ impl Topics {
             return Err(Unusable::Subscriptions(self.bounds.subscriptions));
         }
         let known = directory.topics.get(topic).ok_or(Unusable::NoTopic)?;
-        let first = known.subscriptions.is_empty();
-        let unclaimed = known.unclaimed.lock().take().filter(|_| first);
-        let queue = unclaimed.map_or_else(|| Queue::new(self.terms.clone()), |queue| *queue);
+        let mut queue = Queue::new(self.terms.clone());
+        for one in std::mem::take(&mut *known.unclaimed.lock()) {
+            queue.push(&one.event, one.published);
+        }
         let new = Subscription::new(name, queue);
         directory.add(topic, new.clone());
         Ok(new)
@@ -303,11 +312,11 @@ impl Topics {
             // It has come into being meanwhile.
             return first.push(events.iter(), now);
         }
-        let mut unclaimed = found.unclaimed.lock();
-        let queue = unclaimed.get_or_insert_with(|| Box::new(Queue::new(self.terms.clone())));
-        for event in events {
-            queue.push(event, now);
-        }
+        let events = events.iter().map(|event| Unclaimed {
+            event: event.clone(),
+            published: now,
+        });
+        found.unclaimed.lock().extend(events);
     }
 
     /// Puts events that were given up on their topic. They were there before, so they find room.
@@ -340,9 +349,9 @@ impl Topics {
         let mut all = Vec::with_capacity(directory.subscriptions);
         for topic in directory.topics.values() {
             all.extend(topic.subscriptions.iter().cloned());
-            if let Some(queue) = topic.unclaimed.lock().as_mut() {
-                queue.sweep(now);
-            }
+            let mut unclaimed = topic.unclaimed.lock();
+            unclaimed.retain(|one| self.terms.keep(one.published, now));
+            unclaimed.shrink_to_fit();
         }
         drop(directory);
         for subscription in all {
@@ -367,7 +376,7 @@ impl Directory {
         all.insert(at, new);
         found.subscriptions = all.into();
         // Whatever was kept for a first subscription that comes into being by its use.
-        found.unclaimed.get_mut().take();
+        found.unclaimed.get_mut().clear();
         self.subscriptions += 1;
     }
 
