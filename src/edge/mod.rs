@@ -202,6 +202,7 @@ impl Handler for Edge {
         };
         let draft = Draft {
             operation: Some("TLS".to_owned()),
+            known: Some("TLS"),
             caller: Some(failure.peer.to_string()),
             reasons: vec![failure.reason.clone()],
             ..Draft::default()

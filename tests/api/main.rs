@@ -36,6 +36,7 @@ mod leaving;
 mod limits;
 mod listeners;
 mod lookups;
+mod metrics;
 mod mqtt;
 mod nanomq;
 mod pages;
