@@ -9,6 +9,7 @@ use mqttstack::Emulator;
 use mqttstack_base::message::Transport;
 
 use crate::panel::Panel;
+use crate::raw::ask;
 use crate::wire::Wire;
 
 /// The value of every series, by its name and labels as they are written.
@@ -185,19 +186,17 @@ async fn every_message_given_up_has_a_reason_in_the_metrics() {
 async fn an_operation_that_its_vendor_does_not_have_is_unknown() {
     let emulator = Emulator::builder().start().await.unwrap();
     let other = Emulator::builder().start().await.unwrap();
-    let client = reqwest::Client::new();
     for action in ["PublishMessage", "MadeUpByACaller"] {
-        let url = emulator.http_url().unwrap();
-        let asked = client
-            .post(url)
-            .header("Host", "iotcloud.tencentcloudapi.com")
-            .header("X-TC-Action", action);
-        asked.body("{}").send().await.unwrap();
+        let request = format!(
+            "POST / HTTP/1.1\r\nHost: iotcloud.tencentcloudapi.com\r\nX-TC-Action: {action}\r\n\
+             Content-Length: 2\r\nConnection: close\r\n\r\n{{}}"
+        );
+        ask(emulator.http_url().unwrap(), &request).await;
     }
     let read = async |emulator: &Emulator| {
-        let url = format!("{}/_mqttstack/metrics", emulator.http_url().unwrap());
-        let answer = client.get(url).send().await.unwrap();
-        answer.text().await.unwrap()
+        let request =
+            "GET /_mqttstack/metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        ask(emulator.http_url().unwrap(), request).await.1
     };
     let text = read(&emulator).await;
     let series = parse(&text);
