@@ -1,7 +1,8 @@
 //! The admin API under `/_mqttstack`, with which tests look at and control one emulator. Ordinary
 //! axum, because nothing here imitates a vendor. `inspect.rs` reads, `seek.rs` finds and waits,
-//! `control.rs` changes, `events.rs` streams, `listing.rs` writes long answers, `problem.rs` has the
-//! errors, `guard.rs` refuses web pages. `openapi/admin.yaml` describes all of it.
+//! `control.rs` changes, `events.rs` streams, `metrics.rs` gives the figures, `listing.rs` writes long
+//! answers, `problem.rs` has the errors, `guard.rs` refuses web pages. `openapi/admin.yaml` describes
+//! all of it.
 
 mod control;
 mod events;
@@ -9,6 +10,7 @@ mod guard;
 mod input;
 mod inspect;
 mod listing;
+mod metrics;
 mod problem;
 mod render;
 mod seek;
@@ -107,6 +109,7 @@ fn routes() -> Vec<(&'static str, MethodRouter<Panel>)> {
         ("/readyz", get(inspect::readyz)),
         ("/health", get(inspect::health)),
         ("/info", get(inspect::info)),
+        ("/metrics", get(metrics::metrics)),
         (
             "/requests",
             get(inspect::requests).delete(control::forget::<Entry>),

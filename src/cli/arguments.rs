@@ -8,7 +8,8 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, Command, CommandFactory, FromArgMatches};
 use mqttstack_kit::wording;
 
-use super::Cli;
+use super::{Cli, exec};
+use crate::config::{self, Variable};
 
 const PREFIX: &str = "MQTTSTACK_";
 /// The switch of this repository's own tests, which the programs that they start inherit.
@@ -23,11 +24,11 @@ pub(super) enum Unusable {
     Wrong(String),
 }
 
-/// Reads what the program was called with.
+/// Reads what the program was called with, and the variables that set keys of the configuration.
 pub(super) fn read(
     arguments: impl IntoIterator<Item = OsString>,
     environment: impl IntoIterator<Item = (OsString, OsString)>,
-) -> Result<Cli, Unusable> {
+) -> Result<(Cli, Vec<Variable>), Unusable> {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let environment: Vec<_> = environment
         .into_iter()
@@ -36,6 +37,10 @@ pub(super) fn read(
         .collect();
     let mut command = Cli::command();
     command.build();
+    let (keys, environment): (Vec<_>, Vec<_>) = environment
+        .into_iter()
+        .partition(|(name, _)| name.starts_with(config::PREFIX));
+    let variables = of_keys(keys).map_err(Unusable::Wrong)?;
     check_names(&command, &environment).map_err(Unusable::Wrong)?;
     let told = |error: clap::Error| {
         if error.use_stderr() {
@@ -47,9 +52,31 @@ pub(super) fn read(
     let read = Cli::command()
         .mut_args(without_empty)
         .mut_subcommand("healthcheck", |one| one.mut_args(without_empty))
+        .mut_subcommand("wait", |one| one.mut_args(without_empty))
         .try_get_matches_from(&arguments);
     read.and_then(|matches| Cli::from_arg_matches(&matches))
+        .map(|cli| (cli, variables))
         .map_err(told)
+}
+
+/// The variables that set keys, those of outer tables first. An empty one counts as one that is
+/// not there.
+fn of_keys(found: Vec<(String, OsString)>) -> Result<Vec<Variable>, String> {
+    let mut variables = Vec::new();
+    for (name, value) in found {
+        let Some(value) = value.to_str() else {
+            return Err(format!("{name}: expected UTF-8"));
+        };
+        let variable = Variable::new(&name, value).map_err(|error| error.to_string())?;
+        if !value.is_empty() {
+            variables.push((name.matches("__").count(), name, variable));
+        }
+    }
+    variables.sort_by(|(a, one, _), (b, other, _)| (a, one).cmp(&(b, other)));
+    Ok(variables
+        .into_iter()
+        .map(|(.., variable)| variable)
+        .collect())
 }
 
 /// A variable that is empty counts as one that is not there, as is usual in CI.
@@ -97,7 +124,9 @@ fn check_names(command: &Command, environment: &[(String, OsString)]) -> Result<
     let known = known(command);
     let unknown = environment
         .iter()
-        .filter(|(name, value)| name != OF_THE_TESTS && !tells_of_a_service(name, value))
+        .filter(|(name, value)| {
+            name != OF_THE_TESTS && !exec::tells(name) && !tells_of_a_service(name, value)
+        })
         .map(|(name, _)| name.as_str())
         .find(|name| !known.contains(name));
     let Some(name) = unknown else {
@@ -106,8 +135,9 @@ fn check_names(command: &Command, environment: &[(String, OsString)]) -> Result<
     Err(match wording::nearest(name, known.iter().copied()) {
         Some(near) => format!("{name}: there is no such variable; did you mean {near}?"),
         None => format!(
-            "{name}: there is no such variable; keys inside a table of the configuration file have \
-             none. Known are {}",
+            "{name}: there is no such variable; a key inside a table is set with two underscores, \
+             as in {}ALIYUN__AUTO_CREATE, and beside those there are {}",
+            config::PREFIX,
             known.join(", ")
         ),
     })

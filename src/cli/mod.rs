@@ -1,15 +1,22 @@
-//! The command line: `serve` (the default), `healthcheck` and `config`, their flags, and the
+//! The command line: `serve` (the default), `exec`, `wait`, `healthcheck`, `hosts` and `config`,
+//! their flags, and the
 //! `MQTTSTACK_*` environment, which is read here (`arguments.rs`) and nowhere else. The values that
 //! they override are in `config/mod.rs`; `serve` starts `emulator/mod.rs`.
 //!
-//! Exit codes: 0 a clean end, 1 `healthcheck` found it not ready, 2 anything that keeps the program
-//! from doing what it was asked to, said in one line on stderr.
+//! Exit codes: 0 a clean end, 1 `healthcheck` or `wait` found it not ready, 2 anything that keeps
+//! the program from doing what it was asked to, said in one line on stderr. `exec` ends with the
+//! code of its command.
 
 mod arguments;
+mod exec;
 mod healthcheck;
+mod hosts;
 mod log;
+mod probe;
 mod serve;
+mod wait;
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -21,7 +28,10 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use self::arguments::Unusable;
-use crate::config::{ClockStart, Config, DEFAULT_FILE, FileError, LogFormat, LogLevel, Port, Seed};
+use self::wait::Patience;
+use crate::config::{
+    Base, ClockStart, Config, DEFAULT_FILE, LogFormat, LogLevel, Port, Seed, SourceError, Variable,
+};
 use crate::emulator::{self, StartError};
 
 /// How long the last line on stderr is waited for.
@@ -41,6 +51,36 @@ struct Cli {
 enum Command {
     /// Start the emulator (the default)
     Serve,
+    /// Run a command with an emulator of its own, told in its environment, and sum up what was refused
+    Exec {
+        /// Print the summary as one JSON object
+        #[arg(long)]
+        json: bool,
+        /// The command and its arguments
+        #[arg(last = true, required = true, value_name = "CMD")]
+        command: Vec<OsString>,
+    },
+    /// Wait until an emulator is ready: exit code 0 once it is, 1 if it was not in time
+    Wait {
+        /// The emulator's address, http://HOST:PORT, instead of that in --ready-file or the configured one
+        #[arg(long, env = "MQTTSTACK_URL")]
+        url: Option<String>,
+        /// How long to wait, in seconds
+        #[arg(long, value_name = "SECONDS", default_value = "30")]
+        timeout: Patience,
+        /// Print the outcome as one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print lines for a hosts file that lead the vendors' host names here
+    Hosts {
+        /// A region whose host names are wanted too; may be given more than once
+        #[arg(long, value_name = "REGION")]
+        region: Vec<String>,
+        /// The address to lead them to [default: 127.0.0.1]
+        #[arg(long, value_name = "ADDR")]
+        address: Option<IpAddr>,
+    },
     /// Ask a running emulator whether it is ready: exit code 0 if so, 1 if not
     Healthcheck {
         /// The emulator's address, http://HOST:PORT, instead of the configured one
@@ -154,11 +194,8 @@ struct Flags {
 
 impl Flags {
     /// The defaults, overridden by the file, overridden by the environment and the flags.
-    fn effective(self) -> Result<Config, FileError> {
-        let mut config = match &self.config {
-            Some(path) => Config::from_file(path)?,
-            None => Config::default(),
-        };
+    fn effective(self, base: Base, variables: &[Variable]) -> Result<Config, SourceError> {
+        let mut config = Config::layered(base, self.config.as_deref(), variables)?;
         override_with(&mut config.bind, self.bind);
         override_with(&mut config.http_port, self.http_port);
         override_with(&mut config.https_port, self.https_port);
@@ -191,8 +228,6 @@ fn override_with<T>(value: &mut T, given: Option<T>) {
 #[derive(Debug, thiserror::Error)]
 enum Failure {
     #[error(transparent)]
-    File(#[from] FileError),
-    #[error(transparent)]
     Start(#[from] StartError),
     #[error("the configuration cannot be written as TOML: {0}")]
     Toml(#[from] toml::ser::Error),
@@ -211,8 +246,8 @@ impl Failure {
 
 /// The program: reads the command line, runs the subcommand, gives the exit code.
 pub fn main() -> ExitCode {
-    let cli = match arguments::read(std::env::args_os(), std::env::vars_os()) {
-        Ok(cli) => cli,
+    let (cli, variables) = match arguments::read(std::env::args_os(), std::env::vars_os()) {
+        Ok(read) => read,
         Err(Unusable::Wrong(why)) => return refuse(&why),
         // --help and --version arrive as errors that belong on stdout.
         Err(Unusable::Help(error)) => {
@@ -220,7 +255,11 @@ pub fn main() -> ExitCode {
         }
     };
     let ready_file = cli.flags.ready_file.clone();
-    let config = match cli.flags.effective() {
+    let base = match &cli.command {
+        Some(Command::Exec { .. }) => Base::FreePorts,
+        _ => Base::Usual,
+    };
+    let config = match cli.flags.effective(base, &variables) {
         Ok(config) => config,
         Err(error) => {
             if let (None | Some(Command::Serve), Some(path)) = (&cli.command, ready_file) {
@@ -231,6 +270,9 @@ pub fn main() -> ExitCode {
     };
     match cli.command.unwrap_or(Command::Serve) {
         Command::Serve => finish(serve::run(config)),
+        Command::Exec { json, command } => exec::run(config, &command, json),
+        Command::Wait { url, timeout, json } => wait::run(&config, url, timeout, json),
+        Command::Hosts { region, address } => hosts::run(&config, &region, address),
         Command::Healthcheck { url } => healthcheck::run(&config, url.as_deref()),
         Command::Config { default: true, .. } => finish(print(DEFAULT_FILE)),
         Command::Config { check, .. } => finish(check_config(&config, check)),

@@ -15,7 +15,7 @@ use crate::emulator::{Emulator, Ready};
 
 /// How long open connections may take to end after a signal. With the rest of the way out, this
 /// keeps the promise of two seconds.
-const STOP_WITHIN: Duration = Duration::from_millis(1_500);
+pub(super) const STOP_WITHIN: Duration = Duration::from_millis(1_500);
 /// How long after a signal the program ends whatever still hangs in it.
 const END_WITHIN: Duration = Duration::from_millis(1_900);
 
@@ -36,7 +36,7 @@ pub(super) fn run(config: Config) -> Result<(), Failure> {
 
 /// Takes all the open files that the system allows: many shells allow 1,024 unless asked, which
 /// some hundreds of MQTT clients use up.
-fn raise_file_limit() {
+pub(super) fn raise_file_limit() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     if let Err(error) = setrlimit(Resource::Nofile, limit) {

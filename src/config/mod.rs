@@ -5,6 +5,7 @@
 
 mod file;
 mod value;
+mod variables;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
@@ -23,7 +24,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{admin, bridge, server, tls};
 
+use self::file::Layers;
+
 pub use value::{ClockStart, LogFormat, LogLevel, NotAClockStart, NotAPort, NotASeed, Port, Seed};
+pub use variables::{NotAKey, PREFIX, Variable};
 
 /// The most that `mqtt.max_topic_levels` can be.
 const MAX_TOPIC_LEVELS: usize = 1_000;
@@ -170,20 +174,47 @@ impl Config {
 
     /// Reads a file. Keys that it does not name keep their defaults; relative paths in it start at
     /// its own directory.
-    pub fn from_file(path: &Path) -> Result<Self, FileError> {
-        let failed = |what: String| FileError {
-            path: path.to_owned(),
-            what,
+    pub fn from_file(path: &Path) -> Result<Self, SourceError> {
+        Self::layered(Base::Usual, Some(path), &[])
+    }
+
+    /// Reads a file, if there is one, and lays variables over it.
+    pub fn layered(
+        base: Base,
+        file: Option<&Path>,
+        variables: &[Variable],
+    ) -> Result<Self, SourceError> {
+        let failed = |what: String| match file {
+            Some(path) => SourceError::File {
+                path: path.to_owned(),
+                what,
+            },
+            None => SourceError::Key(what),
         };
-        let text = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
-        let read = file::read(&text, path.parent());
-        read.and_then(Self::checked)
-            .map_err(|error| failed(error.to_string()))
+        let text = match file {
+            Some(path) => {
+                std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?
+            }
+            None => String::new(),
+        };
+        let layers = Layers {
+            base: base.values(),
+            text: &text,
+            dir: file.and_then(Path::parent),
+            variables,
+        };
+        layers
+            .read()
+            .and_then(|config| config.checked().map_err(|error| error.of(variables)))
+            .map_err(|error| match error.variable {
+                Some(_) => SourceError::Key(error.to_string()),
+                None => failed(error.to_string()),
+            })
     }
 
     /// Reads the text of a file.
     pub fn from_toml(text: &str) -> Result<Self, KeyError> {
-        file::read(text, None)?.checked()
+        Layers::of(text).read()?.checked()
     }
 
     fn checked(self) -> Result<Self, KeyError> {
@@ -201,6 +232,7 @@ impl Config {
                 TopicFilter::parse(filter).map_err(|error| KeyError {
                     key: key.to_owned(),
                     line: None,
+                    variable: None,
                     what: format!("{filter:?} is not a topic filter: {error}"),
                 })?;
             }
@@ -209,6 +241,7 @@ impl Config {
             return Err(KeyError {
                 key: "mqtt.max_topic_levels".to_owned(),
                 line: None,
+                variable: None,
                 what: format!(
                     "expected a whole number from 1 to {MAX_TOPIC_LEVELS}, got {}",
                     self.mqtt.max_topic_levels
@@ -228,6 +261,7 @@ impl Config {
                 return Err(KeyError {
                     key: key.to_owned(),
                     line: None,
+                    variable: None,
                     what: "expected a whole number of 1 or more, got 0".to_owned(),
                 });
             }
@@ -241,12 +275,51 @@ impl Config {
     }
 }
 
-/// A configuration file that could not be used.
+/// What holds where neither file nor variable nor flag says anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Base {
+    /// The documented defaults.
+    Usual,
+    /// Every listener, the vendors' own too, at a free port; and only warnings in the log.
+    FreePorts,
+}
+
+impl Base {
+    const fn values(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::Usual => &[],
+            Self::FreePorts => &[
+                ("http_port", "0"),
+                ("https_port", "0"),
+                ("mqtt_port", "0"),
+                ("mqtts_port", "0"),
+                ("ws_port", "0"),
+                ("wss_port", "0"),
+                ("aliyun_port", "0"),
+                ("tencent_iot_port", "0"),
+                ("tencent_tdmq_port", "0"),
+                ("azure_port", "0"),
+                ("nanomq_port", "0"),
+                ("log_level", "warn"),
+            ],
+        }
+    }
+}
+
+/// A configuration that could not be used.
 #[derive(Debug, thiserror::Error)]
-#[error("--config {}: {what}", path.display())]
-pub struct FileError {
-    path: PathBuf,
-    what: String,
+pub enum SourceError {
+    /// The file is not there, or is wrong.
+    #[error("--config {}: {what}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// A key is wrong that stands in no file.
+    #[error("{0}")]
+    Key(String),
 }
 
 /// A key that does not exist, or has a value that it cannot have.
@@ -258,10 +331,33 @@ pub struct KeyError {
     pub line: Option<usize>,
     /// What is wrong.
     pub what: String,
+    /// The variable that has set it, if it was one.
+    pub variable: Option<String>,
+}
+
+impl KeyError {
+    /// Names the variable that has set the key, if one has.
+    fn of(self, variables: &[Variable]) -> Self {
+        let setter = variables.iter().rfind(|variable| {
+            format!("{}.", self.key).starts_with(&(variable.keys().join(".") + "."))
+        });
+        Self {
+            variable: setter.map(|variable| variable.name().to_owned()),
+            ..self
+        }
+    }
 }
 
 impl std::fmt::Display for KeyError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some(variable) = &self.variable {
+            write!(f, "{variable}: ")?;
+            // The name says the key already, unless the value is a table of them.
+            let keys = variable.strip_prefix(PREFIX).unwrap_or_default();
+            if keys.replace("__", ".").eq_ignore_ascii_case(&self.key) {
+                return f.write_str(&self.what);
+            }
+        }
         if let Some(line) = self.line {
             write!(f, "line {line}: ")?;
         }

@@ -21,7 +21,9 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::Guard;
 use crate::vendors::Vendors;
 
-pub(crate) use table::{ADMIN, Destination, takes_certificates, takes_certificates_over_websocket};
+pub(crate) use table::{
+    ADMIN, Destination, hosts, takes_certificates, takes_certificates_over_websocket,
+};
 use table::{destination, of_form, surface_of_host};
 
 /// What answers the requests of one listener.
@@ -200,6 +202,7 @@ impl Handler for Edge {
         };
         let draft = Draft {
             operation: Some("TLS".to_owned()),
+            known: Some("TLS"),
             caller: Some(failure.peer.to_string()),
             reasons: vec![failure.reason.clone()],
             ..Draft::default()

@@ -95,6 +95,11 @@ pub(super) const ROWS: [Row; 5] = [
     },
 ];
 
+/// The host names of every surface, patterns among them.
+pub(crate) fn hosts() -> impl Iterator<Item = &'static str> {
+    ROWS.iter().flat_map(|row| row.hosts.iter().copied())
+}
+
 /// Whose request it is.
 pub(super) fn destination(head: &Head) -> Destination {
     if let Some(surface) = head.host().and_then(by_host) {

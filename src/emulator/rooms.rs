@@ -63,6 +63,7 @@ fn keep_refused(app: &App) -> Arc<dyn Fn(Refused) + Send + Sync> {
         let head = head(refused.packet, refused.topic.unwrap_or_default().into());
         let draft = Draft {
             operation: Some(refused.packet.to_owned()),
+            known: Some(refused.packet),
             caller: Some(refused.identity.unwrap_or(refused.client_id)),
             reasons: vec![refused.reason],
             ..Draft::default()

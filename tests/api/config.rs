@@ -196,3 +196,96 @@ async fn a_taken_port_is_told_with_the_ways_out() {
         assert!(error.contains("0 for a free one, or off"), "{error}");
     }
 }
+
+#[tokio::test]
+async fn any_key_can_be_set_by_a_variable() {
+    let (_kept, flag) = file("seed = 1\n[aliyun]\nauto_create = true\nqos = 2\n");
+    let table = effective(
+        &[&flag, "--mqtt-port=5"],
+        &[
+            ("MQTTSTACK__ALIYUN__AUTO_CREATE", "false"),
+            ("MQTTSTACK__ALIYUN__QUOTAS__SendMessage", "5"),
+            ("MQTTSTACK__AZURE__AUTH", "lenient"),
+            ("MQTTSTACK__NANOMQ__USERNAME", "1234"),
+            ("MQTTSTACK__MQTT__DENY_PUBLISH", "[\"a/#\"]"),
+            ("MQTTSTACK__TENCENT_TDMQ__INSTANCE", "{ id = \"i\" }"),
+            ("MQTTSTACK__SEED", "7"),
+            ("MQTTSTACK__MQTT_PORT", "6"),
+            ("MQTTSTACK__WS_PORT", "off"),
+            ("MQTTSTACK__BIND", "::1"),
+            ("MQTTSTACK__JOURNAL__MAX_ENTRIES", ""),
+        ],
+    )
+    .await;
+    assert_eq!(table["aliyun"]["auto_create"].as_bool(), Some(false));
+    assert_eq!(table["aliyun"]["qos"].as_integer(), Some(2));
+    assert_eq!(
+        table["aliyun"]["quotas"]["SendMessage"].as_integer(),
+        Some(5)
+    );
+    assert_eq!(table["azure"]["auth"].as_str(), Some("lenient"));
+    assert_eq!(table["nanomq"]["username"].as_str(), Some("1234"));
+    assert_eq!(table["mqtt"]["deny_publish"][0].as_str(), Some("a/#"));
+    assert_eq!(table["tencent_tdmq"]["instance"]["id"].as_str(), Some("i"));
+    assert_eq!(table["seed"].as_integer(), Some(7));
+    assert_eq!(table["mqtt_port"].as_integer(), Some(5));
+    assert_eq!(table["ws_port"].as_str(), Some("off"));
+    assert_eq!(table["bind"].as_str(), Some("::1"));
+    assert_eq!(table["journal"]["max_entries"].as_integer(), Some(10_000));
+}
+
+#[tokio::test]
+async fn a_wrong_key_in_a_variable_is_told_by_the_variable() {
+    let (_kept, flag) = file("[aliyun]\naccess_keys = []\n");
+    for ((name, value), words) in [
+        (
+            ("MQTTSTACK__ALIYUN__AUTO_CRATE", "false"),
+            "did you mean MQTTSTACK__ALIYUN__AUTO_CREATE?",
+        ),
+        (
+            ("MQTTSTACK__ALIYN__AUTO_CREATE", "false"),
+            "did you mean \"aliyun\"?",
+        ),
+        (
+            ("MQTTSTACK__ALIYUN__AUTO_CREATE", "yes"),
+            "expected true or false, got \"yes\"",
+        ),
+        (
+            ("MQTTSTACK__HTTP_PORT", "true"),
+            "expected a port number up to 65535",
+        ),
+        (
+            ("MQTTSTACK__AZURE__AUTH", "on"),
+            "expected \"off\", \"lenient\" or \"strict\", got \"on\"",
+        ),
+        (
+            ("MQTTSTACK__MQTT__DENY_PUBLISH", "[1"),
+            "expected a TOML value",
+        ),
+        (
+            ("MQTTSTACK__MQTT__DENY_PUBLISH", "[\"a#\"]"),
+            "\"a#\" is not a topic filter",
+        ),
+        (
+            ("MQTTSTACK__ALIYUN", "{ auto_create = 5 }"),
+            "aliyun.auto_create: expected true or false, got 5",
+        ),
+        (
+            ("MQTTSTACK__ALIYUN__ACCESS_KEYS__0__ID", "x"),
+            "sets a list as a whole",
+        ),
+        (
+            ("MQTTSTACK__ALIYUN____AUTO", "x"),
+            "expected MQTTSTACK__KEY",
+        ),
+        (("MQTTSTACK__", "x"), "expected MQTTSTACK__KEY"),
+    ] {
+        let error = refusal(&["config", &flag], &[(name, value)]).await;
+        assert!(
+            error.starts_with(&format!("mqttstack: {name}: ")) && error.contains(words),
+            "{error}"
+        );
+    }
+    let error = refusal(&[], &[("MQTTSTACK_ALIYUN_AUTO_CREATE", "false")]).await;
+    assert!(error.contains("MQTTSTACK__ALIYUN__AUTO_CREATE"), "{error}");
+}

@@ -74,7 +74,12 @@ pub struct Program {
 impl Program {
     /// Starts the program and waits for its ready line.
     pub async fn start(arguments: &[&str]) -> Self {
-        let mut child = command(arguments, &[]).spawn().unwrap();
+        Self::start_with(arguments, &[]).await
+    }
+
+    /// The same with an environment.
+    pub async fn start_with(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+        let mut child = command(arguments, environment).spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         tokio::time::timeout(PATIENCE, stdout.read_line(&mut line))

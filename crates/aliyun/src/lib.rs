@@ -172,7 +172,7 @@ impl Aliyun {
                 walk.draft.note(actions::unknown(envelope.action));
             }
         })?;
-        walk.draft.operation = Some(action.name.to_owned());
+        walk.draft.asks(action.name);
         match envelope.version {
             "" => return Err(Error::Missing("Version")),
             VERSION => {}

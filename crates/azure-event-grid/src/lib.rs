@@ -185,7 +185,7 @@ impl Vendor for AzureEventGrid {
         let rooms = &self.rooms;
         let route = Route::of(&walk.request.head)?;
         let operation = route.operation();
-        walk.draft.operation = Some(operation.to_owned());
+        walk.draft.asks(operation);
         let kind = match route.clone() {
             Route::Publish => Kind::Publish(Box::new(rooms.admit_publish(walk).await?)),
             Route::GetRetained => Kind::Retained(rooms.admit_retained(true, walk).await?),

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use mqttstack_base::exchange::Refusal;
-use mqttstack_base::message::{DeliveryOutcome, Origin, OriginKind, Qos, Transport};
+use mqttstack_base::message::{Origin, OriginKind, Qos, Transport};
 use mqttstack_base::secret::shown_user;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, Sleep, timeout};
@@ -24,6 +24,7 @@ use tokio::time::{Instant, Sleep, timeout};
 use super::SYSTEM_PREFIX;
 use super::bounds::Bounds;
 use super::core::{Core, limit_life};
+use super::counts::{GivenUp, Step};
 use super::dialect::{
     Connect, ConnectRefusal, Dialect, Grant, MessageFilter, Packet as Whole, Peer, PublishVerdict,
     SubscribeVerdict, Visitor,
@@ -719,11 +720,11 @@ where
         let now = self.core.clock.now();
         if refused {
             let reason = format!("the client refused it with the reason code {reason_code:#04x}");
-            delivery.tell(DeliveryOutcome::Dropped, Some(&reason), now);
+            delivery.tell(Step::GivenUp(GivenUp::RefusedByClient, &reason), now);
             self.session.tally.dropped.fetch_add(1, Ordering::Relaxed);
             self.core.dropped(1);
         } else {
-            delivery.tell(DeliveryOutcome::Acknowledged, None, now);
+            delivery.tell(Step::Acknowledged, now);
         }
     }
 
@@ -1365,7 +1366,7 @@ where
             // The broker's own figures are no messages.
             count += usize::from(!sent.delivery.message().id.is_empty());
             let now = *now.get_or_insert_with(|| self.core.clock.now());
-            sent.delivery.tell(DeliveryOutcome::Sent, None, now);
+            sent.delivery.tell(Step::Sent, now);
         }
         if now.is_some() {
             let sent = &self.core.totals.messages_out;
@@ -1482,7 +1483,7 @@ where
             self.wire.cut(writing.from, writing.to);
         }
         for writing in &self.writing {
-            writing.delivery.tell(DeliveryOutcome::Sent, None, now);
+            writing.delivery.tell(Step::Sent, now);
         }
         let unsent = unsent.into_iter();
         self.session.put_back(

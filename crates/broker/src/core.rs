@@ -11,6 +11,7 @@ use parking_lot::{MutexGuard, RwLock};
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
+use super::counts::Counts;
 use super::dialect::{Dialect, Grant, Noted, Peer, Publish, PublishVerdict, Refused, SessionEnd};
 use super::ending::Ending;
 use super::events::{self, Event};
@@ -42,6 +43,7 @@ pub(crate) struct Core {
     pub(crate) timers: Arc<Timers>,
     pub(crate) events: broadcast::Sender<Event>,
     pub(crate) totals: Totals,
+    pub(crate) counts: Arc<Counts>,
     pub(crate) next_order: AtomicU64,
     pub(crate) started: Instant,
     /// Whether a task publishes the figures of `$SYS`.
@@ -97,6 +99,7 @@ impl Core {
             timers: Arc::default(),
             events: events::stream(),
             totals: Totals::default(),
+            counts: Arc::default(),
             next_order: AtomicU64::new(1),
             started: Instant::now(),
             watched: AtomicBool::new(false),

@@ -20,6 +20,7 @@ use mqtt_protocol_core::mqtt::result_code::{
 use mqttstack_base::message::{Message, Qos};
 use tokio::sync::broadcast;
 
+use super::counts::Counts;
 use super::events::Event;
 use super::packet::{Frame, PUBACK, PUBREC, PUBREL, frame};
 
@@ -292,6 +293,8 @@ pub(crate) struct Envelope {
     pub(crate) message: Arc<Message>,
     /// Who is told how its deliveries fare, if anybody wanted to know when it was routed.
     pub(crate) events: Option<broadcast::Sender<Event>>,
+    /// Where its deliveries are counted; the broker's own figures are no messages.
+    pub(crate) counts: Option<Arc<Counts>>,
     /// MQTT 3.x with QoS 0 and above, MQTT 5 with QoS 0 and above.
     templates: [OnceLock<Template>; 4],
 }
@@ -313,10 +316,15 @@ pub(crate) struct Shape<'a> {
 }
 
 impl Envelope {
-    pub(crate) fn new(message: Arc<Message>, events: Option<broadcast::Sender<Event>>) -> Self {
+    pub(crate) fn new(
+        message: Arc<Message>,
+        events: Option<broadcast::Sender<Event>>,
+        counts: Option<Arc<Counts>>,
+    ) -> Self {
         Self {
             message,
             events,
+            counts,
             templates: Default::default(),
         }
     }

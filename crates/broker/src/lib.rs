@@ -12,6 +12,7 @@ mod admission;
 mod bounds;
 mod connection;
 mod core;
+mod counts;
 pub mod dialect;
 mod encode;
 mod ending;
@@ -52,6 +53,7 @@ use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
 
 use self::core::Core;
+pub use self::counts::{Counted, Held};
 use self::dialect::{Dialect, Noted, Refused, SessionEnd, SubscribeVerdict};
 pub use self::ending::Ending;
 pub use self::events::Event;
@@ -620,6 +622,32 @@ impl Broker {
             messages_out: totals.messages_out.load(Ordering::Relaxed),
             messages_dropped: totals.messages_dropped.load(Ordering::Relaxed),
         }
+    }
+
+    /// What was counted since the start.
+    pub fn counted(&self) -> Counted {
+        self.core.counts.read()
+    }
+
+    /// What it holds now.
+    pub fn held(&self) -> Held {
+        let core = &self.core;
+        let mut held = Held {
+            sessions: 0,
+            connected: 0,
+            subscriptions: core.router.count(),
+            queued: 0,
+            inflight: 0,
+            retained: core.retained.count(),
+        };
+        for session in core.sessions.all() {
+            let (queued, inflight) = session.lengths();
+            held.sessions += 1;
+            held.connected += usize::from(session.is_connected());
+            held.queued += queued;
+            held.inflight += inflight;
+        }
+        held
     }
 
     /// Forgets every retained message.

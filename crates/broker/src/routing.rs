@@ -88,6 +88,11 @@ impl Core {
         (self.settings.queue_limit.max(1), self.settings.queue_bytes)
     }
 
+    fn took(&self, origin: &Origin) {
+        self.totals.messages_in.fetch_add(1, Ordering::Relaxed);
+        self.counts.taken(origin);
+    }
+
     pub(crate) fn dropped(&self, count: usize) {
         let dropped = &self.totals.messages_dropped;
         dropped.fetch_add(count as u64, Ordering::Relaxed);
@@ -232,8 +237,9 @@ impl Core {
         });
         let rows = rows.collect();
         let message = self.message(draft, rows);
-        self.totals.messages_in.fetch_add(1, Ordering::Relaxed);
+        self.took(&message.origin);
         if targets.is_empty() {
+            self.counts.unheard();
             self.dropped(1);
         }
         (self.sink)(message.clone());
@@ -248,7 +254,8 @@ impl Core {
             return message;
         }
         let told = (self.events.receiver_count() > 0).then(|| self.events.clone());
-        let envelope = Arc::new(Envelope::new(message.clone(), told));
+        let counts = Some(self.counts.clone());
+        let envelope = Arc::new(Envelope::new(message.clone(), told, counts));
         if message.retain {
             self.retain(tenant, &envelope);
         }
@@ -373,7 +380,7 @@ impl Core {
 
     /// The row of a message that the vendor's own service takes and nobody else gets.
     pub(crate) fn keep_consumed(&self, draft: Draft) {
-        self.totals.messages_in.fetch_add(1, Ordering::Relaxed);
+        self.took(&draft.origin);
         (self.sink)(self.message(draft, Vec::new()));
     }
 }

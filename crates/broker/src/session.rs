@@ -13,10 +13,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use futures_util::task::AtomicWaker;
 use jiff::{SignedDuration, Timestamp};
-use mqttstack_base::message::{DeliveryOutcome, Message, Qos, Transport, Will};
+use mqttstack_base::message::{Message, Qos, Transport, Will};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
+use super::counts::{GivenUp, Step};
 use super::dialect::{Dialect, Limits, Peer, SessionEnd};
 use super::encode::Envelope;
 use super::ending::Ending;
@@ -55,8 +56,11 @@ impl Delivery {
         &self.envelope.message
     }
 
-    /// Writes down how far it has come.
-    pub(crate) fn tell(&self, outcome: DeliveryOutcome, reason: Option<&str>, now: Timestamp) {
+    /// Counts and writes down how far it has come.
+    pub(crate) fn tell(&self, step: Step<'_>, now: Timestamp) {
+        if let Some(counts) = &self.envelope.counts {
+            counts.step(step);
+        }
         if self.row == NO_ROW {
             return;
         }
@@ -64,8 +68,11 @@ impl Delivery {
         let Some(row) = rows.get_mut(self.row as usize) else {
             return;
         };
-        row.outcome = outcome;
-        row.reason = reason.map(ToOwned::to_owned);
+        row.outcome = step.outcome();
+        row.reason = match step {
+            Step::GivenUp(_, reason) => Some(reason.to_owned()),
+            _ => None,
+        };
         row.time = now;
         if let Some(events) = &self.envelope.events {
             // Only an event that nobody receives is an error.
@@ -393,9 +400,9 @@ impl Session {
             overflow: false,
         };
         let mut state = self.state.lock();
-        if let Some(reason) = state.refuses(&delivery, limits) {
+        if let Some((why, reason)) = state.refuses(&delivery, limits) {
             drop(state);
-            delivery.tell(DeliveryOutcome::Dropped, Some(&reason), now);
+            delivery.tell(Step::GivenUp(why, reason), now);
             self.count_dropped(1);
             entered.dropped = 1;
             return entered;
@@ -455,8 +462,8 @@ impl Session {
             if let Some(paces) = paces {
                 paces.left(&peer.grant.limits, given_up.is_none().then_some(now));
             }
-            if let Some((outcome, reason)) = given_up {
-                delivery.tell(outcome, Some(&reason), now);
+            if let Some((why, reason)) = given_up {
+                delivery.tell(Step::GivenUp(why, &reason), now);
                 self.count_dropped(1);
                 self.room.notify_waiters();
                 continue;
@@ -494,7 +501,7 @@ impl Session {
             if dup || (packet_id != 0 && state.inflight.remove(&packet_id).is_none()) {
                 continue;
             }
-            delivery.tell(DeliveryOutcome::Queued, None, now);
+            delivery.tell(Step::Queued, now);
             state.queued_bytes += delivery.weight();
             state.queue.push_front(delivery);
         }
@@ -515,7 +522,7 @@ impl Session {
         let mut freed = 0;
         state.queue.retain(|delivery| match delivery.expires() {
             Some(at) if at <= now => {
-                delivery.tell(DeliveryOutcome::Expired, Some(EXPIRED), now);
+                delivery.tell(Step::GivenUp(GivenUp::Expired, EXPIRED), now);
                 freed += delivery.weight();
                 false
             }
@@ -560,7 +567,7 @@ impl Session {
             .into_iter()
             .map(|delivery| (Stage::Published, delivery));
         for (stage, delivery) in sent.chain(waiting) {
-            delivery.tell(DeliveryOutcome::Dropped, Some(reason), now);
+            delivery.tell(Step::GivenUp(GivenUp::SessionEnded, reason), now);
             // MQTT 5.0 section 4.8.2: what was not acknowledged is another member's.
             if stage == Stage::Published
                 && delivery.group.is_some()
@@ -591,9 +598,13 @@ impl State {
     }
 
     /// Why a delivery must be given up at once.
-    fn refuses(&self, delivery: &Delivery, (count, bytes): (usize, usize)) -> Option<String> {
+    fn refuses(
+        &self,
+        delivery: &Delivery,
+        (count, bytes): (usize, usize),
+    ) -> Option<(GivenUp, &'static str)> {
         if self.closed {
-            return Some(SESSION_OVER.to_owned());
+            return Some((GivenUp::SessionEnded, SESSION_OVER));
         }
         let kept_newest = self.limits().offline_queue.is_some();
         let full = self.queue.len() >= count || self.queued_bytes >= bytes;
@@ -601,21 +612,24 @@ impl State {
             if let Some(dialect) = &self.dialect
                 && !dialect.keeps_offline(&self.peer, &delivery.message().topic, delivery.qos)
             {
-                return Some(
-                    "the client is offline, and its vendor keeps no such message for it".to_owned(),
-                );
+                let reason = "the client is offline, and its vendor keeps no such message for it";
+                return Some((GivenUp::NotKept, reason));
             }
             let bounded = full && !(kept_newest && delivery.qos != Qos::AtMostOnce);
-            return bounded.then(|| "the queue of the offline client is full".to_owned());
+            return bounded.then_some((
+                GivenUp::QueueFull,
+                "the queue of the offline client is full",
+            ));
         }
         if !full {
             return None;
         }
         if delivery.qos == Qos::AtMostOnce {
-            return Some("the queue of the client is full and the delivery is QoS 0".to_owned());
+            let reason = "the queue of the client is full and the delivery is QoS 0";
+            return Some((GivenUp::QueueFull, reason));
         }
-        self.stalled
-            .then(|| "the queue of the client is full and it takes nothing".to_owned())
+        let reason = "the queue of the client is full and it takes nothing";
+        self.stalled.then_some((GivenUp::QueueFull, reason))
     }
 
     /// Takes the delivery at the head of the queue.
@@ -628,19 +642,19 @@ impl State {
         Some(delivery)
     }
 
-    /// Why a delivery must not be written to this client, and how its row says so.
+    /// Why a delivery must not be written to this client.
     fn unfit(
         &self,
         delivery: &Delivery,
         now: Timestamp,
         longest: u32,
-    ) -> Option<(DeliveryOutcome, String)> {
+    ) -> Option<(GivenUp, String)> {
         // What comes the moment it was published is delivered, whatever its interval.
         let waited = delivery.message().time < now;
         if waited && delivery.expires().is_some_and(|at| at <= now) {
             let zero = delivery.message().properties.message_expiry_interval == Some(0);
             if !zero {
-                return Some((DeliveryOutcome::Expired, EXPIRED.to_owned()));
+                return Some((GivenUp::Expired, EXPIRED.to_owned()));
             }
         }
         if longest == u32::MAX {
@@ -654,7 +668,7 @@ impl State {
             let reason = format!(
                 "the PUBLISH has {size} bytes, the client's Maximum Packet Size is {longest}"
             );
-            (DeliveryOutcome::Dropped, reason)
+            (GivenUp::TooLarge, reason)
         })
     }
 
@@ -834,7 +848,7 @@ impl State {
         if let Some(life) = life {
             let limit = SignedDuration::from_secs(i64::try_from(life).unwrap_or(i64::MAX));
             let reason = format!("it has waited for the offline client for {life} seconds");
-            count += self.give_up(now, DeliveryOutcome::Expired, &reason, |waiting| {
+            count += self.give_up(now, GivenUp::Expired, &reason, |waiting| {
                 let due = waiting.message().time.checked_add(limit);
                 due.unwrap_or(Timestamp::MAX) <= now
             });
@@ -843,7 +857,7 @@ impl State {
             let mut excess = self.counted().saturating_sub(most);
             if excess > 0 {
                 let reason = format!("more than {most} messages wait for the offline client");
-                count += self.give_up(now, DeliveryOutcome::Dropped, &reason, |waiting| {
+                count += self.give_up(now, GivenUp::QueueFull, &reason, |waiting| {
                     let goes = excess > 0 && waiting.qos != Qos::AtMostOnce;
                     excess -= usize::from(goes);
                     goes
@@ -856,7 +870,7 @@ impl State {
     fn give_up(
         &mut self,
         now: Timestamp,
-        outcome: DeliveryOutcome,
+        why: GivenUp,
         reason: &str,
         mut goes: impl FnMut(&Delivery) -> bool,
     ) -> usize {
@@ -865,7 +879,7 @@ impl State {
         self.queue.retain(|waiting| {
             let goes = goes(waiting);
             if goes {
-                waiting.tell(outcome, Some(reason), now);
+                waiting.tell(Step::GivenUp(why, reason), now);
                 freed += waiting.weight();
             }
             !goes

@@ -63,7 +63,7 @@ fn envelope(core: &Core, topic: &str, value: String) -> Arc<Envelope> {
         properties: Properties::default(),
         deliveries: Mutex::default(),
     };
-    Arc::new(Envelope::new(Arc::new(message), None))
+    Arc::new(Envelope::new(Arc::new(message), None, None))
 }
 
 fn give(

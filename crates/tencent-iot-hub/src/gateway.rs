@@ -108,7 +108,7 @@ pub(super) fn admit(
     operation: Operation,
     walk: &mut Walk<'_>,
 ) -> Result<Call, Error> {
-    walk.draft.operation = Some(operation.name().to_owned());
+    walk.draft.asks(operation.name());
     let request = walk.request;
     if request.head.method != "POST" {
         return Err(Error::Method(request.head.method.to_string()));

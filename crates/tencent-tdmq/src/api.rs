@@ -115,14 +115,11 @@ fn route(request: &Request) -> Result<Route, Error> {
 /// (assumed).
 pub(super) fn admit(vendor: &TencentTdmq, walk: &mut Walk<'_>) -> Result<DataCall, Error> {
     let route = route(walk.request)?;
-    walk.draft.operation = Some(
-        match route {
-            Route::Topic(_) => PUBLISH,
-            Route::Status(_) => CLIENT_STATUS,
-            Route::KeepAlive => KEEP_ALIVE,
-        }
-        .to_owned(),
-    );
+    walk.draft.asks(match route {
+        Route::Topic(_) => PUBLISH,
+        Route::Status(_) => CLIENT_STATUS,
+        Route::KeepAlive => KEEP_ALIVE,
+    });
     let created = vendor.store.creates_by_host(walk.request.head.host());
     walk.draft.hints.extend(created);
     let instance = vendor.store.by_host(walk.request.head.host());

@@ -66,7 +66,9 @@ pub(crate) fn admit(nanomq: &Nanomq, walk: &mut Walk<'_>) -> Result<Call, Error>
     let known = OPERATIONS.iter().find(|(req, operation, _)| {
         *req == echo.rep && !(first && *operation == Operation::TopicTree)
     });
-    walk.draft.operation = known.map(|(_, _, name)| (*name).to_owned());
+    if let Some((_, _, name)) = known {
+        walk.draft.asks(name);
+    }
     if !first {
         authenticate(nanomq, walk).map_err(|error| error.in_v1(echo))?;
     }

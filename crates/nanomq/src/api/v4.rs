@@ -47,7 +47,7 @@ pub(crate) fn admit(nanomq: &Nanomq, walk: &mut Walk<'_>) -> Result<Call, Error>
         .strip_prefix("/api/v4")
         .and_then(|rest| route::operation(method, rest))
         .ok_or_else(unknown)?;
-    walk.draft.operation = Some(operation.name().to_owned());
+    walk.draft.asks(operation.name());
     let settings = &nanomq.settings;
     match operation {
         Operation::ChangeSubscriptions(..) if !settings.subscribe_enabled => {

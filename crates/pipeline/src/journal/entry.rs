@@ -15,8 +15,10 @@ use super::ring::Cursor;
 /// What the walk finds out while it goes.
 #[derive(Debug, Clone, Default)]
 pub struct Draft {
-    /// The vendor's name of the operation.
+    /// The name of the operation, as the vendor or the caller gives it.
     pub operation: Option<String>,
+    /// The same where it is one that the vendor has.
+    pub known: Option<&'static str>,
     /// Who calls: an access key id, a device, a user; never a secret.
     pub caller: Option<String>,
     /// The vendor's error code.
@@ -33,6 +35,12 @@ pub struct Draft {
 }
 
 impl Draft {
+    /// Notes the operation, one of the vendor's own.
+    pub fn asks(&mut self, operation: &'static str) {
+        self.operation = Some(operation.to_owned());
+        self.known = Some(operation);
+    }
+
     /// Adds a reason, or a note on an answer that is no refusal.
     pub fn note(&mut self, text: impl Into<String>) {
         self.reasons.push(text.into());

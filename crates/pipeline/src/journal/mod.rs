@@ -1,7 +1,7 @@
 //! What came in and what became of it: two rings, requests and messages, each entry with a
 //! cursor. An entry exists before anything is decided about it, so nothing is ever unrecorded.
 //! The rings are in `ring.rs`, what a request entry holds in `entry.rs`. Reading: `follower.rs`
-//! goes along a ring, `field.rs` names what an entry shows (secrets masked by `masking.rs`),
+//! goes along a ring, `tally.rs` counts, `field.rs` names what an entry shows (secrets masked by `masking.rs`),
 //! `pattern.rs` and `expression.rs` compare that with what somebody looks for, `waiting.rs` waits
 //! until it is there, `looking.rs` is where all that happens beside the serving threads.
 
@@ -13,6 +13,7 @@ mod looking;
 pub mod masking;
 pub mod pattern;
 mod ring;
+mod tally;
 pub mod waiting;
 
 use std::sync::Arc;
@@ -28,6 +29,7 @@ pub use expression::Expression;
 pub use follower::{Follower, Record};
 pub use looking::{Halt, Looking, Reading};
 pub use ring::{Cursor, Ring, Snapshot};
+pub use tally::{Tally, vendor};
 
 /// How much the journal keeps.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -68,6 +70,7 @@ struct Inner {
     requests: Arc<Ring<Entry>>,
     messages: Arc<Ring<Message>>,
     reading: Reading,
+    tally: Tally,
 }
 
 impl Journal {
@@ -80,6 +83,7 @@ impl Journal {
             messages: Arc::new(Ring::new(settings.max_entries, bytes.clone())),
             bytes,
             reading: Reading::new(settings.into()),
+            tally: Tally::default(),
         }))
     }
 
@@ -91,6 +95,11 @@ impl Journal {
     /// The messages.
     pub fn messages(&self) -> &Arc<Ring<Message>> {
         &self.0.messages
+    }
+
+    /// How many came, those that have left the rings included.
+    pub fn tally(&self) -> &Tally {
+        &self.0.tally
     }
 
     /// Where the journal is looked through.
@@ -129,6 +138,18 @@ impl Journal {
         draft: Draft,
         status: u16,
     ) {
+        self.0.tally.refused(surface, &draft, status);
+        self.keep(surface, receipt, head, draft, status);
+    }
+
+    fn keep(
+        &self,
+        surface: Option<Surface>,
+        receipt: &Receipt,
+        head: Head,
+        draft: Draft,
+        status: u16,
+    ) {
         let entry = Arc::new(Entry::new(surface, receipt, head, Bytes::new()));
         let outcome = Outcome::packet(draft, status);
         let requests = self.requests();
@@ -139,7 +160,7 @@ impl Journal {
 
     /// Keeps an MQTT packet that was taken with hints, in the shape of a refused one.
     pub fn noted(&self, surface: Option<Surface>, receipt: &Receipt, head: Head, draft: Draft) {
-        self.refused(surface, receipt, head, draft, 0);
+        self.keep(surface, receipt, head, draft, 0);
     }
 
     /// Keeps a message.
@@ -210,7 +231,11 @@ impl Opened {
                 .reasons
                 .push("aborted: the client left before there was an answer".to_owned());
         }
-        let outcome = Outcome::new(draft, answer, self.started.elapsed());
+        let took = self.started.elapsed();
+        let status = answer.map(|answer| answer.status);
+        let tally = self.journal.tally();
+        tally.ended(self.entry.surface, &draft, status, took);
+        let outcome = Outcome::new(draft, answer, took);
         let weight = outcome.weight();
         let requests = self.journal.requests();
         requests.change(weight, |cursor| self.entry.finish(outcome, cursor));

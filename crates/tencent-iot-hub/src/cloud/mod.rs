@@ -164,6 +164,8 @@ pub(super) fn admit(vendor: &TencentIot, walk: &mut Walk<'_>) -> Result<Call, Er
     let (settings, regions) = (&vendor.cloud, &vendor.settings.regions);
     let request = walk.request;
     walk.draft.operation = cloud_api::action(request);
+    let asked = walk.draft.operation.as_deref();
+    walk.draft.known = names().find(|name| Some(*name) == asked);
     let caller = cloud_api::verify(request, settings, walk.receipt.now, "iotcloud")?;
     walk.draft.caller = Some(caller.secret_id.clone());
     walk.draft.hints.extend(cloud_api::hint(settings));

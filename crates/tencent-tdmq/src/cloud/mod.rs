@@ -110,6 +110,9 @@ pub struct CloudCall {
 /// Verifies the signature, then the version, the action and the parameters' names.
 pub(super) fn admit(vendor: &TencentTdmq, walk: &mut Walk<'_>) -> Result<CloudCall, Error> {
     walk.draft.operation = cloud_api::action(walk.request);
+    let asked = walk.draft.operation.as_deref();
+    let mut names = Action::ALL.iter().map(|action| action.name());
+    walk.draft.known = names.find(|name| Some(*name) == asked);
     let caller = cloud_api::verify(walk.request, &vendor.cloud, walk.receipt.now, SERVICE)?;
     walk.draft.caller = Some(caller.secret_id.clone());
     walk.draft.hints.extend(cloud_api::hint(&vendor.cloud));
