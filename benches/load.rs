@@ -21,11 +21,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use send_message::process::{Process, resident};
-use send_message::{Load, TOPIC, bare, load, repeated, requests};
+use send_message::{CONNECTIONS, Load, Requests, TOPIC, bare, load, requests};
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -101,6 +102,12 @@ fn tdmq() -> String {
         "tencent-tdmq.localhost",
         "Basic dXNlcjA6c2VjcmV0MA==",
     )
+}
+
+/// The same request again and again, on every connection.
+fn repeated(request: &str, each: usize) -> Requests {
+    let request = Bytes::copy_from_slice(request.as_bytes());
+    Arc::new(vec![vec![request; each]; CONNECTIONS])
 }
 
 fn publish(target: &str, host: &str, authorization: &str) -> String {

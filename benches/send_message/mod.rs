@@ -20,7 +20,7 @@ use tokio::net::TcpStream;
 /// What the requests publish to.
 pub(crate) const TOPIC: &str = "bench";
 
-const CONNECTIONS: usize = 64;
+pub(crate) const CONNECTIONS: usize = 64;
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'_')
@@ -104,12 +104,6 @@ pub(crate) fn requests(each: usize, base: u64) -> Requests {
             .collect()
     };
     Arc::new((0..CONNECTIONS as u64).map(of).collect())
-}
-
-/// The same request again and again, on every connection.
-pub(crate) fn repeated(request: &str, each: usize) -> Requests {
-    let request = Bytes::copy_from_slice(request.as_bytes());
-    Arc::new(vec![vec![request; each]; CONNECTIONS])
 }
 
 /// One signed request, `SignatureVersion` 1.0, as the vendor's page has it.
