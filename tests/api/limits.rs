@@ -7,16 +7,14 @@ use async_trait::async_trait;
 use jiff::SignedDuration;
 use mqttstack::broker::Settings;
 use mqttstack::broker::dialect::{Connect, ConnectRefusal, Dialect, Grant, Limits, Replay};
-use mqttstack::broker::message::{
-    Delivery, DeliveryOutcome, Origin, OriginKind, Properties, Publication, Qos, TopicName,
-};
+use mqttstack::broker::message::{Delivery, DeliveryOutcome, Publication, Qos};
 use mqttstack::clock::Clock;
 use mqttstack::exchange::Surface;
 
 use DeliveryOutcome::{Acknowledged, Dropped, Expired, Queued, Sent};
 
 use crate::bench::Bench;
-use crate::mqtt::PATIENCE;
+use crate::shared;
 use crate::wire::{Connect as Opening, PUBACK, Wire, packet};
 
 /// Claims every client, and gives each the same limits.
@@ -71,27 +69,13 @@ impl Bench {
     }
 
     async fn seen_offline(&self) {
-        let gone = async {
-            while self.broker.clients().await.iter().any(|c| c.connected) {
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, gone).await.unwrap();
+        shared::all_offline(&self.broker).await;
     }
 
     async fn publish(&self, payload: impl ToString, qos: Qos) {
         let publication = Publication {
-            topic: TopicName::parse("t").unwrap(),
-            payload: payload.to_string().into(),
             qos,
-            retain: false,
-            properties: Properties::default(),
-            origin: Origin {
-                kind: OriginKind::Http,
-                vendor: None,
-                client_id: None,
-                request: None,
-            },
+            ..shared::publication("t", &payload.to_string(), None)
         };
         self.broker.publish(publication).await.unwrap();
     }
@@ -117,17 +101,10 @@ impl Bench {
     }
 
     async fn becomes(&self, wanted: &[DeliveryOutcome]) {
-        let seen = async {
-            while self.outcomes() != wanted {
-                tokio::task::yield_now().await;
-            }
-        };
-        let seen = tokio::time::timeout(PATIENCE, seen).await;
-        assert!(
-            seen.is_ok(),
-            "{:?} never became {wanted:?}",
-            self.outcomes()
-        );
+        shared::until(&self.broker, async || {
+            (self.outcomes() == wanted).then_some(())
+        })
+        .await;
     }
 
     fn advance(&self, millis: i64) {
@@ -378,6 +355,7 @@ async fn a_packet_that_is_refused_before_the_engine_keeps_its_client_alive() {
     tokio::pin!(given_up);
     let mut over = false;
     while !over {
+        // Each round waits for two answers, so nothing spins.
         for (wire, version) in &mut busy {
             wire.send(&too_many(*version)).await;
             assert_eq!(wire.answer().await.0, 0x90);
@@ -385,7 +363,7 @@ async fn a_packet_that_is_refused_before_the_engine_keeps_its_client_alive() {
         tokio::select! {
             biased;
             () = &mut given_up => over = true,
-            () = tokio::task::yield_now() => {}
+            () = std::future::ready(()) => {}
         }
     }
     for (wire, _) in &mut busy {

@@ -46,6 +46,8 @@ mod robustness;
 mod searches;
 mod secrets;
 mod sessions;
+#[path = "../shared/mod.rs"]
+mod shared;
 mod shutdown;
 mod tencent_iot;
 mod validity;

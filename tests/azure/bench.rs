@@ -5,15 +5,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use bytestring::ByteString;
 use mqttstack::app::App;
-use mqttstack::broker::Broker;
 use mqttstack::clock::Clock;
 use mqttstack::exchange::{Answer, Head, Headers, Request, Scheme, Version};
-use mqttstack::ids::Ids;
-use mqttstack::journal::{Entry, Journal};
+use mqttstack::journal::Entry;
 use mqttstack::pipeline;
-use mqttstack::quota::Quotas;
 use mqttstack::vendor::azure_event_grid::{AzureEventGrid, Settings};
 use serde_json::{Value, json};
+
+use crate::shared::Rooms;
 
 /// When every test takes place.
 pub const NOW: &str = "2026-11-21T22:51:00Z";
@@ -123,26 +122,10 @@ pub async fn bench(mut settings: Value) -> Bench {
 /// The surface with these settings over the defaults.
 pub async fn without_key(settings: Value) -> Bench {
     let clock = Clock::frozen(NOW.parse().unwrap());
-    let ids = Ids::new(Some(1));
-    let journal = Journal::new(&mqttstack::journal::Settings::default());
-    let recorder = journal.clone();
-    let broker = Broker::start(
-        mqttstack::broker::Settings::default(),
-        clock.clone(),
-        ids.clone(),
-        Arc::new(move |message| recorder.record(message)),
-    )
-    .await;
     let settings: Settings = serde_json::from_value(settings).unwrap();
     Bench {
         azure: Arc::new(AzureEventGrid::new(settings).unwrap()),
-        app: App {
-            quotas: Quotas::new(clock.clone()),
-            clock,
-            ids,
-            journal,
-            broker,
-        },
+        app: Rooms::new(clock).open().await,
     }
 }
 
