@@ -140,27 +140,20 @@ async fn table(time: Duration) {
     drop(bare);
     row("bare loop", &bare_load, bare_load.per_second);
     let without = load(idle.http, time, requests(each, 0)).await;
-    row(
-        "SendMessage, nobody subscribed",
-        &without,
-        bare_load.per_second,
-    );
+    let bare = bare_load.per_second;
+    row("SendMessage, nobody subscribed", &without, bare);
     let after = megabytes(&idle);
     let azure = repeated(&azure(idle.http).await, each);
     let azure = load(idle.http, time, azure).await;
-    row("Azure publish, Entra token", &azure, bare_load.per_second);
+    row("Azure publish, Entra token", &azure, bare);
     let tdmq = load(idle.http, time, repeated(&tdmq(), each)).await;
-    row("TDMQ publish, Basic", &tdmq, bare_load.per_second);
+    row("TDMQ publish, Basic", &tdmq, bare);
     drop(idle);
     let emulator = Process::emulator();
     let received = Arc::new(AtomicU64::new(0));
     let subscriber = count(emulator.mqtt.unwrap(), received.clone()).await;
     let with = load(emulator.http, time, requests(each, 0)).await;
-    row(
-        "SendMessage, one QoS 1 subscriber",
-        &with,
-        bare_load.per_second,
-    );
+    row("SendMessage, one QoS 1 subscriber", &with, bare);
     let patience = Instant::now();
     while received.load(Ordering::Relaxed) < with.accepted
         && patience.elapsed() < Duration::from_secs(30)

@@ -12,8 +12,6 @@ use super::{Cli, exec};
 use crate::config::{self, Variable};
 
 const PREFIX: &str = "MQTTSTACK_";
-/// The switch of this repository's own tests, which the programs that they start inherit.
-const OF_THE_TESTS: &str = "MQTTSTACK_SKIP_SDK_TESTS";
 
 /// Why there is nothing to run.
 #[derive(Debug)]
@@ -124,9 +122,7 @@ fn check_names(command: &Command, environment: &[(String, OsString)]) -> Result<
     let known = known(command);
     let unknown = environment
         .iter()
-        .filter(|(name, value)| {
-            name != OF_THE_TESTS && !exec::tells(name) && !tells_of_a_service(name, value)
-        })
+        .filter(|(name, value)| !exec::tells(name) && !tells_of_a_service(name, value))
         .map(|(name, _)| name.as_str())
         .find(|name| !known.contains(name));
     let Some(name) = unknown else {
@@ -234,7 +230,6 @@ mod tests {
         let others = [
             ("MQTTSTACK", "x"),
             ("PATH", "y"),
-            (OF_THE_TESTS, "1"),
             ("MQTTSTACK_SERVICE_HOST", "10.0.0.1"),
             ("MQTTSTACK_SERVICE_PORT_HTTP", "4580"),
             ("MQTTSTACK_PORT", "tcp://10.0.0.1:4580"),

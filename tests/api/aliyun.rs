@@ -2,7 +2,7 @@
 //! one request to the next, and for how long. Signed requests are the recordings.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -16,19 +16,16 @@ use mqttstack_base::clock::Clock;
 use mqttstack_base::exchange::{
     Answer, Head, Headers, Malformed, Request, Scheme, Surface, Version,
 };
-use mqttstack_base::ids::Ids;
-use mqttstack_base::message::Transport;
-use mqttstack_broker::Broker;
 use mqttstack_kit::auth::AuthMode;
 use mqttstack_pipeline as pipeline;
 use mqttstack_pipeline::App;
-use mqttstack_pipeline::Quotas;
-use mqttstack_pipeline::journal::{Entry, Journal};
+use mqttstack_pipeline::journal::Entry;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 use crate::mqtt::Device;
 use crate::raw;
+use crate::shared::{self, Rooms};
 
 struct Bench {
     app: App,
@@ -38,26 +35,10 @@ struct Bench {
 
 async fn bench(settings: Settings) -> Bench {
     let clock = Clock::frozen("2026-11-21T22:51:00Z".parse().unwrap());
-    let ids = Ids::new(Some(1));
-    let journal = Journal::new(&mqttstack_pipeline::journal::Settings::default());
-    let sink = journal.clone();
-    let broker = Broker::start(
-        mqttstack_broker::Settings::default(),
-        clock.clone(),
-        ids.clone(),
-        Arc::new(move |message| sink.record(message)),
-    )
-    .await;
-    let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let app = Rooms::new(clock).open().await;
     Bench {
-        mqtt: broker.listen(Transport::Tcp, anywhere).unwrap(),
-        app: App {
-            quotas: Quotas::new(clock.clone()),
-            clock,
-            ids,
-            journal,
-            broker,
-        },
+        mqtt: shared::listen(&app.broker),
+        app,
         aliyun: Aliyun::new(settings).unwrap(),
     }
 }
@@ -93,11 +74,13 @@ fn request(method: &str, target: String, headers: Vec<(String, String)>, body: S
 }
 
 /// The recorded request of this name.
-fn recording(name: &str) -> Request {
-    let file = format!("fixtures/aliyun/SendMessage__recorded-{name}.json");
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
-    let fixture: Value = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
-    let recorded = &fixture["request"];
+fn recording(file: &str, name: &str) -> Request {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/aliyun/recorded");
+    let text = std::fs::read_to_string(folder.join(file)).unwrap();
+    let recorded: Value = serde_json::from_str(&text).unwrap();
+    let vectors = recorded["vectors"].as_array().unwrap();
+    let vector = vectors.iter().find(|vector| vector["name"] == name);
+    let recorded = &vector.unwrap()["request"];
     let text = |key: &str| recorded[key].as_str().unwrap().to_owned();
     request(
         &text("method"),
@@ -205,7 +188,7 @@ async fn sixty_four_kib_of_chinese_fit_into_the_url_and_one_byte_more_is_refused
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_sent_again_is_refused_until_its_nonce_runs_out_or_all_is_reset() {
     let bench = bench(Settings::default()).await;
-    let recorded = recording("old-py-post-json-ascii");
+    let recorded = recording("v1-python-old-sdk.json", "old-py-post-json-ascii");
     assert_eq!(bench.run(&recorded).await.status, 200);
     assert_eq!(
         body(&bench.run(&recorded).await)["Code"],
@@ -232,7 +215,7 @@ async fn a_request_sent_again_is_refused_until_its_nonce_runs_out_or_all_is_rese
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrongly_signed_request_does_not_use_its_nonce_up() {
     let bench = bench(Settings::default()).await;
-    let recorded = recording("new-py-v3-post-ascii");
+    let recorded = recording("v3-python-new-sdk.json", "new-py-v3-post-ascii");
     bench
         .app
         .clock
@@ -250,7 +233,12 @@ async fn a_wrongly_signed_request_does_not_use_its_nonce_up() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_journal_names_operation_and_caller_and_shows_no_secret() {
     let bench = bench(Settings::default()).await;
-    bench.run(&recording("old-py-post-json-ascii")).await;
+    bench
+        .run(&recording(
+            "v1-python-old-sdk.json",
+            "old-py-post-json-ascii",
+        ))
+        .await;
     let entry = bench.last_entry();
     let draft = &entry.outcome().unwrap().draft;
     assert_eq!(draft.operation.as_deref(), Some("SendMessage"));

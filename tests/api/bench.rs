@@ -1,14 +1,14 @@
 //! A broker on its own with a journal that it fills, for the tests of either. What one behaviour
 //! alone asks of it stands with that behaviour's tests.
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::net::SocketAddr;
 
 use mqttstack_base::clock::Clock;
-use mqttstack_base::ids::Ids;
-use mqttstack_base::message::Transport;
-use mqttstack_broker::{Broker, Settings};
-use mqttstack_pipeline::journal::{Journal, Settings as JournalSettings};
+use mqttstack_broker::{Broker, Event, Settings};
+use mqttstack_pipeline::journal::Journal;
+use tokio::sync::broadcast::Receiver;
+
+use crate::shared::{self, Rooms};
 
 /// A broker with one listener.
 pub struct Bench {
@@ -16,6 +16,8 @@ pub struct Bench {
     pub journal: Journal,
     pub clock: Clock,
     pub address: SocketAddr,
+    /// While somebody listens, the broker tells how far each delivery comes.
+    _events: Receiver<Event>,
 }
 
 /// One on the real clock.
@@ -25,22 +27,17 @@ pub async fn bench(settings: Settings) -> Bench {
 
 impl Bench {
     pub async fn start(settings: Settings, clock: Clock) -> Self {
-        let journal = Journal::new(&JournalSettings::default());
-        let sink = journal.clone();
-        let broker = Broker::start(
-            settings,
-            clock.clone(),
-            Ids::new(Some(1)),
-            Arc::new(move |message| sink.record(message)),
-        )
-        .await;
-        let free_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let address = broker.listen(Transport::Tcp, free_port).unwrap();
+        let rooms = Rooms {
+            broker: settings,
+            ..Rooms::new(clock)
+        };
+        let app = rooms.open().await;
         Self {
-            broker,
-            journal,
-            clock,
-            address,
+            address: shared::listen(&app.broker),
+            _events: app.broker.events(),
+            broker: app.broker,
+            journal: app.journal,
+            clock: app.clock,
         }
     }
 }

@@ -14,7 +14,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::bench::{Bench, bench};
-use crate::mqtt::{Device, Options, PATIENCE};
+use crate::mqtt::{Device, Options};
+use crate::shared;
 use crate::wire::Wire;
 
 fn publication(topic: &str, payload: impl Into<Bytes>) -> Publication {
@@ -36,41 +37,24 @@ fn publication(topic: &str, payload: impl Into<Bytes>) -> Publication {
 impl Bench {
     /// Waits until the journal's newest message has this outcome for `client_id`.
     async fn outcome(&self, client_id: &str, outcome: DeliveryOutcome) -> Option<String> {
-        let wanted = async {
-            loop {
-                let (_, message) = self.journal.messages().since(0).pop().expect("a message");
-                let row = message
-                    .deliveries
-                    .lock()
-                    .iter()
-                    .find(|row| row.client_id == client_id && row.outcome == outcome)
-                    .cloned();
-                if let Some(row) = row {
-                    return row.reason;
-                }
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, wanted)
-            .await
-            .expect("the outcome never came")
+        shared::until(&self.broker, async || {
+            let (_, message) = self.journal.messages().since(0).pop().expect("a message");
+            let rows = message.deliveries.lock();
+            let mut rows = rows.iter();
+            let row = rows.find(|row| row.client_id == client_id && row.outcome == outcome);
+            row.map(|row| row.reason.clone())
+        })
+        .await
     }
 
     /// Waits until the broker's list of clients says so.
     async fn connected(&self, client_id: &str, wanted: bool) {
-        let seen = async {
-            loop {
-                let clients = self.broker.clients().await;
-                let client = clients.iter().find(|client| client.client_id == client_id);
-                if client.is_some_and(|client| client.connected) == wanted {
-                    return;
-                }
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, seen)
-            .await
-            .expect("the client's state never changed");
+        shared::until(&self.broker, async || {
+            let client = self.broker.client(client_id);
+            let connected = client.is_some_and(|client| client.connected);
+            (connected == wanted).then_some(())
+        })
+        .await;
     }
 }
 

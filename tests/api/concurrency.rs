@@ -13,6 +13,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use mqttstack::Emulator;
 use mqttstack::config::Config;
 use mqttstack_base::message::{DeliveryOutcome, Message};
+use mqttstack_broker::Broker;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use sha1::Sha1;
@@ -22,6 +23,7 @@ use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
 use crate::mqtt::{Device, Options, PATIENCE, Received};
+use crate::shared;
 
 const NOW: &str = "2026-11-21T22:51:00Z";
 const CONNECTIONS: usize = 200;
@@ -171,31 +173,24 @@ async fn each_once(device: &mut Device) {
 }
 
 /// Waits until a delivery to each of these clients was acknowledged; how many rows they have.
-async fn acknowledged(message: &Message, clients: &[&str]) -> usize {
-    let done = async {
-        loop {
-            let rows: Vec<_> = message
-                .deliveries
-                .lock()
-                .iter()
-                .filter(|row| clients.contains(&&*row.client_id))
-                .map(|row| row.outcome)
-                .collect();
-            let acknowledged = |row: &DeliveryOutcome| *row == DeliveryOutcome::Acknowledged;
-            if rows.iter().all(acknowledged) {
-                return rows.len();
-            }
-            tokio::task::yield_now().await;
-        }
-    };
-    let done = tokio::time::timeout(PATIENCE, done).await;
-    done.expect("a delivery was never acknowledged")
+async fn acknowledged(broker: &Broker, message: &Message, clients: &[&str]) -> usize {
+    shared::until(broker, async || {
+        let rows = message.deliveries.lock();
+        let rows = rows.iter().filter(|row| clients.contains(&&*row.client_id));
+        let outcomes: Vec<_> = rows.map(|row| row.outcome).collect();
+        let done = |outcome: &DeliveryOutcome| *outcome == DeliveryOutcome::Acknowledged;
+        outcomes.iter().all(done).then_some(outcomes.len())
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn two_hundred_connections_publish_and_nothing_is_lost_or_doubled() {
     // A busy machine must not make a publish give up.
     let emulator = start(|config| config.mqtt.publish_wait_ms = 60_000).await;
+    let broker = &emulator.app().broker;
+    // While somebody listens, the broker tells how far each delivery comes.
+    let _events = broker.events();
     let address = emulator.mqtt_addr().unwrap();
     let mut old = Device::v4(address, "old").await;
     old.subscribe("load/t", 1).await;
@@ -234,8 +229,8 @@ async fn two_hundred_connections_publish_and_nothing_is_lost_or_doubled() {
         let message = &messages[message];
         assert_eq!(message.payload, payload.as_bytes());
         assert_eq!(message.origin.request.as_ref(), Some(request));
-        assert_eq!(acknowledged(message, &["old", "new"]).await, 2);
-        assert_eq!(acknowledged(message, &["member", "other"]).await, 1);
+        assert_eq!(acknowledged(broker, message, &["old", "new"]).await, 2);
+        assert_eq!(acknowledged(broker, message, &["member", "other"]).await, 1);
     }
     emulator.stop().await;
 }
@@ -355,12 +350,11 @@ async fn while_a_publish_waits_for_a_stalled_subscriber_other_topics_go_on() {
     }
     let mut waiting = Publisher::connect(&emulator, "w").await;
     let waiting = tokio::spawn(async move { waiting.send("slow/t", "waits").await });
-    let came = async {
-        while emulator.requests().len() == held {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, came).await.unwrap();
+    let ring = emulator.requests();
+    let mut changes = ring.subscribe();
+    let came = changes.wait_for(|_| ring.len() > held);
+    let came = tokio::time::timeout(PATIENCE, came).await;
+    came.unwrap().unwrap();
     for n in 0..100 {
         let (status, answer) = publisher.send("quick/t", &n.to_string()).await;
         assert_eq!(status, 200, "{answer}");

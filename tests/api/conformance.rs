@@ -2,15 +2,14 @@
 //! packets written by hand (`wire.rs`). The name of the suite's test stands above each of ours;
 //! the suite itself is not ours to ship.
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::net::SocketAddr;
 
 use jiff::SignedDuration;
 use mqttstack_base::clock::Clock;
-use mqttstack_base::ids::Ids;
-use mqttstack_base::message::Transport;
 use mqttstack_broker::{Broker, Settings};
+use mqttstack_pipeline::App;
 
+use crate::shared::{self, Rooms};
 use crate::wire::{
     AUTH, Arrived, Connect, PUBCOMP, PUBREC, PUBREL, Wire, packet, properties, text,
 };
@@ -32,15 +31,15 @@ async fn bench() -> Bench {
 }
 
 async fn bench_with(settings: Settings) -> Bench {
-    let clock = Clock::real();
-    let sink = Arc::new(|_| {});
-    let broker = Broker::start(settings, clock.clone(), Ids::new(Some(1)), sink).await;
-    let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let address = broker.listen(Transport::Tcp, anywhere).unwrap();
+    let rooms = Rooms {
+        broker: settings,
+        ..Rooms::new(Clock::real())
+    };
+    let App { broker, clock, .. } = rooms.open().await;
     Bench {
+        address: shared::listen(&broker),
         broker,
         clock,
-        address,
     }
 }
 
@@ -51,16 +50,7 @@ impl Bench {
 
     /// Waits until the broker knows that a client is gone, with or without a session left.
     async fn gone(&self, client_id: &str) {
-        loop {
-            let clients = self.broker.clients().await;
-            if !clients
-                .iter()
-                .any(|client| client.client_id == client_id && client.connected)
-            {
-                return;
-            }
-            tokio::task::yield_now().await;
-        }
+        shared::offline(&self.broker, client_id).await;
     }
 }
 
@@ -467,9 +457,7 @@ async fn a_disconnect_changes_how_long_the_session_lives_whatever_becomes_of_the
         let names = clients.into_iter().map(|client| client.client_id);
         names.collect::<Vec<_>>()
     };
-    while names().await.contains(&"short".to_owned()) {
-        tokio::task::yield_now().await;
-    }
+    shared::forgotten(&bench.broker, "short").await;
     assert_eq!(names().await, ["failed", "kept", "normal", "watcher"]);
     watcher.publish("will/end", "", 0, &[]).await;
     assert_eq!(watcher.receive().await.topic, "will/end");

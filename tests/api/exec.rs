@@ -12,7 +12,10 @@ async fn exec(flags: &[&str], script: &str) -> (Option<i32>, String, String) {
     let mut arguments = vec!["exec"];
     arguments.extend_from_slice(flags);
     arguments.extend_from_slice(&["--", "/bin/sh", "-c", script]);
-    let path = std::env::var("PATH").unwrap_or_default();
+    let path = std::env::var_os("PATH")
+        .unwrap_or_default()
+        .into_string()
+        .unwrap();
     let output = run(&arguments, &[("PATH", path.as_str())]).await;
     (
         output.status.code(),
@@ -153,7 +156,10 @@ async fn running(flags: &[&str]) -> Program {
     let mut arguments = vec!["exec"];
     arguments.extend_from_slice(flags);
     arguments.extend_from_slice(&["--", "/bin/sh", "-c", SCRIPT]);
-    let path = std::env::var("PATH").unwrap_or_default();
+    let path = std::env::var_os("PATH")
+        .unwrap_or_default()
+        .into_string()
+        .unwrap();
     Program::start_with(&arguments, &[("PATH", &path)]).await
 }
 

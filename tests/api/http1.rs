@@ -678,6 +678,15 @@ impl Handler for Slow {
     }
 }
 
+/// A client that has asked, and ended its sending, while its request is worked on.
+async fn half_closed(told: Told) -> Peer<Slow> {
+    let mut peer = start_with(Slow::default(), told);
+    peer.send("GET / HTTP/1.1\r\n\r\n").await;
+    peer.recorder.asked.notified().await;
+    peer.client.shutdown().await.unwrap();
+    peer
+}
+
 const LATE: &str = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nlate";
 
 #[tokio::test(start_paused = true)]
@@ -704,10 +713,7 @@ async fn a_walk_ends_when_its_client_resets_the_connection() {
 #[tokio::test(start_paused = true)]
 async fn a_walk_ends_when_its_client_closes_and_no_step_is_done_after_that() {
     let told = Told::default();
-    let mut peer = start_with(Slow::default(), told.clone());
-    peer.send("GET / HTTP/1.1\r\n\r\n").await;
-    peer.recorder.asked.notified().await;
-    peer.client.shutdown().await.unwrap();
+    let peer = half_closed(told.clone()).await;
     // It still listens; then it does not, and what it waited for comes.
     tokio::time::sleep(Duration::from_secs(10)).await;
     told.left.store(true, Ordering::Relaxed);
@@ -718,10 +724,7 @@ async fn a_walk_ends_when_its_client_closes_and_no_step_is_done_after_that() {
 
 #[tokio::test(start_paused = true)]
 async fn a_client_that_ended_its_sending_still_gets_its_answer_however_late() {
-    let mut peer = start_with(Slow::default(), Told::default());
-    peer.send("GET / HTTP/1.1\r\n\r\n").await;
-    peer.recorder.asked.notified().await;
-    peer.client.shutdown().await.unwrap();
+    let mut peer = half_closed(Told::default()).await;
     tokio::time::sleep(Duration::from_mins(10)).await;
     peer.recorder.answer.notify_one();
     assert_eq!(peer.rest().await, LATE);
@@ -730,10 +733,7 @@ async fn a_client_that_ended_its_sending_still_gets_its_answer_however_late() {
 #[tokio::test(start_paused = true)]
 async fn what_an_answer_hands_over_is_given_back_if_its_client_does_not_get_it() {
     let told = Told::default();
-    let mut peer = start_with(Slow::default(), told.clone());
-    peer.send("GET / HTTP/1.1\r\n\r\n").await;
-    peer.recorder.asked.notified().await;
-    peer.client.shutdown().await.unwrap();
+    let mut peer = half_closed(told.clone()).await;
     tokio::time::sleep(Duration::from_secs(10)).await;
     peer.recorder.answer.notify_one();
     peer.expect(LATE).await;

@@ -9,6 +9,7 @@ use tokio::net::TcpStream;
 
 use crate::bench::Bench;
 use crate::mqtt::{Device, Options};
+use crate::shared;
 use crate::wire::{Connect, Wire};
 
 async fn bench(isolation: Isolation) -> Bench {
@@ -151,9 +152,7 @@ async fn a_message_that_is_sent_again_keeps_its_topic() {
     bench.broker.publish_in("one", message).await.unwrap();
     assert_eq!(client.take().await.topic, "t");
     drop(client);
-    while bench.broker.clients().await[0].connected {
-        tokio::task::yield_now().await;
-    }
+    shared::all_offline(&bench.broker).await;
     let (mut client, _) = Wire::connect(bench.address, &connect).await;
     let again = client.receive().await;
     assert_eq!((again.topic.as_str(), again.dup), ("t", true));

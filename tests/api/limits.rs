@@ -8,14 +8,12 @@ use async_trait::async_trait;
 use jiff::SignedDuration;
 use mqttstack_base::clock::Clock;
 use mqttstack_base::exchange::Surface;
-use mqttstack_base::message::{
-    Delivery, DeliveryOutcome, Origin, OriginKind, Properties, Publication, Qos, TopicName,
-};
+use mqttstack_base::message::{Delivery, DeliveryOutcome, Publication, Qos};
 use mqttstack_broker::Settings;
 use mqttstack_broker::dialect::{Connect, ConnectRefusal, Dialect, Grant, Limits, Replay};
 
 use crate::bench::Bench;
-use crate::mqtt::PATIENCE;
+use crate::shared;
 use crate::wire::{Connect as Opening, PUBACK, Wire, packet};
 
 /// Claims every client, and gives each the same limits.
@@ -70,27 +68,13 @@ impl Bench {
     }
 
     async fn seen_offline(&self) {
-        let gone = async {
-            while self.broker.clients().await.iter().any(|c| c.connected) {
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, gone).await.unwrap();
+        shared::all_offline(&self.broker).await;
     }
 
     async fn publish(&self, payload: impl ToString, qos: Qos) {
         let publication = Publication {
-            topic: TopicName::parse("t").unwrap(),
-            payload: payload.to_string().into(),
             qos,
-            retain: false,
-            properties: Properties::default(),
-            origin: Origin {
-                kind: OriginKind::Http,
-                vendor: None,
-                client_id: None,
-                request: None,
-            },
+            ..shared::publication("t", &payload.to_string(), None)
         };
         self.broker.publish(publication).await.unwrap();
     }
@@ -116,17 +100,10 @@ impl Bench {
     }
 
     async fn becomes(&self, wanted: &[DeliveryOutcome]) {
-        let seen = async {
-            while self.outcomes() != wanted {
-                tokio::task::yield_now().await;
-            }
-        };
-        let seen = tokio::time::timeout(PATIENCE, seen).await;
-        assert!(
-            seen.is_ok(),
-            "{:?} never became {wanted:?}",
-            self.outcomes()
-        );
+        shared::until(&self.broker, async || {
+            (self.outcomes() == wanted).then_some(())
+        })
+        .await;
     }
 
     fn advance(&self, millis: i64) {
@@ -377,6 +354,7 @@ async fn a_packet_that_is_refused_before_the_engine_keeps_its_client_alive() {
     tokio::pin!(given_up);
     let mut over = false;
     while !over {
+        // Each round waits for two answers, so nothing spins.
         for (wire, version) in &mut busy {
             wire.send(&too_many(*version)).await;
             assert_eq!(wire.answer().await.0, 0x90);
@@ -384,7 +362,7 @@ async fn a_packet_that_is_refused_before_the_engine_keeps_its_client_alive() {
         tokio::select! {
             biased;
             () = &mut given_up => over = true,
-            () = tokio::task::yield_now() => {}
+            () = std::future::ready(()) => {}
         }
     }
     for (wire, _) in &mut busy {

@@ -1,8 +1,7 @@
-//! Listeners over real sockets and TLS, asked by real clients: curl, reqwest and bare bytes.
+//! Listeners over real sockets and TLS, asked by reqwest and with bare bytes.
 
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -70,26 +69,6 @@ async fn raw(address: SocketAddr, input: &[u8]) -> std::io::Result<String> {
     let mut output = String::new();
     stream.read_to_string(&mut output).await?;
     Ok(output)
-}
-
-async fn curl(args: &[&str]) -> String {
-    let output = tokio::process::Command::new("curl")
-        .args([
-            "--silent",
-            "--show-error",
-            "--noproxy",
-            "*",
-            "--max-time",
-            "60",
-        ])
-        .args(args)
-        .stdin(Stdio::null())
-        .output()
-        .await
-        .expect("install curl to run this test");
-    let problem = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{args:?}: {problem}");
-    String::from_utf8(output.stdout).unwrap()
 }
 
 // ---- bare bytes ----
@@ -414,7 +393,7 @@ async fn https_speaks_http_1_as_its_only_application_protocol_and_mqtt_takes_any
     assert!(server.is_ok() && client.is_ok());
 }
 
-// ---- real clients ----
+// ---- reqwest ----
 
 #[tokio::test]
 async fn reqwest_keeps_its_connection() {
@@ -438,69 +417,4 @@ async fn reqwest_keeps_its_connection() {
     }
     let seen = recorder.seen.lock();
     assert!(seen.iter().all(|request| request.peer == seen[0].peer));
-}
-
-#[tokio::test]
-async fn curl_is_served_in_all_its_ways() {
-    let (recorder, site) = echo().await;
-    let url = &format!("http://{}/c", site.http);
-    assert_eq!(curl(&[url]).await, "GET /c ");
-    assert_eq!(curl(&["-d", "hi", url]).await, "POST /c hi");
-    let chunked = ["-H", "Transfer-Encoding: chunked", "-d", "hi", url];
-    assert_eq!(curl(&chunked).await, "POST /c hi");
-    assert_eq!(
-        curl(&["-H", "Expect: 100-continue", "-d", "hi", url]).await,
-        "POST /c hi"
-    );
-    assert_eq!(curl(&["--http1.0", url]).await, "GET /c ");
-    assert_eq!(curl(&["-X", "FOO", url]).await, "FOO /c ");
-    assert_eq!(
-        curl(&["-I", url]).await,
-        "HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n"
-    );
-    assert_eq!(
-        curl(&[
-            "-x",
-            &format!("http://{}", site.http),
-            "--noproxy",
-            "",
-            "http://h/p"
-        ])
-        .await,
-        "GET http://h/p "
-    );
-    let twice = curl(&["-w", "%{num_connects}", url, url]).await;
-    assert_eq!(twice, "GET /c 1GET /c 0");
-    assert!(recorder.problems().is_empty());
-}
-
-#[tokio::test]
-async fn curl_sees_the_refusal_of_a_body_that_is_too_large() {
-    let (recorder, site) = echo().await;
-    let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), vec![b'x'; 8 << 20]).unwrap();
-    let data = format!("@{}", file.path().display());
-    let url = format!("http://{}/", site.http);
-    for expect in ["Expect: 100-continue", "Expect:"] {
-        let output = curl(&["-H", expect, "--data-binary", &data, &url]).await;
-        assert!(output.contains("longer than 1048576 bytes"), "{output}");
-    }
-    assert_eq!(recorder.problems().len(), 2);
-}
-
-#[tokio::test]
-async fn curl_trusts_the_authority_file_for_a_vendors_real_host_name() {
-    let (_, site) = echo().await;
-    let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), site.authority.ca_pem()).unwrap();
-    let ca = file.path().display().to_string();
-    let (host, port) = ("onsmqtt.cn-hangzhou.aliyuncs.com", site.https.port());
-    let resolve = format!("{host}:{port}:127.0.0.1");
-    let url = format!("https://{host}:{port}/c");
-    assert_eq!(
-        curl(&["--cacert", &ca, "--resolve", &resolve, &url]).await,
-        "GET /c "
-    );
-    let url = format!("https://127.0.0.1:{port}/c");
-    assert_eq!(curl(&["--cacert", &ca, &url]).await, "GET /c ");
 }

@@ -50,6 +50,8 @@ mod robustness;
 mod searches;
 mod secrets;
 mod sessions;
+#[path = "../shared/mod.rs"]
+mod shared;
 mod shutdown;
 mod tencent_iot;
 mod validity;

@@ -9,16 +9,15 @@ use http_body_util::BodyExt;
 use mqttstack::admin::{self, ResetPart, ResetScope, Surroundings};
 use mqttstack_base::clock::Clock;
 use mqttstack_base::exchange::{Head, Headers, Receipt, Scheme, Surface, Version};
-use mqttstack_base::ids::Ids;
 use mqttstack_base::message::{Origin, OriginKind, Properties, Publication, Qos, TopicName};
-use mqttstack_broker::{self as broker, Broker};
 use mqttstack_pipeline::App;
-use mqttstack_pipeline::Quotas;
-use mqttstack_pipeline::journal::{self, Journal, Opened};
+use mqttstack_pipeline::journal::{self, Opened};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tower::ServiceExt;
+
+use crate::shared::Rooms;
 
 pub const NOW: &str = "2026-11-21T22:51:00Z";
 
@@ -46,24 +45,12 @@ impl Panel {
 
     /// With a journal of these settings.
     pub async fn with(settings: &journal::Settings) -> Self {
-        let clock = Clock::frozen(NOW.parse().unwrap());
-        let ids = Ids::new(Some(7));
-        let journal = Journal::new(settings);
-        let sink = journal.clone();
-        let broker = Broker::start(
-            broker::Settings::default(),
-            clock.clone(),
-            ids.clone(),
-            Arc::new(move |message| sink.record(message)),
-        )
-        .await;
-        let app = App {
-            quotas: Quotas::new(clock.clone()),
-            clock,
-            ids,
-            journal,
-            broker,
+        let rooms = Rooms {
+            seed: 7,
+            journal: settings.clone(),
+            ..Rooms::new(Clock::frozen(NOW.parse().unwrap()))
         };
+        let app = rooms.open().await;
         let ready = watch::Sender::new(Some(Arc::new(json!({"ready": true}))));
         let resets = Arc::new(Mutex::new(Vec::new()));
         let log = resets.clone();

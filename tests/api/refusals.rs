@@ -12,6 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::mqtt::PATIENCE;
+use crate::shared;
 
 /// How a surface, or a part of it, refuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -438,9 +439,7 @@ async fn a_stop_refuses_what_still_waits_in_its_surfaces_words() {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let request = format!("POST {target} HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
-    while emulator.requests().is_empty() {
-        tokio::task::yield_now().await;
-    }
+    shared::more(emulator.requests(), 0).await;
     let stop = tokio::time::timeout(Duration::from_secs(30), emulator.stop());
     let mut answer = String::new();
     let (stopped, read) = tokio::join!(stop, stream.read_to_string(&mut answer));

@@ -4,13 +4,10 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use futures_util::future::join_all;
 use mqttstack_base::clock::Clock;
 use mqttstack_base::ids::Ids;
-use mqttstack_base::message::{
-    Origin, OriginKind, Properties, Publication, Qos, TopicName, Transport,
-};
+use mqttstack_base::message::{Publication, Qos, Transport};
 use mqttstack_broker::{Broker, Settings};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -18,6 +15,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::mqtt::PATIENCE;
+use crate::shared;
 use crate::wire::{Connect, Wire, packet, properties, text};
 
 /// How many packets are sent in all, random and mutated.
@@ -200,25 +198,14 @@ async fn five_hundred_connects_at_once_are_all_accepted() {
     assert_eq!(broker.clients().await.len(), 500);
     serves(address, 5, "beside").await;
     drop(clients);
-    while broker.clients().await.iter().any(|client| client.connected) {
-        tokio::task::yield_now().await;
-    }
+    shared::all_offline(&broker).await;
     serves(address, 5, "after").await;
 }
 
 fn publication(topic: &str, qos: Qos) -> Publication {
     Publication {
-        topic: TopicName::parse(topic).unwrap(),
-        payload: Bytes::from(vec![b'x'; 4096]),
         qos,
-        retain: false,
-        properties: Properties::default(),
-        origin: Origin {
-            kind: OriginKind::System,
-            vendor: None,
-            client_id: None,
-            request: None,
-        },
+        ..shared::publication(topic, &"x".repeat(4096), None)
     }
 }
 
@@ -237,9 +224,7 @@ async fn a_subscriber_that_never_reads_or_is_away_keeps_no_more_than_its_queue()
     client.leave().await;
     let mut slow = Wire::open(address, 4, "slow").await;
     slow.subscribe("slow", 0).await;
-    while broker.clients().await[0].connected {
-        tokio::task::yield_now().await;
-    }
+    shared::offline(&broker, "away").await;
     for _ in 0..3_000 {
         broker
             .publish(publication("slow", Qos::AtLeastOnce))

@@ -2,7 +2,7 @@
 //! come in pieces.
 
 use axum::body::Body;
-use axum::http::Request;
+use axum::http::{Request, Response};
 use http_body_util::BodyExt;
 use mqttstack_pipeline::journal::Settings;
 use serde_json::{Value, json};
@@ -91,8 +91,8 @@ async fn a_stop_ends_searches_and_waits() {
     answer.is_problem(503, "stopping", "stopping");
 }
 
-#[tokio::test]
-async fn a_long_list_comes_whole_and_in_pieces() {
+/// A panel with 3,000 messages, and the answer that lists them, its body still to come.
+async fn long_list() -> (Panel, Response<Body>) {
     let panel = Panel::new().await;
     for number in 0..3_000 {
         panel
@@ -101,6 +101,12 @@ async fn a_long_list_comes_whole_and_in_pieces() {
     }
     let request = Request::get("/_mqttstack/messages?limit=10000");
     let answer = panel.send(request.body(Body::empty()).unwrap()).await;
+    (panel, answer)
+}
+
+#[tokio::test]
+async fn a_long_list_comes_whole_and_in_pieces() {
+    let (_panel, answer) = long_list().await;
     assert_eq!(answer.headers()["content-type"], "application/json");
     let mut body = answer.into_body();
     let (mut pieces, mut whole) = (0, Vec::new());
@@ -120,14 +126,7 @@ async fn a_long_list_comes_whole_and_in_pieces() {
 
 #[tokio::test]
 async fn entries_that_leave_while_a_list_is_sent_are_left_out() {
-    let panel = Panel::new().await;
-    for number in 0..3_000 {
-        panel
-            .publish(&format!("a/{number}"), &"x".repeat(200))
-            .await;
-    }
-    let request = Request::get("/_mqttstack/messages?limit=10000");
-    let answer = panel.send(request.body(Body::empty()).unwrap()).await;
+    let (panel, answer) = long_list().await;
     panel.app.journal.forget_messages().await;
     let whole = answer.into_body().collect().await.unwrap().to_bytes();
     let list: Value = serde_json::from_slice(&whole).unwrap();

@@ -7,13 +7,12 @@ use bytestring::ByteString;
 use mqttstack_azure_event_grid::{AzureEventGrid, Settings};
 use mqttstack_base::clock::Clock;
 use mqttstack_base::exchange::{Answer, Head, Headers, Request, Scheme, Version};
-use mqttstack_base::ids::Ids;
-use mqttstack_broker::Broker;
 use mqttstack_pipeline as pipeline;
 use mqttstack_pipeline::App;
-use mqttstack_pipeline::Quotas;
-use mqttstack_pipeline::journal::{Entry, Journal};
+use mqttstack_pipeline::journal::Entry;
 use serde_json::{Value, json};
+
+use crate::shared::Rooms;
 
 /// When every test takes place.
 pub const NOW: &str = "2026-11-21T22:51:00Z";
@@ -123,26 +122,10 @@ pub async fn bench(mut settings: Value) -> Bench {
 /// The surface with these settings over the defaults.
 pub async fn without_key(settings: Value) -> Bench {
     let clock = Clock::frozen(NOW.parse().unwrap());
-    let ids = Ids::new(Some(1));
-    let journal = Journal::new(&mqttstack_pipeline::journal::Settings::default());
-    let recorder = journal.clone();
-    let broker = Broker::start(
-        mqttstack_broker::Settings::default(),
-        clock.clone(),
-        ids.clone(),
-        Arc::new(move |message| recorder.record(message)),
-    )
-    .await;
     let settings: Settings = serde_json::from_value(settings).unwrap();
     Bench {
         azure: Arc::new(AzureEventGrid::new(settings).unwrap()),
-        app: App {
-            quotas: Quotas::new(clock.clone()),
-            clock,
-            ids,
-            journal,
-            broker,
-        },
+        app: Rooms::new(clock).open().await,
     }
 }
 

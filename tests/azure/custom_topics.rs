@@ -9,6 +9,7 @@ use mqttstack::config::Config;
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::{AsyncClient, Event, Incoming, MqttOptions};
 use serde_json::{Value, json};
+use tokio::sync::watch;
 use wiremock::matchers::{header, method, path, query_param};
 use wiremock::{Mock, MockServer, Request, ResponseTemplate};
 
@@ -23,10 +24,18 @@ fn publish(topic: &str) -> Ask {
     ))
 }
 
+/// A custom topic's endpoint, and how many requests have come to it.
+struct Endpoint {
+    server: MockServer,
+    came: watch::Sender<usize>,
+}
+
 /// An endpoint that answers `status` as often as `times` says, then 200.
-async fn endpoint(status: u16, times: u64) -> MockServer {
+async fn endpoint(status: u16, times: u64) -> Endpoint {
     let server = MockServer::start().await;
+    let came = watch::Sender::new(0);
     let answer = |status: u16| {
+        let came = came.clone();
         Mock::given(method("POST"))
             .and(path("/api/events"))
             .and(query_param("api-version", "2018-01-01"))
@@ -35,15 +44,18 @@ async fn endpoint(status: u16, times: u64) -> MockServer {
                 "content-type",
                 "application/cloudevents-batch+json; charset=utf-8",
             ))
-            .respond_with(ResponseTemplate::new(status))
+            .respond_with(move |_: &Request| {
+                came.send_modify(|count| *count += 1);
+                ResponseTemplate::new(status)
+            })
     };
     answer(status).up_to_n_times(times).mount(&server).await;
     answer(200).mount(&server).await;
-    server
+    Endpoint { server, came }
 }
 
-async fn routed_to(server: &MockServer) -> Bench {
-    let route = format!("{}/api/events", server.uri());
+async fn routed_to(endpoint: &Endpoint) -> Bench {
+    let route = format!("{}/api/events", endpoint.server.uri());
     let namespace = json!({"route_topic": route, "route_key": "topickey"});
     let bench = bench(json!({"auth": "off", "namespaces": [namespace]})).await;
     bench.azure.started(&bench.app);
@@ -51,19 +63,12 @@ async fn routed_to(server: &MockServer) -> Bench {
 }
 
 /// The requests, once there are so many.
-async fn arrived(server: &MockServer, count: usize) -> Vec<Request> {
-    let seen = async {
-        loop {
-            let requests = server.received_requests().await.unwrap();
-            if requests.len() >= count {
-                return requests;
-            }
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, seen)
-        .await
-        .expect("the delivery never came")
+async fn arrived(endpoint: &Endpoint, count: usize) -> Vec<Request> {
+    let mut came = endpoint.came.subscribe();
+    let enough = came.wait_for(|came| *came >= count);
+    let enough = tokio::time::timeout(PATIENCE, enough).await;
+    enough.expect("the delivery never came").unwrap();
+    endpoint.server.received_requests().await.unwrap()
 }
 
 fn subjects(requests: &[Request]) -> Vec<String> {
@@ -79,7 +84,7 @@ fn subjects(requests: &[Request]) -> Vec<String> {
 
 /// Moves the clock on until so many requests have come: a failure is booked a moment after its
 /// answer was sent, and a step before that is lost on it, so the steps do not end before.
-async fn step_until(bench: &Bench, server: &MockServer, count: usize) -> Vec<Request> {
+async fn step_until(bench: &Bench, server: &Endpoint, count: usize) -> Vec<Request> {
     let stepping = async {
         loop {
             bench
@@ -118,7 +123,7 @@ async fn what_the_service_says_is_its_own_fault_is_tried_again() {
 }
 
 /// Everything that has arrived once a day has gone by and two more events have come.
-async fn a_day_later(bench: &Bench, server: &MockServer) -> Vec<String> {
+async fn a_day_later(bench: &Bench, server: &Endpoint) -> Vec<String> {
     let clock = &bench.app.clock;
     clock.advance(SignedDuration::from_hours(24)).unwrap();
     for (count, marker) in [(2, "one"), (3, "two")] {
@@ -226,7 +231,7 @@ async fn no_message_of_a_burst_is_missed_by_a_custom_topic() {
     // More than may wait, so that the publisher has to.
     const COUNT: usize = 3_000;
     let server = endpoint(200, 1).await;
-    let route = format!("{}/api/events", server.uri());
+    let route = format!("{}/api/events", server.server.uri());
     let emulator = forgetful(json!({"route_topic": route, "route_key": "topickey"})).await;
     burst(&emulator, COUNT).await;
     let mut seen = subjects(&arrived(&server, COUNT).await);

@@ -18,8 +18,6 @@ mod credentials;
 mod custom_topics;
 mod errors;
 mod features;
-#[path = "../sdk/install.rs"]
-mod install;
 mod mqtt;
 mod namespaces;
 mod permissions;
@@ -29,8 +27,9 @@ mod reauthentication;
 mod resources;
 mod retained;
 mod routing;
-mod sdk;
 mod sessions;
+#[path = "../shared/mod.rs"]
+mod shared;
 mod tokens;
 mod topics;
 mod webhook;

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::bench::{Ask, Bench, bench, tokens};
 use crate::mqtt::{admitted, listening, published, question};
+use crate::shared;
 use crate::wire::{Connack, Connect, Wire, text};
 
 const NAMESPACE: &str =
@@ -84,13 +85,7 @@ async fn a_subscription_that_is_not_permitted_any_more_ends_the_session() {
     let reason = "Topic filter 'ok/+' does not match any topicspaces";
     assert_eq!(bench.reasons(), reason);
     // Of the session nothing is left; who has no such subscription stays.
-    loop {
-        let clients = bench.app.broker.clients().await;
-        if !clients.iter().any(|client| client.client_id == "a") {
-            break;
-        }
-        tokio::task::yield_now().await;
-    }
+    shared::forgotten(&bench.app.broker, "a").await;
     let (mut a, connack) = open(address, "a", true).await;
     assert!(!connack.session_present);
     assert_eq!(a.subscribe("ok/+", 1).await, 0x87);

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::bench::{Ask, Bench};
 use crate::mqtt::{admitted, listening, question};
+use crate::shared;
 use crate::wire::{Connack, Connect, Wire};
 
 const NAMESPACE: &str =
@@ -45,16 +46,7 @@ async fn open(
 /// Leaves and waits until the broker has seen it.
 async fn leave(bench: &Bench, wire: Wire, session: &str) {
     wire.leave().await;
-    loop {
-        let clients = bench.app.broker.clients().await;
-        if !clients
-            .iter()
-            .any(|client| client.client_id == session && client.connected)
-        {
-            return;
-        }
-        tokio::task::yield_now().await;
-    }
+    shared::offline(&bench.app.broker, session).await;
 }
 
 /// What the dialect itself answers to a client with this name and session name.

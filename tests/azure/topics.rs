@@ -4,6 +4,7 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use crate::bench::{Ask, Bench, bench, recording};
+use crate::shared;
 
 const NAMESPACE: &str =
     "/subscriptions/0/resourceGroups/g/providers/Microsoft.EventGrid/namespaces/nsname";
@@ -170,9 +171,7 @@ async fn a_waiting_receive_returns_as_soon_as_something_is_published() {
     let bench = bench(json!({})).await;
     let target = "/topics/t1/eventsubscriptions/s1:receive?maxWaitTime=120";
     let later = async {
-        while bench.app.journal.requests().is_empty() {
-            tokio::task::yield_now().await;
-        }
+        shared::more(bench.app.journal.requests(), 0).await;
         bench.json(200, publish(&json!([event("1")]))).await
     };
     let (received, _) = tokio::join!(bench.json(200, ask(target)), later);
@@ -186,9 +185,7 @@ async fn a_waiting_receive_sees_a_lock_run_out_when_the_clock_is_advanced() {
     receive(&bench, 1).await;
     let before = bench.app.journal.requests().last();
     let later = async {
-        while bench.app.journal.requests().last() == before {
-            tokio::task::yield_now().await;
-        }
+        shared::more(bench.app.journal.requests(), before).await;
         bench
             .app
             .clock

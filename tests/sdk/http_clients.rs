@@ -14,7 +14,7 @@ use tempfile::NamedTempFile;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Command;
 
-use crate::install::{Runtime, skipped};
+use crate::install::Runtime;
 use crate::script::Script;
 
 const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded");
@@ -159,27 +159,18 @@ async fn speaks(bench: &Bench, mut script: Script, library: &str) {
 
 #[tokio::test]
 async fn requests_speaks_with_the_emulator() {
-    if skipped() {
-        return;
-    }
     let script = Script::start(Runtime::Python, "http_clients.py").await;
     speaks(&Bench::start().await, script, "requests").await;
 }
 
 #[tokio::test]
 async fn httpx_speaks_with_the_emulator() {
-    if skipped() {
-        return;
-    }
     let script = Script::start(Runtime::Python, "http_clients.py").await;
     speaks(&Bench::start().await, script, "httpx").await;
 }
 
 #[tokio::test]
 async fn nodes_fetch_speaks_with_the_emulator() {
-    if skipped() {
-        return;
-    }
     let bench = Bench::start().await;
     let trust = [("NODE_EXTRA_CA_CERTS", bench.ca())];
     let script = Script::start_with(Runtime::Node, "fetch.js", &trust).await;
@@ -201,9 +192,6 @@ async fn curl(arguments: &[&str]) -> String {
 
 #[tokio::test]
 async fn curl_speaks_with_the_emulator() {
-    if skipped() {
-        return;
-    }
     let bench = Bench::start().await;
     for base in [bench.emulator.http_url(), bench.emulator.https_url()] {
         let base = base.unwrap();
@@ -248,4 +236,45 @@ async fn curl_speaks_with_the_emulator() {
         .collect();
     let each = ["sized", "chunks", "expected"];
     assert_eq!(payloads, [each, each].concat());
+}
+
+#[tokio::test]
+async fn curl_is_answered_for_an_unknown_method_and_as_a_proxys_client() {
+    let bench = Bench::start().await;
+    let base = bench.emulator.http_url().unwrap();
+    let status = ["--write-out", "%{http_code}", "--output", "/dev/null"];
+    let root = format!("{base}/");
+    let said = curl(&[&status[..], &["--request", "FOO", &root]].concat()).await;
+    assert_eq!(said, "400");
+    let vendor = "http://onsmqtt.cn-hangzhou.aliyuncs.com/";
+    let data = form("proxied");
+    let proxied = ["--proxy", base, "--noproxy", "", "--data", &data, vendor];
+    let said = curl(&proxied).await;
+    assert!(said.contains("MsgId"), "{said}");
+}
+
+#[tokio::test]
+async fn curl_sees_the_refusal_of_a_body_that_is_too_large() {
+    let bench = Bench::start().await;
+    let mut file = NamedTempFile::new().unwrap();
+    file.write_all(&vec![b'x'; 8 << 20]).unwrap();
+    let data = format!("@{}", file.path().display());
+    let url = format!("{}/", bench.emulator.http_url().unwrap());
+    for expect in ["Expect: 100-continue", "Expect:"] {
+        let said = curl(&["--header", expect, "--data-binary", &data, &url]).await;
+        assert!(said.contains("RequestBodyTooLarge"), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn curl_trusts_the_authority_file_for_a_vendors_host_name() {
+    let bench = Bench::start().await;
+    let url = bench.emulator.https_url().unwrap();
+    let port = url.rsplit(':').next().unwrap();
+    let host = "onsmqtt.cn-hangzhou.aliyuncs.com";
+    let resolve = format!("{host}:{port}:127.0.0.1");
+    let url = format!("https://{host}:{port}/");
+    let trust = ["--cacert", bench.ca(), "--resolve", &resolve];
+    let said = curl(&[&trust[..], &["--data", &form("named"), &url]].concat()).await;
+    assert!(said.contains("MsgId"), "{said}");
 }

@@ -1,16 +1,11 @@
 //! Installs what the scripts need into `target/sdk/`: virtual environments for Python and Node
 //! packages, every version pinned. It happens once, however many tests and test processes ask at
-//! a time, and again when the pins or the interpreter change. `tests/azure/` and
-//! `tests/tencent_tdmq/` use this file too.
-
-#![allow(dead_code, reason = "each test program uses its part")]
+//! a time, and again when the pins or the interpreter change.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
-
-const SKIP: &str = "MQTTSTACK_SKIP_SDK_TESTS";
 
 /// What runs a script, with the packages of one list of pins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,13 +16,13 @@ pub enum Runtime {
     PythonNewest,
     /// `sdk/python/requirements-tencent-device.txt`.
     PythonTencentDevice,
-    /// `tencent_tdmq/requirements.txt`.
+    /// `sdk/python/requirements-tencent-tdmq.txt`.
     PythonTencentTdmq,
-    /// `azure/sdk/requirements.txt`.
+    /// `sdk/azure/requirements.txt`.
     PythonAzure,
     /// `sdk/node/package-lock.json`.
     Node,
-    /// `azure/sdk/package-lock.json`.
+    /// `sdk/azure/package-lock.json`.
     NodeAzure,
 }
 
@@ -105,16 +100,6 @@ fn unpack(home: &Path) -> Result<String, String> {
     Ok(String::new())
 }
 
-/// Whether the tests are switched off; says so.
-pub fn skipped() -> bool {
-    #[expect(clippy::disallowed_methods, reason = "the test's own switch")]
-    let skip = std::env::var(SKIP).is_ok_and(|value| value == "1");
-    if skip {
-        println!("skipped: {SKIP}=1");
-    }
-    skip
-}
-
 impl Runtime {
     /// A command that runs a script, which lies beside the pins, with its packages. Installs them
     /// first.
@@ -139,20 +124,22 @@ impl Runtime {
         static HOMES: [OnceLock<Result<PathBuf, String>>; 7] = [const { OnceLock::new() }; 7];
         match HOMES[self as usize].get_or_init(|| self.install()) {
             Ok(home) => home,
-            Err(problem) => panic!("{problem}\n(or set {SKIP}=1 to go without these tests)"),
+            Err(problem) => panic!("{problem}"),
         }
     }
 
     /// The folder of its pins and its scripts.
     fn sources(self) -> PathBuf {
         let below = match self {
-            Self::Python | Self::PythonNewest | Self::PythonTencentDevice => "sdk/python",
-            Self::PythonTencentTdmq => "tencent_tdmq",
-            Self::PythonAzure | Self::NodeAzure => "azure/sdk",
-            Self::Node => "sdk/node",
+            Self::Python
+            | Self::PythonNewest
+            | Self::PythonTencentDevice
+            | Self::PythonTencentTdmq => "python",
+            Self::PythonAzure | Self::NodeAzure => "azure",
+            Self::Node => "node",
         };
         Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("tests")
+            .join("tests/sdk")
             .join(below)
     }
 
@@ -168,7 +155,11 @@ impl Runtime {
                 &pins("requirements-tencent-device.txt"),
                 false,
             ),
-            Self::PythonTencentTdmq => python("python-tencent-tdmq", &requirements, true),
+            Self::PythonTencentTdmq => python(
+                "python-tencent-tdmq",
+                &pins("requirements-tencent-tdmq.txt"),
+                true,
+            ),
             Self::PythonAzure => python("python-azure", &requirements, true),
             Self::Node => node("node", &self.sources()),
             Self::NodeAzure => node("node-azure", &self.sources()),

@@ -12,9 +12,10 @@ use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 use tokio::process::Command;
 
-use crate::install::{Mosquitto, skipped};
+use crate::install::Mosquitto;
 use crate::peers::{Library, Message, Peers};
 use crate::script::PATIENCE;
+use crate::shared;
 
 const LIBRARIES: [Library; 2] = [Library::Paho, Library::MqttJs];
 const TRANSPORTS: [&str; 4] = ["mqtt", "mqtts", "ws", "wss"];
@@ -71,9 +72,6 @@ fn message(topic: &str, payload: &[u8], qos: u64, retain: bool) -> Message {
 }
 
 async fn every_version_over_every_transport(library: Library) {
-    if skipped() {
-        return;
-    }
     let mut bench = Bench::start(library).await;
     let everything: Vec<u8> = (0..=255).collect();
     for version in [3, 4, 5] {
@@ -129,9 +127,6 @@ async fn mqtt_js_speaks_every_version_over_every_transport() {
 
 #[tokio::test]
 async fn a_will_comes_when_a_client_vanishes_and_not_when_it_leaves() {
-    if skipped() {
-        return;
-    }
     for library in LIBRARIES {
         let mut bench = Bench::start(library).await;
         for version in [4, 5] {
@@ -160,9 +155,6 @@ async fn a_will_comes_when_a_client_vanishes_and_not_when_it_leaves() {
 
 #[tokio::test]
 async fn a_retained_message_greets_those_who_come_later() {
-    if skipped() {
-        return;
-    }
     for library in LIBRARIES {
         let mut bench = Bench::start(library).await;
         bench.connect("early", 4, json!({})).await;
@@ -196,9 +188,6 @@ async fn a_retained_message_greets_those_who_come_later() {
 
 #[tokio::test]
 async fn members_of_a_shared_subscription_divide_the_messages() {
-    if skipped() {
-        return;
-    }
     for library in LIBRARIES {
         let mut bench = Bench::start(library).await;
         for (member, version) in [("a", 4), ("b", 5)] {
@@ -232,9 +221,6 @@ async fn members_of_a_shared_subscription_divide_the_messages() {
 
 #[tokio::test]
 async fn a_persistent_session_gets_what_it_missed() {
-    if skipped() {
-        return;
-    }
     for library in LIBRARIES {
         let mut bench = Bench::start(library).await;
         bench.connect("giver", 4, json!({})).await;
@@ -259,9 +245,6 @@ async fn a_persistent_session_gets_what_it_missed() {
 
 #[tokio::test]
 async fn user_properties_pass_from_library_to_library() {
-    if skipped() {
-        return;
-    }
     let mut bench = Bench::start(Library::Paho).await;
     let mut other = Peers::start(Library::MqttJs).await;
     let web = bench.options("ws", 5);
@@ -288,9 +271,6 @@ async fn user_properties_pass_from_library_to_library() {
 
 #[tokio::test]
 async fn mosquittos_clients_speak_over_tcp_and_tls() {
-    if skipped() {
-        return;
-    }
     let found = tokio::task::spawn_blocking(Mosquitto::find).await.unwrap();
     let mosquitto = match found {
         Ok(mosquitto) => mosquitto,
@@ -327,26 +307,16 @@ async fn mosquittos_clients_speak_over_tcp_and_tls() {
             .spawn()
             .unwrap();
         let broker = &emulator.app().broker;
-        let subscribed = async {
-            while broker.subscriptions().await.is_empty() {
-                tokio::task::yield_now().await;
-            }
-        };
-        let subscribed = tokio::time::timeout(PATIENCE, subscribed).await;
-        subscribed.expect("it never subscribed");
+        let subscribed = async || (!broker.subscriptions().await.is_empty()).then_some(());
+        shared::until(broker, subscribed).await;
         let sent = client("mosquitto_pub").args(["-m", "你好"]).status().await;
         assert!(sent.unwrap().success());
         let output = tokio::time::timeout(PATIENCE, subscriber.wait_with_output());
         let output = output.await.expect("it never ended").unwrap();
         assert_eq!(output.stdout, "你好\n".as_bytes());
         // Its session ends before the next version subscribes.
-        let gone = async {
-            while !broker.subscriptions().await.is_empty() {
-                tokio::task::yield_now().await;
-            }
-        };
-        let gone = tokio::time::timeout(PATIENCE, gone).await;
-        gone.expect("its session never ended");
+        let gone = async || broker.subscriptions().await.is_empty().then_some(());
+        shared::until(broker, gone).await;
     }
     emulator.stop().await;
 }

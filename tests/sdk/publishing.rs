@@ -3,7 +3,6 @@
 use mqttstack::Emulator;
 use serde_json::json;
 
-use crate::install::skipped;
 use crate::peers::{Library, Peers};
 use crate::sdks::{
     ALIYUN_PYTHON, ALIYUN_PYTHON_COMMON, ONSMQTT_V1, ONSMQTT_V3, OPENAPI_CLIENT, POP_CORE_GET,
@@ -26,9 +25,6 @@ fn payloads() -> Vec<String> {
 }
 
 async fn publishes(sdk: &Sdk) {
-    if skipped() {
-        return;
-    }
     let mut script = sdk.start().await;
     let mut paho = Peers::start(Library::Paho).await;
     let mut mqtt_js = Peers::start(Library::MqttJs).await;

@@ -1,27 +1,23 @@
-//! An emulator's rooms built by hand around TDMQ alone, and its HTTP and MQTT listeners.
+//! An emulator's rooms built by hand around TDMQ alone, and its MQTT listeners.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use bytestring::ByteString;
-use mqttstack::server::{Listener, Server};
-use mqttstack::tls::Authority;
 use mqttstack_base::clock::Clock;
-use mqttstack_base::exchange::{Answer, BodyPolicy, Head, Headers, Request, Scheme, Version};
-use mqttstack_base::ids::Ids;
-use mqttstack_base::message::{Message, Transport};
-use mqttstack_broker::Broker;
+use mqttstack_base::exchange::{Answer, Head, Headers, Request, Scheme, Version};
+use mqttstack_base::message::Message;
 use mqttstack_broker::dialect::Refused;
-use mqttstack_http1::Handler;
+use mqttstack_pipeline as pipeline;
 use mqttstack_pipeline::App;
-use mqttstack_pipeline::Quotas;
-use mqttstack_pipeline::journal::{Entry, Journal};
-use mqttstack_pipeline::{self as pipeline, Vendor};
+use mqttstack_pipeline::journal::Entry;
 use mqttstack_tencent_cloud_api as tencent_tc3;
 use mqttstack_tencent_tdmq::{Settings, TencentTdmq};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
+
+use crate::shared::{self, Rooms};
 
 pub const BASIC: (&str, &str) = ("Authorization", "Basic dXNlcjA6c2VjcmV0MA==");
 
@@ -29,10 +25,6 @@ pub struct Bench {
     pub app: App,
     pub tdmq: TencentTdmq,
     refused: Arc<Mutex<Vec<Refused>>>,
-}
-
-pub fn anywhere() -> SocketAddr {
-    SocketAddr::from((Ipv4Addr::LOCALHOST, 0))
 }
 
 /// A request as the HTTP loop hands it over.
@@ -77,23 +69,7 @@ impl Bench {
     }
 
     async fn build(settings: Settings, clock: Clock, cloud: tencent_tc3::Settings) -> Self {
-        let ids = Ids::new(Some(1));
-        let journal = Journal::new(&mqttstack_pipeline::journal::Settings::default());
-        let sink = journal.clone();
-        let broker = Broker::start(
-            mqttstack_broker::Settings::default(),
-            clock.clone(),
-            ids.clone(),
-            Arc::new(move |message| sink.record(message)),
-        )
-        .await;
-        let app = App {
-            quotas: Quotas::new(clock.clone()),
-            clock,
-            ids,
-            journal,
-            broker,
-        };
+        let app = Rooms::new(clock).open().await;
         let tdmq = TencentTdmq::new(settings, cloud).unwrap();
         app.broker.add_dialect(tdmq.dialect(&app));
         let refused = Arc::<Mutex<Vec<Refused>>>::default();
@@ -150,7 +126,7 @@ impl Bench {
     }
 
     pub fn mqtt(&self) -> SocketAddr {
-        self.app.broker.listen(Transport::Tcp, anywhere()).unwrap()
+        shared::listen(&self.app.broker)
     }
 
     /// The newest message, and what the journal says of the newest request.
@@ -176,52 +152,5 @@ impl Bench {
     pub fn reasons(&self) -> Vec<String> {
         let entry = self.entry();
         entry.outcome().unwrap().draft.reasons.clone()
-    }
-}
-
-/// TDMQ as the only surface of real listeners.
-struct Only(Bench);
-
-impl Handler for Only {
-    type Destination = ();
-
-    fn destination(&self, _head: &Head, _before: Option<&()>) {}
-
-    fn body_policy(&self, (): &(), head: &Head) -> BodyPolicy {
-        self.0.tdmq.body_policy(head)
-    }
-
-    async fn handle(&self, (): (), request: Request) -> Answer {
-        self.0.run(&request).await
-    }
-}
-
-/// Plain and TLS listeners.
-pub struct Site {
-    pub app: App,
-    pub http: SocketAddr,
-    pub https: SocketAddr,
-    pub authority: Authority,
-    _server: Server,
-}
-
-pub async fn site(bench: Bench) -> Site {
-    let authority = Authority::open(&mqttstack::tls::Settings::default(), None).unwrap();
-    let http = Listener::bind("http", anywhere(), None).await.unwrap();
-    let https = Listener::bind("https", anywhere(), Some(authority.https_asking()))
-        .await
-        .unwrap();
-    let (plain, secure) = (http.address(), https.address());
-    let app = bench.app.clone();
-    let handler = Arc::new(Only(bench));
-    let server = Server::new(mqttstack::server::Settings::default());
-    server.serve(http, handler.clone());
-    server.serve(https, handler);
-    Site {
-        app,
-        http: plain,
-        https: secure,
-        authority,
-        _server: server,
     }
 }

@@ -19,7 +19,6 @@ pub struct TestCa {
 /// A device's certificate and key.
 pub struct TestLeaf {
     pub der: Bytes,
-    pub pem: String,
     pub key_pem: String,
 }
 
@@ -52,7 +51,6 @@ impl TestCa {
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         TestLeaf {
             der: Bytes::copy_from_slice(certificate.der()),
-            pem: certificate.pem(),
             key_pem: key.serialize_pem(),
         }
     }
@@ -156,7 +154,6 @@ fn version_1(clock: &str, authority: &str) -> (Settings, Clock, TestLeaf) {
     };
     let leaf = TestLeaf {
         der: Bytes::copy_from_slice(&der),
-        pem: pem.to_owned(),
         key_pem: String::new(),
     };
     (settings, Clock::frozen(clock.parse().unwrap()), leaf)

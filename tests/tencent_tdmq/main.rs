@@ -1,6 +1,5 @@
-//! Tencent TDMQ for MQTT, behaviour by behaviour: the exchanges of `fixtures/tencent-tdmq/`,
-//! the data plane as MQTT subscribers see it, certificates, the MQTT side with its tokens and
-//! quotas, and the vendor page's curl samples and SDKs against real listeners.
+//! Tencent TDMQ for MQTT, behaviour by behaviour: the data plane as MQTT subscribers see it,
+//! certificates, the MQTT side with its tokens and quotas.
 
 #![allow(
     clippy::unwrap_used,
@@ -12,10 +11,6 @@
 mod bare;
 mod bench;
 mod certificates;
-mod clients;
-mod exchanges;
-#[path = "../sdk/install.rs"]
-mod install;
 mod keep_alive;
 mod messages;
 #[allow(dead_code, reason = "shared with tests/api")]
@@ -25,6 +20,8 @@ mod mqtt_side;
 mod publish;
 mod quotas;
 mod shapes;
+#[path = "../shared/mod.rs"]
+mod shared;
 mod sql_filter;
 mod subscriptions;
 mod tokens;

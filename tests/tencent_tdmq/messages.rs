@@ -1,11 +1,11 @@
 //! What the cloud API tells of messages, whatever the journal still has.
 
 use mqttstack_base::exchange::Surface;
-use mqttstack_base::message::{Origin, OriginKind, Properties, Publication, Qos, TopicName};
 use serde_json::{Value, json};
 
 use crate::bench::{BASIC, Bench, request};
 use crate::mqtt::{Device, Options};
+use crate::shared::publication;
 
 const OTHER: &str = "mqtt-other";
 const OTHER_HOST: (&str, &str) = ("Host", "mqtt-other-gz-public.mqtt.tencenttdmq.com");
@@ -80,19 +80,7 @@ async fn an_instance_tells_of_its_own_messages_and_open_clients() {
     bench.cloud("PublishMessage", cloud).await;
     let mut open = Device::v4(bench.mqtt(), "open").await;
     open.publish("open", 1, false, "x").await;
-    let of_another_vendor = Publication {
-        topic: TopicName::parse("another/vendor").unwrap(),
-        payload: "x".into(),
-        qos: Qos::AtLeastOnce,
-        retain: false,
-        properties: Properties::default(),
-        origin: Origin {
-            kind: OriginKind::Http,
-            vendor: Some(Surface::Aliyun),
-            client_id: None,
-            request: None,
-        },
-    };
+    let of_another_vendor = publication("another/vendor", "x", Some(Surface::Aliyun));
     let broker = &bench.app.broker;
     broker.publish_in(OTHER, of_another_vendor).await.unwrap();
     let all = |topics: Vec<String>| {

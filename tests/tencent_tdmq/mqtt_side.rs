@@ -16,9 +16,10 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::bare::{Bare, Opening};
-use crate::bench::{Bench, anywhere};
+use crate::bench::Bench;
 use crate::certificates::{TestCa, TestLeaf};
 use crate::mqtt::Device;
+use crate::shared::anywhere;
 
 /// Made with Python's hmac and hashlib: {"alg":"HS256","typ":"JWT"} over
 /// {"sub":"dev-jwt","iat":1699999000,"exp":1700003600}, secret `jwt-secret`.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use mqttstack_tencent_tdmq::Settings;
+use serde_json::json;
 
 use crate::bare::Bare;
 use crate::bench::{BASIC, Bench, request};
@@ -132,4 +133,15 @@ async fn many_publishes_at_once_are_all_taken_and_have_ids_of_their_own() {
         ids.insert(call.await.unwrap());
     }
     assert_eq!(ids.len(), 100);
+}
+
+#[tokio::test]
+async fn a_reset_brings_a_deleted_user_back() {
+    let bench = Bench::unsigned().await;
+    bench
+        .cloud("DeleteUser", json!({"Username": "user0"}))
+        .await;
+    assert_eq!(bench.post("/topics/home", "x").await.status, 401);
+    bench.tdmq.reset();
+    assert_eq!(bench.post("/topics/home", "x").await.status, 200);
 }

@@ -1353,25 +1353,19 @@ where
     /// Tells of the deliveries whose last byte has been written.
     fn settle(&mut self) {
         let written = self.wire.written();
-        let mut count = 0;
-        let mut now = None;
-        while self
-            .writing
-            .front()
-            .is_some_and(|first| first.to <= written)
-        {
-            let Some(sent) = self.writing.pop_front() else {
-                break;
-            };
-            // The broker's own figures are no messages.
-            count += usize::from(!sent.delivery.message().id.is_empty());
-            let now = *now.get_or_insert_with(|| self.core.clock.now());
-            sent.delivery.tell(Step::Sent, now);
-        }
-        if now.is_some() {
+        let done = self.writing.iter().take_while(|sent| sent.to <= written);
+        // The broker's own figures are no messages.
+        let own = |sent: &&Writing| !sent.delivery.message().id.is_empty();
+        let (done, count) = (done.clone().count(), done.filter(own).count());
+        if done > 0 {
+            // Who is told of a delivery finds it counted.
             let sent = &self.core.totals.messages_out;
             sent.fetch_add(count as u64, Ordering::Relaxed);
             self.session.took(count);
+            let now = self.core.clock.now();
+            for sent in self.writing.drain(..done) {
+                sent.delivery.tell(Step::Sent, now);
+            }
         }
         if self.writing.is_empty() && self.writing.capacity() > 64 {
             self.writing = VecDeque::new();
@@ -1494,11 +1488,12 @@ where
         if let Some(dialect) = &self.dialect {
             dialect.disconnected(&self.peer, &ending);
         }
-        self.core.tell(|| Event::Disconnected {
+        let event = || Event::Disconnected {
             peer: self.peer.clone(),
             ending: ending.clone(),
-        });
-        self.core.release(&self.session, &self.owner, &ending);
+        };
+        self.core
+            .release(&self.session, &self.owner, &ending, event);
         if lost {
             return;
         }

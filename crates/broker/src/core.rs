@@ -217,16 +217,19 @@ impl Core {
     }
 
     /// A connection lets its session go: the will, the Session Expiry Interval, and whoever waits
-    /// to take it over.
+    /// to take it over. `event` is told as soon as the client counts as gone.
     pub(crate) fn release(
         self: &Arc<Self>,
         session: &Arc<Session>,
         owner: &Owner,
         ending: &Ending,
+        event: impl FnOnce() -> Event,
     ) {
         let now = self.clock.now();
         let mut state = session.lock();
         if state.owner.as_ref().is_none_or(|own| own.id != owner.id) {
+            drop(state);
+            self.tell(event);
             return;
         }
         if ending.forgets_will() {
@@ -239,9 +242,11 @@ impl Core {
         };
         if let Some(end) = end {
             drop(state);
+            self.tell(event);
             self.end_session(session, end);
         } else {
             let will = self.outlive(session, state);
+            self.tell(event);
             if let Some(will) = will {
                 self.publish_will(session, &will);
             }

@@ -240,6 +240,32 @@ fn will_of(
     })
 }
 
+/// The library has a type of its own for the CONNECT of each version; they share no trait, but say
+/// most things by the same names.
+macro_rules! opening {
+    ($connect:expr, $version:expr, clean_start: $clean:expr, will: ($delay:expr, $properties:expr), $size:expr, $five:expr) => {
+        Opening {
+            version: $version,
+            bridge: false,
+            client_id: $connect.client_id().to_owned(),
+            username: $connect.user_name().map(ToOwned::to_owned),
+            password: $connect.password().map(Bytes::copy_from_slice),
+            clean_start: $clean,
+            keep_alive: $connect.keep_alive(),
+            will: will_of(
+                $connect.will_topic(),
+                $connect.will_payload(),
+                packet::qos($connect.will_qos()),
+                $connect.will_retain(),
+                $delay,
+                $properties,
+            ),
+            size: $size,
+            five: $five,
+        }
+    };
+}
+
 fn old(version: u8, body: &[u8], flags: u8, size: usize) -> Result<Opening, Unreadable> {
     let close = |violation: Violation| closed(code::MALFORMED, violation.reason);
     check_flags(flags).map_err(close)?;
@@ -251,25 +277,14 @@ fn old(version: u8, body: &[u8], flags: u8, size: usize) -> Result<Opening, Unre
         Ok((connect, used)) if used == body.len() => connect,
         _ => return Err(closed(code::MALFORMED, "the CONNECT is malformed")),
     };
-    let opening = Opening {
+    let opening = opening!(
+        connect,
         version,
-        bridge: false,
-        client_id: connect.client_id().to_owned(),
-        username: connect.user_name().map(ToOwned::to_owned),
-        password: connect.password().map(Bytes::copy_from_slice),
         clean_start: connect.clean_session(),
-        keep_alive: connect.keep_alive(),
-        will: will_of(
-            connect.will_topic(),
-            connect.will_payload(),
-            packet::qos(connect.will_qos()),
-            connect.will_retain(),
-            0,
-            Properties::default(),
-        ),
+        will: (0, Properties::default()),
         size,
-        five: Five::default(),
-    };
+        Five::default()
+    );
     check_texts(&opening).map_err(close)?;
     // MQTT 3.1.1 section 3.1.3.1. MQTT 3.1 section 3.1: between 1 and 23 characters, of which
     // nobody keeps to the 23.
@@ -355,25 +370,14 @@ fn five_opening(connect: &v5_0::Connect, size: usize) -> Result<Opening, Violati
             Property::WillDelayInterval(own) => Some(own.val()),
             _ => None,
         });
-    Ok(Opening {
-        version: 5,
-        bridge: false,
-        client_id: connect.client_id().to_owned(),
-        username: connect.user_name().map(ToOwned::to_owned),
-        password: connect.password().map(Bytes::copy_from_slice),
+    Ok(opening!(
+        connect,
+        5,
         clean_start: connect.clean_start(),
-        keep_alive: connect.keep_alive(),
-        will: will_of(
-            connect.will_topic(),
-            connect.will_payload(),
-            packet::qos(connect.will_qos()),
-            connect.will_retain(),
-            delay.unwrap_or_default(),
-            properties,
-        ),
+        will: (delay.unwrap_or_default(), properties),
         size,
-        five,
-    })
+        five
+    ))
 }
 
 /// The body of a CONNECT of MQTT 5 that has a password and no user name (allowed by section

@@ -262,6 +262,10 @@ impl Told {
     }
 
     /// A proxy elsewhere would look for 127.0.0.1 at itself.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "what the command inherits is extended"
+    )]
     fn proxies(&mut self) {
         for name in ["NO_PROXY", "no_proxy"] {
             let before = std::env::var(name).unwrap_or_default();

@@ -37,6 +37,10 @@ pub(super) struct Summary {
 
 /// Rows that came up more than once, most frequent first.
 #[derive(Debug, Serialize)]
+#[expect(
+    clippy::struct_field_names,
+    reason = "the names are those of the summary's JSON"
+)]
 struct Rows<T> {
     /// How often all of them came up.
     total: u64,
@@ -62,6 +66,10 @@ struct Refusal {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+#[expect(
+    clippy::struct_field_names,
+    reason = "the names are those of the summary's JSON"
+)]
 struct Hint {
     vendor: Option<&'static str>,
     operation: String,

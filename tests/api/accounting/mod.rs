@@ -20,7 +20,7 @@ use rand::{RngExt, SeedableRng};
 
 use self::peer::{Arrival, Peer, STEPS};
 use crate::bench::{Bench, bench};
-use crate::mqtt::PATIENCE;
+use crate::shared;
 
 const TOPICS: [&str; 4] = ["a/b", "a/c", "x/y", "a"];
 const FILTERS: [&str; 10] = [
@@ -64,18 +64,7 @@ impl Bench {
 
     /// Waits until the broker has seen a client go whose session ends with its connection.
     async fn gone(&self, name: &str) {
-        let gone = async {
-            while self
-                .broker
-                .clients()
-                .await
-                .iter()
-                .any(|c| c.client_id == name)
-            {
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, gone).await.expect("gone");
+        shared::forgotten(&self.broker, name).await;
     }
 
     /// Lets every client that has a session take what waits for it, and waits until no delivery
@@ -86,13 +75,10 @@ impl Bench {
                 peer.connect(true).await;
             }
         }
-        let settled = async {
-            while self.under_way().is_some() {
-                tokio::task::yield_now().await;
-            }
-        };
-        let settled = tokio::time::timeout(PATIENCE, settled).await;
-        assert!(settled.is_ok(), "still under way: {:?}", self.under_way());
+        shared::until(&self.broker, async || {
+            self.under_way().is_none().then_some(())
+        })
+        .await;
         for peer in peers.iter_mut().filter(|peer| peer.connected()) {
             peer.ping().await;
         }

@@ -19,14 +19,17 @@ use mqttstack::config::Config;
 use mqttstack_aliyun::Settings;
 use mqttstack_aliyun::settings::{AccessKey, DeviceCredential, Instance, Token};
 use mqttstack_base::exchange::Surface;
-use mqttstack_base::message::{Client, DeliveryOutcome};
+use mqttstack_base::message::DeliveryOutcome;
 use mqttstack_base::secret::Secret;
+use mqttstack_broker::Event;
 use mqttstack_pipeline::journal::masking;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
+use tokio::sync::broadcast::Receiver;
 
-use crate::mqtt::{Device, Options, PATIENCE};
+use crate::mqtt::{Device, Options};
 use crate::raw;
+use crate::shared;
 use crate::wire::{self, Connack, Wire};
 
 const INSTANCE: &str = "post-cn-test0001";
@@ -56,6 +59,8 @@ struct Bench {
     emulator: Emulator,
     mqtt: SocketAddr,
     url: String,
+    /// While somebody listens, the broker tells how far each delivery comes.
+    _events: Receiver<Event>,
 }
 
 async fn bench(settings: Settings) -> Bench {
@@ -74,6 +79,7 @@ async fn start(config: Config) -> Bench {
     Bench {
         mqtt: emulator.mqtt_addr().unwrap(),
         url: emulator.vendor_url(Surface::Aliyun).unwrap().to_owned(),
+        _events: emulator.app().broker.events(),
         emulator,
     }
 }
@@ -185,22 +191,14 @@ impl Bench {
 
     /// Waits until the broker has seen a client go.
     async fn offline(&self, client_id: &str) {
-        let gone = async {
-            loop {
-                let clients = self.emulator.app().broker.clients().await;
-                // A session that does not outlive its connection must be gone as well: the
-                // engine refuses a CONNECT that comes just while it ends.
-                let here = |client: &Client| {
-                    client.client_id == client_id && (client.connected || client.clean_start)
-                };
-                if !clients.iter().any(here) {
-                    return;
-                }
-                tokio::task::yield_now().await;
-            }
-        };
-        let waited = tokio::time::timeout(PATIENCE, gone).await;
-        waited.expect("the broker never saw the client go");
+        let broker = &self.emulator.app().broker;
+        shared::until(broker, async || {
+            // A session that does not outlive its connection must be gone as well.
+            let client = broker.client(client_id);
+            let here = client.is_some_and(|client| client.connected || client.clean_start);
+            (!here).then_some(())
+        })
+        .await;
     }
 
     /// How many deliveries wait for their clients, once they are so many.
@@ -214,14 +212,8 @@ impl Bench {
             rows.filter(|outcome| *outcome == DeliveryOutcome::Queued)
                 .count()
         };
-        let settled = async {
-            while count() != wanted {
-                tokio::task::yield_now().await;
-            }
-        };
-        // What it is otherwise, the caller says.
-        let _ = tokio::time::timeout(PATIENCE, settled).await;
-        count()
+        let broker = &self.emulator.app().broker;
+        shared::until(broker, async || (count() == wanted).then_some(wanted)).await
     }
 
     /// Good credentials: connects and leaves again.

@@ -1,7 +1,5 @@
 //! What the OpenAPI tells of connected clients, and does to them.
 
-use mqttstack_base::message::{Origin, OriginKind, Properties, Publication, Qos, TopicName};
-
 use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -251,19 +249,7 @@ async fn a_message_is_traced_in_its_own_instance_alone() {
     let bench = bench(Settings::default()).await;
     let broker = &bench.emulator.app().broker;
     let publish = async |instance: &str| {
-        let publication = Publication {
-            topic: TopicName::parse("TopicA").unwrap(),
-            payload: "x".into(),
-            qos: Qos::AtLeastOnce,
-            retain: false,
-            properties: Properties::default(),
-            origin: Origin {
-                kind: OriginKind::Http,
-                vendor: Some(Surface::Aliyun),
-                client_id: None,
-                request: None,
-            },
-        };
+        let publication = shared::publication("TopicA", "x", Some(Surface::Aliyun));
         let published = broker.publish_in(instance, publication).await.unwrap();
         published.message.id.clone()
     };

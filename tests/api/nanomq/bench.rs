@@ -1,25 +1,22 @@
 //! One NanoMQ on a real socket over a broker, and what a client sees of its answers.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use mqttstack::server::{self, Listener, Server};
 use mqttstack_base::clock::Clock;
 use mqttstack_base::exchange::{Answer, BodyPolicy, Head, Request};
-use mqttstack_base::ids::Ids;
-use mqttstack_base::message::{Counters, Transport};
-use mqttstack_broker::{self as broker, Broker};
+use mqttstack_base::message::Counters;
 use mqttstack_http1::Handler;
 use mqttstack_nanomq::{Nanomq, Settings};
 use mqttstack_pipeline::App;
-use mqttstack_pipeline::Quotas;
-use mqttstack_pipeline::journal::{Journal, Settings as JournalSettings};
 use mqttstack_pipeline::{self as pipeline, Vendor};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::mqtt::PATIENCE;
+use crate::shared::{self, Rooms, anywhere};
 
 pub struct Surface {
     pub app: App,
@@ -75,29 +72,12 @@ impl Bench {
     }
 
     pub async fn at(settings: Settings, clock: Clock) -> Self {
-        let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let ids = Ids::new(Some(1));
-        let journal = Journal::new(&JournalSettings::default());
-        let sink = journal.clone();
-        let broker = Broker::start(
-            broker::Settings::default(),
-            clock.clone(),
-            ids.clone(),
-            Arc::new(move |message| sink.record(message)),
-        )
-        .await;
-        let mqtt = broker.listen(Transport::Tcp, anywhere).unwrap();
-        let app = App {
-            quotas: Quotas::new(clock.clone()),
-            clock,
-            ids,
-            journal,
-            broker,
-        };
+        let app = Rooms::new(clock).open().await;
+        let mqtt = shared::listen(&app.broker);
         let nanomq = Nanomq::new(settings).unwrap();
         nanomq.started(app.clock.now());
         let surface = Arc::new(Surface { app, nanomq });
-        let listener = Listener::bind("nanomq", anywhere, None).await.unwrap();
+        let listener = Listener::bind("nanomq", anywhere(), None).await.unwrap();
         let http = listener.address();
         let server = Server::new(server::Settings::default());
         server.serve(listener, Arc::clone(&surface));
@@ -147,12 +127,10 @@ impl Bench {
 
     /// Waits until the broker's totals are as wanted.
     pub async fn until(&self, wanted: impl Fn(Counters) -> bool) {
-        let reached = async {
-            while !wanted(self.counters()) {
-                tokio::task::yield_now().await;
-            }
-        };
-        timeout(PATIENCE, reached).await.expect("the totals wanted");
+        shared::until(&self.surface.app.broker, async || {
+            wanted(self.counters()).then_some(())
+        })
+        .await;
     }
 
     /// The journal's words on the last request.

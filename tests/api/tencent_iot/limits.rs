@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::wire::{Form, USUAL, Wire, logins};
 use super::{cloud, refusal, started};
-use crate::mqtt::PATIENCE;
+use crate::shared;
 
 const DATA: &str = "ABCDE12345/dev01/data";
 const CONTROL: &str = "ABCDE12345/dev01/control";
@@ -38,13 +38,7 @@ async fn away(emulator: &Emulator) {
     let mut wire = device(emulator.mqtt_addr().unwrap(), KEPT).await;
     assert_eq!(wire.subscribe(CONTROL, 1).await, 1);
     drop(wire);
-    let gone = async {
-        let broker = &emulator.app().broker;
-        while broker.clients().await.iter().any(|c| c.connected) {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, gone).await.unwrap();
+    shared::all_offline(&emulator.app().broker).await;
 }
 
 fn advance(emulator: &Emulator, milliseconds: i64) {

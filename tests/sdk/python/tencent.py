@@ -3,7 +3,6 @@ signed HTTP calls. Each script is run as `script.py http://host:port mqtt-host m
 
 import importlib
 import json
-import pathlib
 import sys
 import time
 import urllib.request
@@ -13,8 +12,7 @@ from tencentcloud.common.exception.tencent_cloud_sdk_exception import TencentClo
 from tencentcloud.common.profile.client_profile import ClientProfile
 from tencentcloud.common.profile.http_profile import HttpProfile
 
-sys.path.insert(0, str(pathlib.Path(__file__).parents[3] / "fixtures/tencent-iot"))
-import sign  # noqa: E402
+import tencent_sign as sign
 
 URL, MQTT_HOST, MQTT_PORT = sys.argv[1], sys.argv[2], int(sys.argv[3])
 SECRET_ID, SECRET_KEY = "AKIDEXAMPLE0000000000000000000000000", "SecretKeyExample0000000000000000"

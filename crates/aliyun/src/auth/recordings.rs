@@ -1,4 +1,4 @@
-//! The signatures of real SDKs, as recorded in `fixtures/aliyun/`: what was signed must be what
+//! The signatures of real SDKs, as recorded in `fixtures/aliyun/recorded/`: what was signed must be what
 //! is computed here, byte for byte, and a changed request must not pass for the recorded one.
 
 use bytes::Bytes;
@@ -20,27 +20,22 @@ struct Recording {
 }
 
 fn recordings() -> Vec<Recording> {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/aliyun");
-    let recordings: Vec<_> = std::fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| {
-            path.extension()
-                .is_some_and(|extension| extension == "json")
-        })
-        .filter_map(|path| {
-            let fixture: Value =
-                serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
-            Some(Recording {
-                name: path.file_stem()?.to_string_lossy().into_owned(),
-                signing: fixture
-                    .get("signing")
-                    .filter(|signing| signing.is_object())?
-                    .clone(),
-                request: request(&fixture["request"]),
-            })
-        })
-        .collect();
+    let folder = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../fixtures/aliyun/recorded"
+    );
+    let mut recordings = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let text = std::fs::read_to_string(entry.unwrap().path()).unwrap();
+        let file: Value = serde_json::from_str(&text).unwrap();
+        for vector in file["vectors"].as_array().unwrap() {
+            recordings.push(Recording {
+                name: vector["name"].as_str().unwrap().to_owned(),
+                signing: vector["verification"].clone(),
+                request: request(&vector["request"]),
+            });
+        }
+    }
     assert!(recordings.len() >= 12, "only {}", recordings.len());
     recordings
 }

@@ -56,6 +56,10 @@ struct Whose {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+#[expect(
+    clippy::struct_field_names,
+    reason = "the kind of packet is what the standard calls a packet"
+)]
 struct Packet {
     vendor: &'static str,
     packet: &'static str,
